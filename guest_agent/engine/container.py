@@ -1,0 +1,79 @@
+"""The record of a container: what the engine knows of it, frozen; each change is a new record in one transaction.
+
+Glossary: a container's *process* is its init (pid 1 inside); it is known by pid and start time, never by pid alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from guest_agent.wire.models import (
+    ContainerConfig,
+    ContainerId,
+    Endpoint,
+    HostConfig,
+    ImageId,
+    MountPoint,
+    PublishedPort,
+)
+
+
+class Status(StrEnum):
+    """Docker's `State.Status`."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a container stands in its life."""
+
+    status: Status = Status.CREATED
+    #: A start is under way: after a crash, start-up undoes what it finds of it. Never shown to users.
+    starting: bool = False
+    pid: int = 0
+    start_ticks: int = 0  #: field 22 of /proc/<pid>/stat
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    restart_count: int = 0
+    #: The user stopped it: `always` and `on-failure` don't bring it back until it is started again.
+    stopped_by_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Everything that outlives the process."""
+
+    id: ContainerId
+    name: str
+    created_ns: int
+    image_id: ImageId
+    image_name: str  #: as the user gave it: "mysql", "sha256:…"
+    config: ContainerConfig  #: merged with the image's
+    host_config: HostConfig
+    path: str  #: the first word of what is executed
+    args: tuple[str, ...]  #: the rest
+    platform: str = "linux"
+    mount_points: tuple[MountPoint, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()  #: filled while it runs
+    ports: tuple[PublishedPort, ...] = ()  #: held while it runs
+    state: State = field(default_factory=State)
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:12]
+
+    @property
+    def running(self) -> bool:
+        """Has a process (a paused one has, too)."""
+        return self.state.status in (Status.RUNNING, Status.PAUSED)

@@ -1,0 +1,117 @@
+"""Every path that the engine puts on disk. `docs/internals.md` lists them too; a test compares the two.
+
+`data` survives a reboot (default /var/lib/hostvm), `run` does not (default /run/hostvm, a tmpfs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePaths:
+    """The two roots, and every name below them."""
+
+    data: str
+    run: str
+
+    # -- data: survives a reboot
+
+    @property
+    def database(self) -> str:
+        return f"{self.data}/engine.db"
+
+    @property
+    def data_lock(self) -> str:
+        return f"{self.data}/engine.lock"
+
+    @property
+    def set_aside(self) -> str:
+        """Where what can't be read is moved to."""
+        return f"{self.data}/set-aside"
+
+    @property
+    def content(self) -> str:
+        """Manifests and configurations by digest: content/sha256/<hex>."""
+        return f"{self.data}/content"
+
+    @property
+    def layers(self) -> str:
+        """Unpacked layers: layers/<first 24 hex digits of the diff id>."""
+        return f"{self.data}/layers"
+
+    @property
+    def temporary(self) -> str:
+        """Work in progress; emptied at start-up."""
+        return f"{self.data}/tmp"
+
+    @property
+    def volumes(self) -> str:
+        return f"{self.data}/volumes"
+
+    def volume(self, name: str) -> str:
+        """A named volume's folder as containers see it."""
+        return f"{self.volumes}/{name}/_data"
+
+    @property
+    def containers(self) -> str:
+        return f"{self.data}/containers"
+
+    def container(self, container_id: str) -> str:
+        return f"{self.containers}/{container_id}"
+
+    def upper(self, container_id: str) -> str:
+        """What the container wrote: overlayfs upperdir."""
+        return f"{self.containers}/{container_id}/upper"
+
+    def work(self, container_id: str) -> str:
+        """Overlayfs workdir."""
+        return f"{self.containers}/{container_id}/work"
+
+    def logs(self, container_id: str) -> str:
+        """Output and its index: stdout, stderr, index."""
+        return f"{self.containers}/{container_id}/logs"
+
+    # -- run: gone after a reboot
+
+    @property
+    def socket(self) -> str:
+        return f"{self.run}/engine.sock"
+
+    @property
+    def keeper_socket(self) -> str:
+        return f"{self.run}/keeper.sock"
+
+    @property
+    def keeper_lock(self) -> str:
+        return f"{self.run}/keeper.lock"
+
+    @property
+    def exit_journal(self) -> str:
+        """The keeper's record of who ended how: one line a process."""
+        return f"{self.run}/exits"
+
+    @property
+    def engine_log(self) -> str:
+        return f"{self.data}/engine.log"
+
+    @property
+    def runtime_root(self) -> str:
+        """`crun --root`."""
+        return f"{self.run}/runtime"
+
+    @property
+    def probes(self) -> str:
+        """Cached answers about this kernel and runtime."""
+        return f"{self.run}/probes.json"
+
+    @property
+    def bundles(self) -> str:
+        return f"{self.run}/containers"
+
+    def bundle(self, container_id: str) -> str:
+        """The OCI bundle: config.json, rootfs/, and the container's hosts, hostname and resolv.conf."""
+        return f"{self.bundles}/{container_id}"
+
+    def rootfs(self, container_id: str) -> str:
+        return f"{self.bundles}/{container_id}/rootfs"

@@ -1,0 +1,317 @@
+"""The values that the engine's parts exchange: frozen, complete, with every default explicit.
+
+Glossary: an *image* is a configuration (its digest is the image id) and an ordered list of layers; a *reference* is a
+name that points to one. A *layer* is an unpacked change set, known by its diff id; a *mount* is a layer stack or a host
+path put somewhere. A *container* is a record; its *process* is the kernel's.
+
+Docker's JSON spelling stays in `api/`; here the names are Python's. Sizes are bytes, times are nanoseconds since the
+epoch (0 = never) unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+ContainerId = NewType("ContainerId", str)  #: 64 hex digits
+ImageId = NewType("ImageId", str)  #: "sha256:" + 64 hex digits: the digest of the image's configuration
+Digest = NewType("Digest", str)  #: "sha256:" + 64 hex digits
+DiffId = NewType("DiffId", str)  #: digest of a layer's uncompressed tar
+
+
+class Protocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ContainerPort:
+    """A port inside a container, as in `80/tcp`."""
+
+    number: int
+    protocol: Protocol = Protocol.TCP
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortBinding:
+    """A wish to publish: `host_ip` "" means every address; `host_port` 0 means that the kernel chooses."""
+
+    container_port: ContainerPort
+    host_ip: str = ""
+    host_port: int = 0
+    #: Last port of the range from which a free one may be taken (`-p 8000-8010:80`); 0 = exactly `host_port`.
+    host_port_end: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PublishedPort:
+    """A port that is held on the host: `host_ip` is an address ("0.0.0.0" and "::" come as two values)."""
+
+    container_port: ContainerPort
+    host_ip: str
+    host_port: int
+
+
+class MountType(StrEnum):
+    BIND = "bind"
+    VOLUME = "volume"
+    TMPFS = "tmpfs"
+
+
+@dataclass(frozen=True, slots=True)
+class MountRequest:
+    """What `-v`, `--mount` and `--tmpfs` ask for.
+
+    `source` is a host path (bind), a volume's name ("" = anonymous) or "" (tmpfs). `options` is what stands behind the
+    second colon of `--tmpfs` (`size=64m,mode=1777`).
+    """
+
+    type: MountType
+    target: str
+    source: str = ""
+    read_only: bool = False
+    propagation: str = ""  #: "" = rprivate
+    create_source: bool = False  #: `-v` makes a missing bind source as a folder; `--mount` refuses
+    no_copy: bool = False  #: a volume isn't filled from the image
+    options: str = ""
+
+
+class RestartCondition(StrEnum):
+    NO = "no"
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    UNLESS_STOPPED = "unless-stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    condition: RestartCondition = RestartCondition.NO
+    maximum_retry_count: int = 0  #: for on-failure; 0 = no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    name: str  #: as in Docker: "nofile", without RLIMIT_
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    host_path: str
+    container_path: str
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of one container. 0 (or "") means no limit, as in Docker's HostConfig."""
+
+    memory: int = 0
+    memory_reservation: int = 0
+    memory_swap: int = 0  #: memory + swap; -1 = unlimited swap
+    memory_swappiness: int = -1  #: -1 = the kernel's default
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0  #: 0 or -1 = unlimited
+    blkio_weight: int = 0
+    oom_kill_disable: bool = False
+    ulimits: tuple[Ulimit, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    test: tuple[str, ...] = ()
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """What runs, portable between hosts (Docker's `Config`).
+
+    `entrypoint` and `command` are None where nothing was said, so that the image's apply; () clears the image's.
+    """
+
+    image: str = ""
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+    exposed_ports: tuple[ContainerPort, ...] = ()
+    volumes: tuple[str, ...] = ()  #: targets of anonymous volumes
+    stop_signal: str = ""
+    stop_timeout: int | None = None  #: seconds
+    healthcheck: Healthcheck | None = None
+    shell: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
+    network_disabled: bool = False
+    args_escaped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """How it is tied to this host (Docker's `HostConfig`)."""
+
+    mounts: tuple[MountRequest, ...] = ()
+    binds: tuple[str, ...] = ()  #: the `-v` strings as given, for inspect; already parsed into `mounts`
+    port_bindings: tuple[PortBinding, ...] = ()
+    publish_all_ports: bool = False
+    network_mode: str = "default"  #: default, bridge, host, none, container:<id>, or a network's name
+    resources: Resources = field(default_factory=Resources)
+    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+    auto_remove: bool = False
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    read_only_rootfs: bool = False
+    init: bool = False
+    extra_hosts: tuple[str, ...] = ()  #: "name:address"
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    group_add: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    shm_size: int = 64 << 20
+    sysctls: dict[str, str] = field(default_factory=dict)
+    pid_mode: str = ""  #: "", "host", "container:<id>"
+    ipc_mode: str = ""  #: "" or "private", "host", "shareable", "none", "container:<id>"
+    uts_mode: str = ""  #: "" or "host"
+    cgroupns_mode: str = ""  #: "" = the host's default, "private", "host"
+    userns_mode: str = ""
+    oom_score_adj: int = 0
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = field(default_factory=dict)
+    console_size: tuple[int, int] = (0, 0)  #: rows, columns
+    masked_paths: tuple[str, ...] | None = None
+    readonly_paths: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The configuration of an image, parsed from its JSON (OCI image-spec config.md, Docker's superset)."""
+
+    id: ImageId
+    architecture: str
+    os: str
+    variant: str
+    created: str  #: RFC 3339 as found, "" if absent
+    config: ContainerConfig
+    diff_ids: tuple[DiffId, ...]
+    author: str = ""
+    comment: str = ""
+    history: tuple[HistoryEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    created: str = ""
+    created_by: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in the store with every name that points to it."""
+
+    config: ImageConfig
+    tags: tuple[str, ...]  #: familiar form: "busybox:latest", "localhost:5000/a/b:1"
+    digests: tuple[str, ...]  #: familiar form: "busybox@sha256:…"
+    size: int  #: bytes of all its unpacked layers
+    created_ns: int  #: of `config.created`
+    parent: str = ""
+    manifest_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount as the OCI spec wants it, source resolved; `options` are mount(8)'s words."""
+
+    destination: str
+    type: str
+    source: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """A mount that a container has, as `inspect` shows it."""
+
+    type: MountType
+    destination: str
+    source: str  #: host path
+    name: str = ""  #: of the volume
+    driver: str = ""  #: "local" for volumes
+    read_only: bool = False
+    propagation: str = ""
+    mode: str = ""  #: what stood behind the second colon of `-v`
+    anonymous: bool = False  #: an anonymous volume goes with its container at `rm -v` and `--rm`
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A container's place in a network. Empty addresses for the networks `host` and `none`."""
+
+    network: str
+    network_id: str
+    endpoint_id: str = ""
+    address: str = ""  #: "172.30.0.2"
+    prefix_length: int = 0
+    gateway: str = ""
+    mac_address: str = ""
+    host_interface: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    name: str
+    mountpoint: str
+    created_ns: int
+    driver: str = "local"
+    labels: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened (Docker's event: Type, Action, Actor)."""
+
+    type: str  #: container, image, volume, network, daemon
+    action: str
+    actor_id: str
+    attributes: dict[str, str]
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What X-Registry-Auth carries. `identity_token` is an OAuth2 refresh token."""
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
