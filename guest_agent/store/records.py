@@ -1,0 +1,155 @@
+"""Records in SQLite: small JSON documents by kind and key, one transaction per change of state.
+
+WAL with `synchronous=FULL`: a transaction that returned survives a power cut (https://sqlite.org/pragma.html,
+"synchronous"). What a power cut ends anyhow, such as the record of a `--rm` container, may ask for a transaction
+without the fsync (0.05 ms instead of 1 to 5); its atomicity stays.
+
+A file that can't be read is set aside with what hangs on it, and what is still readable of it is carried over; a file
+of a newer format is refused, because writing to it would lose what we don't know of.
+
+Not thread-safe: one connection, used by the engine's main thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from guest_agent.wire.errors import DataDamaged, HostFailed
+
+#: Raised when the meaning of stored records changes; an engine refuses a file with a higher one.
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID
+"""
+
+
+class Records:
+    """The engine's database. `warnings` says what had to be set aside when it was opened."""
+
+    def __init__(self, path: str, set_aside: str) -> None:
+        """Open or make the file at `path`; a damaged one is moved into the folder `set_aside`.
+
+        Raises DataDamaged for a file of a newer format, HostFailed where the file can't be opened at all.
+        """
+        self.warnings: list[str] = []
+        self._depth = 0
+        try:
+            self._connection = _open(path)
+        except sqlite3.OperationalError as error:
+            raise HostFailed(f"can't open the database {path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            moved = _move_aside(path, set_aside)
+            self._connection = _open(path)
+            carried = self._carry_over(moved)
+            self.warnings.append(
+                f"the database was damaged ({error}); it was set aside as {moved}, "
+                f"and {carried} of its records could be carried over"
+            )
+
+    def get(self, kind: str, key: str) -> str | None:
+        """The document, or None."""
+        row = self._connection.execute("SELECT value FROM records WHERE kind=? AND key=?", (kind, key)).fetchone()
+        return None if row is None else str(row[0])
+
+    def items(self, kind: str) -> Iterator[tuple[str, str]]:
+        """All documents of a kind as (key, value), by key."""
+        yield from self._connection.execute("SELECT key, value FROM records WHERE kind=? ORDER BY key", (kind,))
+
+    def put(self, kind: str, key: str, value: str) -> None:
+        """Store or replace; outside a transaction it is one of its own."""
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO records VALUES (?,?,?)", (kind, key, value))
+
+    def delete(self, kind: str, key: str) -> None:
+        """Remove; nothing happens where there is none."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM records WHERE kind=? AND key=?", (kind, key))
+
+    @contextmanager
+    def transaction(self, durable: bool = True) -> Iterator[None]:
+        """All of the block or nothing. Nested blocks belong to the outermost one.
+
+        On a full disk HostFailed is raised and nothing of the block is stored.
+        """
+        if self._depth:
+            yield
+            return
+        self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._rollback()
+            raise HostFailed(f"can't write the database: {error}", "is the disk full?") from error
+        except BaseException:
+            self._rollback()
+            raise
+        finally:
+            self._depth -= 1
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _carry_over(self, damaged: str) -> int:
+        count = 0
+        try:
+            old = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
+            with self.transaction():
+                for row in old.execute("SELECT kind, key, value FROM records"):
+                    self._connection.execute("INSERT OR REPLACE INTO records VALUES (?,?,?)", row)
+                    count += 1
+        except (sqlite3.Error, HostFailed):
+            return 0 if not self._count() else count
+        return count
+
+    def _count(self) -> int:
+        return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
+
+
+def _open(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        _check_format(connection, path)
+        connection.execute(_SCHEMA)
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise sqlite3.DatabaseError(problem)
+    except BaseException:
+        connection.close()
+        raise
+    os.chmod(path, 0o600)
+    return connection
+
+
+def _check_format(connection: sqlite3.Connection, path: str) -> None:
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > FORMAT:
+        raise DataDamaged(
+            f"the database {path} is of format {found}, and this engine knows formats up to {FORMAT}",
+            "it was written by a newer hostvm: upgrade, or choose another HOSTVM_DATA",
+        )
+    if found < FORMAT:
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+
+
+def _move_aside(path: str, folder: str) -> str:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    target = os.path.join(folder, f"{os.path.basename(path)}.{time.strftime('%Y%m%dT%H%M%S')}.{time.time_ns() % 10**9}")
+    for suffix in ("", "-wal", "-shm"):
+        if os.path.exists(path + suffix):
+            os.rename(path + suffix, target + suffix)
+    return target
