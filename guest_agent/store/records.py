@@ -16,7 +16,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from guest_agent.wire.errors import DataDamaged, HostFailed
 
@@ -104,19 +104,19 @@ class Records:
             self._connection.execute("ROLLBACK")
 
     def _carry_over(self, damaged: str) -> int:
-        count = 0
-        try:
-            old = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
-            with self.transaction():
-                for row in old.execute("SELECT kind, key, value FROM records"):
-                    self._connection.execute("INSERT OR REPLACE INTO records VALUES (?,?,?)", row)
-                    count += 1
-        except (sqlite3.Error, HostFailed):
-            return 0 if not self._count() else count
-        return count
+        rows = list(_readable_rows(damaged))
+        with self.transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO records VALUES (?,?,?)", rows)
+        return len(rows)
 
-    def _count(self) -> int:
-        return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
+
+def _readable_rows(path: str) -> Iterator[tuple[str, str, str]]:
+    """The rows up to the first damaged page."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            yield from connection.execute("SELECT kind, key, value FROM records")
+    except sqlite3.Error:
+        return
 
 
 def _open(path: str) -> sqlite3.Connection:
