@@ -1,0 +1,1 @@
+"""The small process that holds containers while the engine restarts. Imports nothing of the rest."""
