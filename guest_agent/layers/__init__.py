@@ -1,0 +1,1 @@
+"""Layers: change sets unpacked once, shared by every image that has them, and written back as tar streams."""

@@ -1,0 +1,110 @@
+"""The engine's end of the two helper processes: the argv, the pipe, and what became of it.
+
+Everything here blocks and is called from threads; one object is used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+from guest_agent.wire.errors import HostvmError, Internal, error_from
+from guest_agent.wire.models import DiffId
+
+_READ_SIZE = 256 << 10
+#: The most that an ordinary user may have (/proc/sys/fs/pipe-max-size).
+_PIPE_SIZE = 1 << 20
+_F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", 1031)
+_NO_SPACE_HINT = "free some space, or give hostvm a bigger disk (HOSTVM_DATA)"
+
+
+def spawn(module: str, arguments: dict[str, Any], stdin: int) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-I", "-X", "utf8", "-m", f"guest_agent.layers.{module}", json.dumps(arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, bufsize=0, env={})
+
+
+class UnpackProcess:
+    """A layer being unpacked: `write` what arrives, then `finish`; or `abort`."""
+
+    def __init__(self, root: str, userxattr: bool, rootless: bool) -> None:
+        arguments = {"root": root, "userxattr": userxattr, "rootless": rootless}
+        self._process = spawn("unpack", arguments, subprocess.PIPE)
+        self._stdin = _pipe(self._process.stdin)
+        fcntl.fcntl(self._stdin, _F_SETPIPE_SZ, _PIPE_SIZE)
+
+    def write(self, data: bytes) -> None:
+        """Hand over the next bytes; blocks while the helper is behind. Raises what the helper found."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._stdin.write(view) :]
+        except BrokenPipeError:
+            self._result()
+            raise Internal("the unpacking helper went away without a word") from None
+
+    def finish(self) -> tuple[DiffId, int]:
+        """The stream is complete: (diff id, bytes of content)."""
+        report = self._result()
+        return DiffId(report["diff_id"]), int(report["size"])
+
+    def abort(self) -> None:
+        """End it; fine at any time. Afterwards nothing writes into the folder any more."""
+        self._process.kill()
+        self._stdin.close()
+        self._process.communicate()
+
+    def _result(self) -> dict[str, Any]:
+        self._stdin.close()
+        self._process.stdin = None
+        output, errors = self._process.communicate()
+        try:
+            report: dict[str, Any] = json.loads(output)
+        except ValueError:
+            raise _crash(self._process, errors) from None
+        if "diff_id" not in report:
+            raise _failure(report, "failed to register layer")
+        return report
+
+
+def packed(root: str, whiteouts: bool, userxattr: bool) -> Iterator[bytes]:
+    """The tar of a tree, piece by piece. Closing the iterator ends the helper."""
+    arguments = {"root": root, "whiteouts": whiteouts, "userxattr": userxattr}
+    process = spawn("pack", arguments, subprocess.DEVNULL)
+    try:
+        while data := _pipe(process.stdout).read(_READ_SIZE):
+            yield data
+        _check_packed(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _check_packed(process: subprocess.Popen[bytes]) -> None:
+    errors = _pipe(process.stderr).read()
+    if process.wait() == 0:
+        return
+    try:
+        report = json.loads(errors)
+    except ValueError:
+        raise _crash(process, errors) from None
+    raise _failure(report, "failed to write the archive")
+
+
+def _failure(report: dict[str, Any], doing: str) -> HostvmError:
+    message = f"{doing}: {report['message']}"
+    return error_from(report["kind"], message, _NO_SPACE_HINT if "no space left" in message else "")
+
+
+def _crash(process: subprocess.Popen[bytes], errors: bytes) -> HostvmError:
+    last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
+    return Internal(f"the layer helper ended with status {process.returncode}: {last_line or 'no output'}")
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe

@@ -1,0 +1,103 @@
+"""Helper process: a layer's tar, compressed or not, from standard input -> the tree below a folder.
+
+Argument: {"root": folder, "userxattr": bool, "rootless": bool}. Report on standard output, one JSON object:
+{"diff_id": str, "size": int}, or {"kind": str, "message": str} as in wire.errors (and exit status 1). Standard output
+is also how we learn that the engine died.
+
+One thread reads and inflates, the main one hashes and writes files; isal and sha256 release the GIL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from queue import Queue
+from typing import Any
+
+from guest_agent.layers import child
+from guest_agent.layers.tree_writer import TreeWriter
+from guest_agent.store.inflate import MAGIC_SIZE, InflateError, Inflater, open_inflater
+from guest_agent.store.tar import TarDecoder, TarEntry, TarError
+
+_READ_SIZE = 256 << 10
+#: Pieces of 1 MiB that wait between the two threads.
+_QUEUED = 4
+
+
+class _Inflated:
+    """The uncompressed stream, made by a thread of its own."""
+
+    def __init__(self, start: bytes, inflater: Inflater) -> None:
+        self._queue: Queue[bytes | Exception | None] = Queue(_QUEUED)
+        threading.Thread(target=self._work, args=(start, inflater), daemon=True).start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (piece := self._queue.get()) is not None:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    def _work(self, data: bytes, inflater: Inflater) -> None:
+        try:
+            while data:
+                for piece in inflater.feed(data):
+                    self._queue.put(piece)
+                data = os.read(0, _READ_SIZE)
+            inflater.finish()
+            self._queue.put(None)
+        except Exception as error:  # raised again in the main thread
+            self._queue.put(error)
+
+
+def _read_start() -> bytes:
+    start = b""
+    while len(start) < MAGIC_SIZE and (data := os.read(0, _READ_SIZE)):
+        start += data
+    return start
+
+
+def _unpack(pieces: _Inflated, writer: TreeWriter) -> str:
+    """Write all entries; the diff id."""
+    diff = hashlib.sha256()
+    decoder = TarDecoder()
+    for piece in pieces:
+        diff.update(piece)
+        for event in decoder.feed(piece):
+            if isinstance(event, TarEntry):
+                writer.begin(event)
+            else:
+                writer.write(event)
+    decoder.finish()
+    writer.finish()
+    return f"sha256:{diff.hexdigest()}"
+
+
+def _report(pieces: _Inflated, writer: TreeWriter) -> dict[str, Any]:
+    try:
+        return {"diff_id": _unpack(pieces, writer), "size": writer.size}
+    except OSError as error:
+        return child.describe(error, f"write {writer.where}")
+    except (TarError, InflateError) as error:
+        return {"kind": "peer-misbehaved", "message": str(error)}
+    except (RecursionError, OverflowError, ValueError):
+        return {"kind": "peer-misbehaved", "message": f"entry {writer.where} can't be made"}
+
+
+def main() -> None:
+    arguments = json.loads(sys.argv[1])
+    child.exit_when_unread(1)
+    start = _read_start()
+    inflater = open_inflater(start)
+    child.enter(arguments["root"])
+    opaque = "user.overlay.opaque" if arguments["userxattr"] else "trusted.overlay.opaque"
+    report = _report(_Inflated(start, inflater), TreeWriter(opaque, arguments["rootless"]))
+    os.write(1, json.dumps(report).encode())
+    os._exit("diff_id" not in report)
+
+
+if __name__ == "__main__":
+    main()
