@@ -121,7 +121,7 @@ class TreeWriter:
         try:
             maker(name, entry)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(name) or b".", mode=0o755, exist_ok=True)
+            _make_parents(name)
             maker(name, entry)
         except FileExistsError:
             _remove(name)
@@ -140,7 +140,7 @@ class TreeWriter:
     def _make_folder(self, name: bytes, entry: TarEntry) -> None:
         name = name or b"."
         try:
-            os.mkdir(name)
+            os.mkdir(name, 0o700)
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(name).st_mode):
                 raise
@@ -176,7 +176,7 @@ class TreeWriter:
 
     def _take_whiteout(self, name: bytes, folder: bytes, base: bytes) -> None:
         if base == _OPAQUE:
-            os.makedirs(folder or b".", mode=0o755, exist_ok=True)
+            _make_parents(name)
             self._mark_opaque(folder or b".")
         elif base.startswith(_AUFS_NOTES):
             return
@@ -190,7 +190,7 @@ class TreeWriter:
         try:
             os.mknod(name, stat.S_IFCHR, 0)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(name), mode=0o755, exist_ok=True)
+            _make_parents(name)
             os.mknod(name, stat.S_IFCHR, 0)
         except FileExistsError:
             if stat.S_ISDIR(os.lstat(name).st_mode):
@@ -210,6 +210,17 @@ def inner_name(name: bytes) -> bytes:
     if b".." in parts:
         raise TarError(f"{shown(name)} leads outside of the layer")
     return b"/".join(parts)
+
+
+def _make_parents(name: bytes) -> None:
+    """Folders that the layer doesn't mention, as docker makes them. (`os.makedirs` would leave the outer ones 0777.)"""
+    position = name.find(b"/")
+    while position > 0:
+        try:
+            os.mkdir(name[:position], 0o755)
+        except FileExistsError:
+            pass
+        position = name.find(b"/", position + 1)
 
 
 def _remove(name: bytes) -> None:

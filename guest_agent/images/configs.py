@@ -1,0 +1,178 @@
+"""Image configurations: JSON <-> ImageConfig. Pure; what comes from outside is not trusted.
+
+OCI image-spec config.md, and docker's additions (Healthcheck, OnBuild, Shell, ArgsEscaped).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from guest_agent.images.manifests import parse_document
+from guest_agent.images.platforms import Platform
+from guest_agent.store.content import digest_of, parse_digest
+from guest_agent.wire.errors import InvalidArgument, PeerMisbehaved
+from guest_agent.wire.models import (
+    ContainerConfig,
+    ContainerPort,
+    DiffId,
+    Healthcheck,
+    HistoryEntry,
+    ImageConfig,
+    ImageId,
+    Protocol,
+)
+
+_WHAT = "the image configuration"
+
+
+def parse_config(data: bytes) -> ImageConfig:
+    """Raises PeerMisbehaved for anything that isn't a container image's configuration."""
+    document = parse_document(data, _WHAT)
+    rootfs = document.get("rootfs")
+    if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+        raise PeerMisbehaved(f"{_WHAT} has no root file system of layers: not a container image")
+    try:
+        return ImageConfig(
+            id=ImageId(digest_of(data)),
+            architecture=str(document.get("architecture") or ""),
+            os=str(document.get("os") or ""),
+            variant=str(document.get("variant") or ""),
+            created=str(document.get("created") or ""),
+            config=_container_config(document.get("config") or {}),
+            diff_ids=tuple(DiffId(parse_digest(str(item))) for item in rootfs.get("diff_ids") or ()),
+            author=str(document.get("author") or ""),
+            comment=str(document.get("comment") or ""),
+            history=tuple(_history_entry(item) for item in document.get("history") or ()),
+        )
+    except (InvalidArgument, TypeError, ValueError, AttributeError) as error:
+        raise PeerMisbehaved(f"{_WHAT} is malformed: {error}") from error
+
+
+def encode_config(
+    platform: Platform,
+    config: ContainerConfig,
+    diff_ids: Sequence[DiffId],
+    history: Sequence[HistoryEntry],
+    created: str,
+    author: str = "",
+    comment: str = "",
+) -> bytes:
+    """The JSON of an image that we make (commit, import); its digest is the image id."""
+    document = {
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "variant": platform.variant,
+        "created": created,
+        "author": author,
+        "comment": comment,
+        "config": _plain_config(config),
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": [_plain_history(entry) for entry in history],
+    }
+    optional = ("variant", "author", "comment")
+    kept = {key: value for key, value in document.items() if value or key not in optional}
+    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _container_config(plain: dict[str, Any]) -> ContainerConfig:
+    return ContainerConfig(
+        command=_words_or_none(plain.get("Cmd")),
+        entrypoint=_words_or_none(plain.get("Entrypoint")),
+        environment=_words(plain.get("Env")),
+        working_dir=str(plain.get("WorkingDir") or ""),
+        user=str(plain.get("User") or ""),
+        labels={str(key): str(value) for key, value in (plain.get("Labels") or {}).items()},
+        exposed_ports=tuple(_port(str(key)) for key in plain.get("ExposedPorts") or {}),
+        volumes=tuple(str(key) for key in plain.get("Volumes") or {}),
+        stop_signal=str(plain.get("StopSignal") or ""),
+        stop_timeout=_number_or_none(plain.get("StopTimeout")),
+        healthcheck=_healthcheck(plain.get("Healthcheck")),
+        shell=_words(plain.get("Shell")),
+        on_build=_words(plain.get("OnBuild")),
+        args_escaped=bool(plain.get("ArgsEscaped")),
+    )
+
+
+def _plain_config(config: ContainerConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "User": config.user,
+        "ExposedPorts": {str(port): {} for port in config.exposed_ports},
+        "Env": list(config.environment),
+        "Entrypoint": _list_or_none(config.entrypoint),
+        "Cmd": _list_or_none(config.command),
+        "Volumes": {path: {} for path in config.volumes},
+        "WorkingDir": config.working_dir,
+        "Labels": dict(config.labels),
+        "StopSignal": config.stop_signal,
+        "StopTimeout": config.stop_timeout,
+        "Healthcheck": _plain_healthcheck(config.healthcheck),
+        "Shell": list(config.shell),
+        "OnBuild": list(config.on_build),
+    }
+    return {key: value for key, value in plain.items() if value or value == 0}
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return _words_or_none(value) or ()
+
+
+def _words_or_none(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list of strings, found {type(value).__name__}")
+    return tuple(str(item) for item in value)
+
+
+def _list_or_none(words: tuple[str, ...] | None) -> list[str] | None:
+    return None if words is None else list(words)
+
+
+def _number_or_none(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _port(text: str) -> ContainerPort:
+    number, _, protocol = text.partition("/")
+    return ContainerPort(int(number), Protocol(protocol or "tcp"))
+
+
+def _healthcheck(plain: Any) -> Healthcheck | None:
+    if not isinstance(plain, dict):
+        return None
+    return Healthcheck(
+        test=_words(plain.get("Test")),
+        interval=int(plain.get("Interval") or 0),
+        timeout=int(plain.get("Timeout") or 0),
+        start_period=int(plain.get("StartPeriod") or 0),
+        retries=int(plain.get("Retries") or 0),
+    )
+
+
+def _plain_healthcheck(check: Healthcheck | None) -> dict[str, Any] | None:
+    if check is None:
+        return None
+    return {
+        "Test": list(check.test),
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "Retries": check.retries,
+    }
+
+
+def _history_entry(plain: dict[str, Any]) -> HistoryEntry:
+    return HistoryEntry(
+        created=str(plain.get("created") or ""),
+        created_by=str(plain.get("created_by") or ""),
+        comment=str(plain.get("comment") or ""),
+        empty_layer=bool(plain.get("empty_layer")),
+    )
+
+
+def _plain_history(entry: HistoryEntry) -> dict[str, Any]:
+    plain = {"created": entry.created, "created_by": entry.created_by, "comment": entry.comment}
+    kept: dict[str, Any] = {key: value for key, value in plain.items() if value}
+    return {**kept, "empty_layer": True} if entry.empty_layer else kept

@@ -1,0 +1,68 @@
+"""Platforms, `os/architecture[/variant]`, in Go's words. Pure but for one uname."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from guest_agent.wire.errors import InvalidArgument
+
+#: uname's machine and what people write -> (Go's architecture, variant). containerd/platforms: normalizeArch.
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armv8l": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+    "armel": ("arm", "v6"),
+    "i386": ("386", ""),
+    "i686": ("386", ""),
+    "loongarch64": ("loong64", ""),
+}
+#: The variant that an architecture has when none is said.
+_USUAL_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+_PART = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    def runs(self, other: Platform) -> bool:
+        """Is `other` (an image's) what is asked for? A missing variant is the usual one."""
+        return (self.os, self.architecture, self._variant) == (other.os, other.architecture, other._variant)
+
+    @property
+    def _variant(self) -> str:
+        usual = _USUAL_VARIANT.get(self.architecture, "")
+        return "" if self.variant == usual else self.variant
+
+
+def parse_platform(text: str) -> Platform:
+    """`linux`, `arm64`, `linux/arm64` or `linux/arm/v7`; "" is this machine's. Raises InvalidArgument."""
+    if not text:
+        return host_platform()
+    parts = text.lower().split("/")
+    if len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts):
+        raise InvalidArgument(f'"{text}" is an invalid platform: expected OS/ARCHITECTURE[/VARIANT]')
+    if len(parts) == 1:
+        parts = [parts[0], host_platform().architecture] if parts[0] == "linux" else ["linux", parts[0]]
+    return make_platform(*parts)
+
+
+def make_platform(system: str, architecture: str, variant: str = "") -> Platform:
+    """With the architecture's usual name."""
+    known, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
+    return Platform(system, known, variant or implied)
+
+
+def host_platform() -> Platform:
+    return make_platform("linux", os.uname().machine)
