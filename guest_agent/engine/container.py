@@ -36,8 +36,8 @@ class State:
     """Where a container stands in its life."""
 
     status: Status = Status.CREATED
-    #: A start is under way: after a crash, start-up undoes what it finds of it. Never shown to users.
-    starting: bool = False
+    #: Made by a `run` that hasn't been acknowledged yet: after a crash, start-up removes it.
+    provisional: bool = False
     pid: int = 0
     start_ticks: int = 0  #: field 22 of /proc/<pid>/stat
     exit_code: int = 0

@@ -5,7 +5,8 @@ first byte (SCM_RIGHTS). A stream keeps both in order, so descriptors are matche
 socket would lose messages under load: 200 spawns at once overran its queue.
 
 engine -> keeper
-  {"op": "spawn", "id", "argv", "env", "targets": [child fd, ...]} + fds    reply {"id", "pid", "ticks"} or {"id", "error"}
+  {"op": "spawn", "id", "argv", "env", "targets": [child fd, ...]} + fds
+                                          reply {"id", "pid", "ticks"} or {"id", "error": errno}
   {"op": "hold", "key", "note"} + fds     keep copies of the descriptors for a successor of the engine
   {"op": "drop", "key"}                   close them
   {"op": "ready"}                         the engine serves: tell whoever started us

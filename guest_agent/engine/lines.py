@@ -1,0 +1,125 @@
+"""Lines of a container's output: `logs` with its tail, since, until and follow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from guest_agent.engine.output import STDERR, STDOUT, Chunk, OutputLog, Position
+from guest_agent.engine.requests import LogLine, LogRequest
+
+
+class LineSplitter:
+    """Cuts chunks into lines, stream by stream; a line has the time at which it began."""
+
+    def __init__(self) -> None:
+        self._rest: dict[int, tuple[bytes, int]] = {}
+
+    def feed(self, stream: int, time_ns: int, data: bytes) -> Iterator[LogLine]:
+        """The lines that `data` completes."""
+        rest, began = self._rest.pop(stream, (b"", time_ns))
+        lines = (rest + data).splitlines(keepends=True) if b"\r" not in data else _split_at_newlines(rest + data)
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield LogLine(stream, began, line)
+                began = time_ns
+            else:
+                self._rest[stream] = (line, began)
+
+    def finish(self) -> Iterator[LogLine]:
+        """What ended without a newline."""
+        for stream, (rest, began) in sorted(self._rest.items(), key=lambda item: item[1][1]):
+            yield LogLine(stream, began, rest)
+        self._rest.clear()
+
+
+def _split_at_newlines(data: bytes) -> list[bytes]:
+    """bytes.splitlines also cuts at a carriage return, which a terminal's output is full of."""
+    pieces = data.split(b"\n")
+    lines = [piece + b"\n" for piece in pieces[:-1]]
+    return lines + [pieces[-1]] if pieces[-1] else lines
+
+
+async def read_lines(log: OutputLog, request: LogRequest, ended: Callable[[], bool]) -> AsyncIterator[LogLine]:
+    """The lines that `request` asks for. With `follow` it goes on until `ended()` and all is read."""
+    stop = log.snapshot()
+    position = _find_start(log, request.tail, _wanted_streams(request))
+    splitter = LineSplitter()
+    past = (line for chunk in _walk(log, position, stop) for line in _lines_of(log, splitter, chunk, request))
+    for line in _last(past, request.tail):
+        yield line
+    if request.follow:
+        async for chunk in _follow(log, position, ended):
+            for line in _lines_of(log, splitter, chunk, request):
+                yield line
+    if request.tail != 0:
+        for line in splitter.finish():
+            if _fits(line, request):
+                yield line
+
+
+def _wanted_streams(request: LogRequest) -> set[int]:
+    return {stream for stream, wanted in ((STDOUT, request.stdout), (STDERR, request.stderr)) if wanted}
+
+
+def _lines_of(log: OutputLog, splitter: LineSplitter, chunk: Chunk, request: LogRequest) -> Iterator[LogLine]:
+    if chunk.stream in _wanted_streams(request):
+        for line in splitter.feed(chunk.stream, chunk.time_ns, log.read(chunk)):
+            if _fits(line, request):
+                yield line
+
+
+def _fits(line: LogLine, request: LogRequest) -> bool:
+    return line.time_ns >= request.since_ns and (not request.until_ns or line.time_ns <= request.until_ns)
+
+
+def _last(lines: Iterator[LogLine], tail: int | None) -> Iterator[LogLine]:
+    return lines if tail is None else iter(deque(lines, maxlen=tail))
+
+
+def _walk(log: OutputLog, position: Position, stop: Position) -> Iterator[Chunk]:
+    """Chunks up to `stop`, moving `position` along."""
+    while position.entries < stop.entries:
+        for chunk in log.chunks(position, min(256, stop.entries - position.entries)):
+            position.pass_over(chunk)
+            yield chunk
+
+
+def _find_start(log: OutputLog, tail: int | None, streams: set[int]) -> Position:
+    """Where to begin so that the last `tail` lines are whole: found from the end, without reading the beginning."""
+    if tail is None:
+        return Position(0, 0, 0)
+    position = log.snapshot()
+    newlines = 0
+    # One more line a stream than asked for: the chunk where we stop may begin in the middle of one.
+    while newlines <= tail + len(streams) and (chunks := log.chunks_before(position)):
+        for chunk in chunks:
+            position = _before(position, chunk)
+            if chunk.stream in streams:
+                newlines += log.read(chunk).count(b"\n")
+            if newlines > tail + len(streams):
+                break
+    return position
+
+
+def _before(position: Position, chunk: Chunk) -> Position:
+    if chunk.stream == STDOUT:
+        return Position(position.entries - 1, chunk.offset, position.stderr)
+    return Position(position.entries - 1, position.stdout, chunk.offset)
+
+
+async def _follow(log: OutputLog, position: Position, ended: Callable[[], bool]) -> AsyncIterator[Chunk]:
+    changed = asyncio.Event()
+    log.listen(changed.set)
+    try:
+        while True:
+            changed.clear()
+            finished = ended()
+            for chunk in _walk(log, position, log.snapshot()):
+                yield chunk
+            if finished:
+                return
+            await changed.wait()
+    finally:
+        log.unlisten(changed.set)

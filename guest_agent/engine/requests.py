@@ -1,0 +1,127 @@
+"""What the engine can be asked for: frozen, every default explicit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from guest_agent.wire.models import ContainerConfig, Credentials, HostConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """Make a container; `name` "" lets the engine choose one."""
+
+    name: str
+    config: ContainerConfig
+    host_config: HostConfig
+    platform: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    id: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRequest:
+    """Which streams a client wants. `detach_keys` "" means ctrl-p,ctrl-q; `logs` replays what was written before."""
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    stream: bool = True
+    logs: bool = False
+    detach_keys: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Pull by policy ("missing", "always", "never"), create, attach and start, in one exchange."""
+
+    create: CreateRequest
+    pull: str = "missing"
+    credentials: Credentials | None = None
+    detach: bool = False
+    attach: AttachRequest = field(default_factory=AttachRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """Run another command in a running container."""
+
+    container: str
+    command: tuple[str, ...]
+    environment: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    privileged: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    detach_keys: str = ""
+    console_size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """Which lines of a container's output; times in ns (0 = no bound), `tail` None = all."""
+
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since_ns: int = 0
+    until_ns: int = 0
+    tail: int | None = None
+    timestamps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    stream: int  #: 1 = stdout, 2 = stderr
+    time_ns: int
+    data: bytes  #: with its "\n", unless the output ended without one
+
+
+@dataclass(frozen=True, slots=True)
+class WaitResult:
+    status_code: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    read_write: int  #: bytes that the container wrote
+    root_fs: int  #: the image's as well
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """An image from a container's changes; `config` replaces the container's, `changes` are Dockerfile lines."""
+
+    container: str
+    reference: str = ""
+    comment: str = ""
+    author: str = ""
+    changes: tuple[str, ...] = ()
+    pause: bool = True
+    config: ContainerConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDeletion:
+    """One line of `rmi`: exactly one of the two is set."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run's exchange ended. `exit_code` is None where the client detached or had asked to."""
+
+    container_id: str
+    exit_code: int | None
+    detached: bool = False

@@ -1,0 +1,1 @@
+"""What happened: the last events in memory, and those who listen."""

@@ -1,0 +1,58 @@
+"""The event bus: publishes to all subscribers, remembers the last 256 as dockerd does (daemon/events: eventsLimit)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+
+from guest_agent.wire.models import Event
+
+_REMEMBERED = 256
+
+#: A subscriber that is this far behind loses the oldest: a stalled client must not hold memory for ever.
+_QUEUE_LIMIT = 4096
+
+
+class EventBus:
+    """Publishing never waits."""
+
+    def __init__(self) -> None:
+        self._past: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._subscribers: set[asyncio.Queue[Event]] = set()
+
+    def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
+        """Tell everybody that `action` happened to the actor, at this moment."""
+        event = Event(kind, action, actor_id, dict(attributes), time.time_ns())
+        self._past.append(event)
+        for queue in self._subscribers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    async def subscribe(self, since_ns: int = 0, until_ns: int = 0) -> AsyncIterator[Event]:
+        """Past events from `since_ns` on (0 = none of the past), then live ones until `until_ns` (0 = for ever)."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE_LIMIT)
+        self._subscribers.add(queue)
+        try:
+            for event in [event for event in self._past if since_ns and event.time_ns >= since_ns]:
+                if until_ns and event.time_ns > until_ns:
+                    return
+                yield event
+            while (live := await _next_before(queue, until_ns)) is not None:
+                yield live
+        finally:
+            self._subscribers.discard(queue)
+
+
+async def _next_before(queue: asyncio.Queue[Event], until_ns: int) -> Event | None:
+    if not until_ns:
+        return await queue.get()
+    remaining = (until_ns - time.time_ns()) / 1e9
+    if remaining <= 0:
+        return None
+    try:
+        return await asyncio.wait_for(queue.get(), remaining)
+    except TimeoutError:
+        return None

@@ -1,0 +1,1 @@
+"""Named and anonymous volumes: folders that outlive containers."""
