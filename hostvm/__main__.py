@@ -1,0 +1,5 @@
+"""`python -m hostvm`."""
+
+from hostvm.cli.main import main
+
+main()

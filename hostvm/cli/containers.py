@@ -1,0 +1,155 @@
+"""Containers: list them, and change their state."""
+
+from time import time
+
+from guest_agent.wire.errors import HostvmError, NotModified
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.failure import Failure, refused
+from hostvm.cli.output import write_error, write_out
+from hostvm.cli.query import escape, filters, with_query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hostvm.cli.main import Context
+
+
+def ps(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.render.container_view import CONTAINERS
+    from hostvm.cli.render.view import Row, render
+
+    template = arguments.text("format")
+    size = arguments.flag("size") or ".Size" in template
+    last = 1 if arguments.flag("latest") else arguments.number("last")
+    path = with_query(
+        "/containers/json", all=arguments.flag("all"), limit=last if last > 0 else None, size=size,
+        filters=filters(arguments),
+    )  # fmt: skip
+    now = time()
+    full = arguments.flag("no-trunc")
+    rows = [Row(CONTAINERS, record, now, full) for record in context.engine.list(path)]
+    shown = (*CONTAINERS.default, "Size") if size else CONTAINERS.default
+    write_out(render(CONTAINERS, rows, template, arguments.flag("quiet"), shown))
+    return 0
+
+
+def each(names: list[str], act: "Callable[[str], None]") -> int:
+    """Does it for every name; each refusal is a line on stderr, and makes the exit code 1."""
+    code = 0
+    for name in names:
+        try:
+            act(name)
+        except NotModified:
+            write_out(name + "\n")
+        except HostvmError as error:
+            write_error(refused(error).text + "\n")
+            code = 1
+        else:
+            write_out(name + "\n")
+    return code
+
+
+def _post_each(context: "Context", arguments: Arguments, verb: str, **parameters: object) -> int:
+    """`POST /containers/NAME/VERB` for every argument."""
+
+    def post(name: str) -> None:
+        context.engine.call("POST", with_query(f"/containers/{escape(name)}/{verb}", **parameters))
+
+    return each(arguments.positional, post)
+
+
+def start(context: "Context", arguments: Arguments) -> int:
+    if arguments.flag("attach") or arguments.flag("interactive"):
+        from hostvm.cli.execs import start_attached
+
+        return start_attached(context, arguments)
+    return _post_each(context, arguments, "start")
+
+
+def _stop_parameters(arguments: Arguments) -> dict[str, object]:
+    name = "timeout" if arguments.given("timeout") else "time"
+    timeout = str(arguments.number(name)) if arguments.given(name) else None
+    return {"signal": arguments.text("signal"), "t": timeout}
+
+
+def stop(context: "Context", arguments: Arguments) -> int:
+    return _post_each(context, arguments, "stop", **_stop_parameters(arguments))
+
+
+def restart(context: "Context", arguments: Arguments) -> int:
+    return _post_each(context, arguments, "restart", **_stop_parameters(arguments))
+
+
+def kill(context: "Context", arguments: Arguments) -> int:
+    return _post_each(context, arguments, "kill", signal=arguments.text("signal"))
+
+
+def pause(context: "Context", arguments: Arguments) -> int:
+    return _post_each(context, arguments, "pause")
+
+
+def unpause(context: "Context", arguments: Arguments) -> int:
+    return _post_each(context, arguments, "unpause")
+
+
+def rename(context: "Context", arguments: Arguments) -> int:
+    old, new = arguments.positional
+    context.engine.call("POST", with_query(f"/containers/{escape(old)}/rename", name=new))
+    return 0
+
+
+def rm(context: "Context", arguments: Arguments) -> int:
+    force = arguments.flag("force")
+    parameters = {"force": force, "v": arguments.flag("volumes"), "link": arguments.flag("link")}
+
+    def remove(name: str) -> None:
+        name = name.strip("/")
+        if not name:
+            raise Failure("Container name cannot be empty")
+        try:
+            context.engine.call("DELETE", with_query(f"/containers/{escape(name)}", **parameters))
+        except HostvmError as error:
+            if not (force and error.kind == "not-found"):
+                raise
+            write_error(refused(error).text + "\n")
+
+    return each(arguments.positional, remove)
+
+
+def wait(context: "Context", arguments: Arguments) -> int:
+    code = 0
+    for name in arguments.positional:
+        try:
+            answer = context.engine.call("POST", f"/containers/{escape(name)}/wait")
+        except HostvmError as error:
+            write_error(refused(error).text + "\n")
+            code = 1
+        else:
+            write_out(f"{answer.get('StatusCode') if isinstance(answer, dict) else ''}\n")
+    return code
+
+
+def top(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.render.columns import tabulate
+
+    name, *options = arguments.positional
+    answer = context.engine.find(with_query(f"/containers/{escape(name)}/top", ps_args=" ".join(options)))
+    titles, processes = answer.get("Titles"), answer.get("Processes")
+    if isinstance(titles, list) and isinstance(processes, list):
+        write_out(tabulate([titles, *processes]))
+    return 0
+
+
+def port(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.render.bindings import port_lines
+
+    name, *wanted = arguments.positional
+    record = context.engine.find(f"/containers/{escape(name)}/json")
+    settings = record.get("NetworkSettings")
+    ports = settings.get("Ports") if isinstance(settings, dict) else None
+    lines = port_lines(ports if isinstance(ports, dict) else {}, wanted[0] if wanted else "")
+    if wanted and not lines:
+        raise Failure(f"Error: No public port '{wanted[0]}' published for {name}")
+    write_out("".join(line + "\n" for line in lines))
+    return 0

@@ -1,0 +1,34 @@
+"""The options that stand before the verb."""
+
+from hostvm.cli.failure import Failure
+from hostvm.settings import Settings
+
+
+def take_globals(words: list[str], settings: Settings) -> list[str]:
+    """Puts the leading options into the settings and gives the words from the verb on; [] where help is wanted."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        name, has_value, value = word.partition("=")
+        if name in ("--help", "-h"):
+            return []
+        if name in ("--debug", "-D"):
+            continue
+        if name not in ("--host", "-H", "--machine", "-m"):
+            raise _unknown(word)
+        if not has_value and not rest:
+            raise _unknown(word, f"flag needs an argument: {word}")
+        _set(settings, name, value if has_value else rest.pop(0))
+    return rest
+
+
+def _set(settings: Settings, name: str, value: str) -> None:
+    if name in ("--host", "-H"):
+        settings.host = value
+    else:
+        settings.machine = value
+
+
+def _unknown(word: str, message: str = "") -> Failure:
+    text = message or (f"unknown flag: {word}" if word.startswith("--") else f"unknown shorthand flag: '{word[1]}' in {word}")
+    return Failure(f"{text}\n\nUsage:  hostvm [OPTIONS] COMMAND [ARG...]\n\nRun 'hostvm --help' for more information", 125)

@@ -1,0 +1,69 @@
+"""Which commands there are, and in which module each is described.
+
+Only the module of the command that was called is imported. `VERBS` are docker's short forms, `NOUNS` the long ones.
+"""
+
+import sys
+
+from hostvm.cli.spec import Command
+
+VERBS = {
+    "attach": "streams:ATTACH", "commit": "images:COMMIT", "completion": "system:COMPLETION", "create": "run:CREATE",
+    "doctor": "system:DOCTOR", "env": "system:ENV", "events": "system:EVENTS", "exec": "streams:EXEC",
+    "history": "images:HISTORY", "images": "images:IMAGES", "info": "system:INFO", "inspect": "system:INSPECT",
+    "kill": "containers:KILL", "load": "images:LOAD", "login": "registry:LOGIN", "logout": "registry:LOGOUT",
+    "logs": "streams:LOGS", "pause": "containers:PAUSE", "port": "containers:PORT", "ps": "containers:PS",
+    "pull": "images:PULL", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
+    "rmi": "images:RMI", "run": "run:RUN", "start": "containers:START", "stop": "containers:STOP", "tag": "images:TAG",
+    "top": "containers:TOP", "unpause": "containers:UNPAUSE", "version": "system:VERSION", "wait": "containers:WAIT",
+}  # fmt: skip
+
+NOUNS: dict[str, dict[str, str]] = {
+    "container": {
+        "attach": "streams:ATTACH", "commit": "images:COMMIT", "create": "run:CREATE", "exec": "streams:EXEC",
+        "inspect": "containers:INSPECT", "kill": "containers:KILL", "list": "containers:PS", "logs": "streams:LOGS",
+        "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "ps": "containers:PS",
+        "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM", "run": "run:RUN",
+        "start": "containers:START", "stop": "containers:STOP", "top": "containers:TOP",
+        "unpause": "containers:UNPAUSE", "wait": "containers:WAIT",
+    },
+    "image": {
+        "history": "images:HISTORY", "inspect": "images:INSPECT", "list": "images:IMAGES", "load": "images:LOAD",
+        "ls": "images:IMAGES", "pull": "images:PULL", "rm": "images:RMI", "tag": "images:TAG",
+    },
+    "machine": {"ls": "machine:LS", "start": "machine:START", "stop": "machine:STOP"},
+    "network": {"inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS"},
+    "system": {"events": "system:EVENTS", "info": "system:INFO"},
+    "volume": {
+        "create": "volumes:CREATE", "inspect": "volumes:INSPECT", "list": "volumes:LS", "ls": "volumes:LS",
+        "rm": "volumes:RM",
+    },
+}  # fmt: skip
+
+NOUN_HELP = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "machine": "Manage the machine that the engine runs on",
+    "network": "Manage networks",
+    "system": "Look at the engine",
+    "volume": "Manage volumes",
+}
+
+#: Verbs that only `cold/` knows: they are typer commands of their own.
+COLD_VERBS = ("bootstrap",)
+
+
+def load(path: str) -> Command:
+    """The description of a verb ("ps") or of a noun's verb ("container ls"). Raises KeyError."""
+    noun, _, verb = path.partition(" ")
+    module, _, name = (NOUNS[noun][verb] if verb else VERBS[noun]).partition(":")
+    full = f"hostvm.cli.table.{module}"
+    __import__(full)
+    command = getattr(sys.modules[full], name)
+    assert isinstance(command, Command)
+    return command if command.path == path else command.renamed(path)
+
+
+def paths() -> list[str]:
+    """Every command, verbs first."""
+    return [*VERBS, *(f"{noun} {verb}" for noun, verbs in NOUNS.items() for verb in verbs)]

@@ -1,0 +1,17 @@
+"""The machine that the engine runs on."""
+
+from hostvm.cli.spec import Command, option, switch
+from hostvm.cli.table.shared import FORMAT
+
+LS = Command("machine ls", "machine:ls", "List machines", (FORMAT, switch("quiet", "q", "Only display names")))
+START = Command("machine start", "machine:start", "Start the engine, if it isn't running")
+STOP = Command(
+    "machine stop",
+    "machine:stop",
+    "Stop the engine; containers are stopped with their stop signal",
+    (
+        switch("keep-containers", "", "Leave the containers running"),
+        option("timeout", "t", "int", "Seconds to wait for each container", 10),
+    ),
+    examples=("hostvm machine stop", "hostvm machine stop --keep-containers"),
+)

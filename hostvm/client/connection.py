@@ -1,0 +1,145 @@
+"""One request over one stream: sent, answered, and its errors turned into those of `wire.errors`.
+
+A connection is made for each request: on a unix socket that costs 0.05 ms, and no state can go stale.
+"""
+
+from _socket import AF_UNIX, SOCK_STREAM
+from _socket import socket as Socket
+
+from guest_agent.wire.errors import HostvmError, PeerMisbehaved, error_from
+from hostvm.client.http import MAX_HEAD, Body, Head, ProtocolError, encode_request, parse_head
+from hostvm.client.jsontext import dumps, loads, loads_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+API = "/v1.44"
+
+#: HTTP status -> kind, for an engine that sends Docker's bare {"message"}.
+_KIND_OF_STATUS = {
+    304: "not-modified", 400: "invalid-argument", 401: "unauthorized", 403: "forbidden", 404: "not-found",
+    409: "conflict", 501: "unsupported", 503: "unavailable",
+}  # fmt: skip
+
+
+def connect_unix(path: str) -> Socket:
+    """A stream to the unix socket at `path`. Raises OSError."""
+    stream = Socket(AF_UNIX, SOCK_STREAM)
+    try:
+        stream.connect(path)
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+class Answer:
+    """A response whose body is still to be read. `rest` is what came after the head."""
+
+    __slots__ = ("_body", "head", "rest", "stream")
+
+    def __init__(self, stream: Socket, head: Head, rest: bytes, method: str) -> None:
+        self.stream = stream
+        self.head = head
+        self.rest = rest
+        self._body = Body(head, method)
+
+    def chunks(self) -> "Iterator[bytes]":
+        """The body's bytes as they come; the stream is closed at its end."""
+        body = self._body
+        data = self.rest
+        if data and (part := body.feed(data)):
+            yield part
+        while not body.done:
+            part = body.feed(self.stream.recv(1 << 16))
+            if part:
+                yield part
+        self.stream.close()
+
+    def read(self) -> bytes:
+        return b"".join(self.chunks())
+
+
+class Engine:
+    """The engine as its client sees it: `connect` gives a fresh stream to it."""
+
+    def __init__(self, connect: "Callable[[], Socket]") -> None:
+        self._connect = connect
+
+    def open(self, method: str, path: str, body: object = None, headers: str = "") -> Answer:
+        """Sends a request and reads the answer's head. Raises the engine's error if that is what came."""
+        stream = self._connect()
+        payload = None if body is None else dumps(body).encode()
+        try:
+            stream.sendall(encode_request(method, API + path, payload, headers))
+            head, rest = _read_head(stream)
+            answer = Answer(stream, head, rest, method)
+            if head.status >= 300:
+                raise _error_of(head.status, answer.read())
+        except (ProtocolError, ConnectionError) as error:
+            stream.close()
+            raise PeerMisbehaved(f"the engine's answer can't be read: {error}") from error
+        return answer
+
+    def call(self, method: str, path: str, body: object = None, headers: str = "") -> object:
+        """A request whose answer is JSON, or nothing (None)."""
+        text = self.open(method, path, body, headers).read()
+        return loads(text) if text.strip() else None
+
+    def find(self, path: str) -> dict[str, object]:
+        """GET of one JSON object."""
+        value = self.call("GET", path)
+        if not isinstance(value, dict):
+            raise PeerMisbehaved(f"the engine's answer to {path} is no object")
+        return value
+
+    def list(self, path: str) -> "list[dict[str, object]]":
+        """GET of a JSON list of objects."""
+        value = self.call("GET", path)
+        if not isinstance(value, list):
+            raise PeerMisbehaved(f"the engine's answer to {path} is no list")
+        return value
+
+    def lines(self, method: str, path: str, headers: str = "") -> "Iterator[dict[str, object]]":
+        """A request whose answer is a stream of JSON objects, one a line."""
+        pending = b""
+        for chunk in self.open(method, path, None, headers).chunks():
+            *whole, pending = (pending + chunk).split(b"\n")
+            for line in whole:
+                if line.strip():
+                    yield loads_object(line)
+        if pending.strip():
+            yield loads_object(pending)
+
+    def upgrade(self, path: str, body: object) -> tuple[Socket, bytes]:
+        """Begins the private exchange; gives the stream and what has already come of it."""
+        headers = "Connection: Upgrade\r\nUpgrade: hostvm-session\r\n"
+        answer = self.open("POST", path, body, headers)
+        if answer.head.status != 101:
+            raise PeerMisbehaved(f"the engine answered {answer.head.status} to a request for a session")
+        return answer.stream, answer.rest
+
+
+def _read_head(stream: Socket) -> tuple[Head, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = stream.recv(1 << 16)
+        if not chunk:
+            raise ProtocolError("the connection ended before the answer")
+        data += chunk
+        if len(data) > MAX_HEAD and b"\r\n\r\n" not in data:
+            raise ProtocolError("the head of the answer doesn't end")
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return parse_head(head), rest
+
+
+def _error_of(status: int, body: bytes) -> HostvmError:
+    """The error that an answer describes, with our own kind and hint where the engine is ours."""
+    try:
+        fields = loads_object(body)
+    except ValueError:
+        fields = {"message": body.decode(errors="replace").strip()}
+    message = str(fields.get("message") or f"status {status}")
+    kind = str(fields.get("kind") or _KIND_OF_STATUS.get(status, "internal"))
+    return error_from(kind, message, str(fields.get("hint") or ""))
