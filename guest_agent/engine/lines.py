@@ -46,17 +46,27 @@ async def read_lines(log: OutputLog, request: LogRequest, ended: Callable[[], bo
     stop = log.snapshot()
     position = _find_start(log, request.tail, _wanted_streams(request))
     splitter = LineSplitter()
-    past = (line for chunk in _walk(log, position, stop) for line in _lines_of(log, splitter, chunk, request))
-    for line in _last(past, request.tail):
+    for line in _last(_past_lines(log, splitter, position, stop, request), request.tail):
         yield line
     if request.follow:
         async for chunk in _follow(log, position, ended):
             for line in _lines_of(log, splitter, chunk, request):
                 yield line
-    if request.tail != 0:
-        for line in splitter.finish():
-            if _fits(line, request):
-                yield line
+        for line in _unfinished(splitter, request):
+            yield line
+
+
+def _past_lines(
+    log: OutputLog, splitter: LineSplitter, position: Position, stop: Position, request: LogRequest
+) -> Iterator[LogLine]:
+    for chunk in _walk(log, position, stop):
+        yield from _lines_of(log, splitter, chunk, request)
+    if not request.follow:
+        yield from _unfinished(splitter, request)
+
+
+def _unfinished(splitter: LineSplitter, request: LogRequest) -> Iterator[LogLine]:
+    return (line for line in splitter.finish() if _fits(line, request))
 
 
 def _wanted_streams(request: LogRequest) -> set[int]:

@@ -24,10 +24,10 @@ _MOODS = (
 _PIONEERS = (
     "abel ada aiken amdahl babbage backus bartik berners boole cerf cantor church codd cray curry dahl dijkstra "
     "engelbart erlang euler fano floyd galois gauss germain goldwasser granville hamilton hamming hilbert hoare "
-    "holberton hopper huffman hypatia iverson jacobi johnson kahan kahn kay kilburn kleene knuth kovalevskaya lamarr lamport "
-    "liskov lovelace mandelbrot mccarthy mead milner minsky naur neumann newell noether nygaard perlis perlman postel "
-    "ramanujan ritchie sammet shannon shor simon stallman strachey stroustrup sutherland tarjan thompson torvalds "
-    "turing ullman viterbi wilkes wirth wozniak yao zuse"
+    "holberton hopper huffman hypatia iverson jacobi johnson kahan kahn kay kilburn kleene knuth kovalevskaya lamarr "
+    "lamport liskov lovelace mandelbrot mccarthy mead milner minsky naur neumann newell noether nygaard perlis perlman "
+    "postel ramanujan ritchie sammet shannon shor simon stallman strachey stroustrup sutherland tarjan thompson "
+    "torvalds turing ullman viterbi wilkes wirth wozniak yao zuse"
 ).split()
 
 

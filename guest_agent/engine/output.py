@@ -4,8 +4,8 @@
     logs/index                 16 bytes a chunk, in the order of arrival: stream, length, time
 
 A pipe's bytes are moved into the file by splice(2), in one system call. An engine that is killed at any moment has
-therefore moved a byte or has not: it is in the file or still in the pipe, which the keeper holds for the successor. What
-was moved but not yet indexed is found by comparing the index with the files' sizes. Nothing is lost and nothing
+therefore moved a byte or has not: it is in the file or still in the pipe, which the keeper holds for the successor.
+What was moved but not yet indexed is found by comparing the index with the files' sizes. Nothing is lost and nothing
 comes twice, where reading and then writing would lose a buffer.
 
 Everything that shows output (attach, logs, the exchange of `run`) reads from here, each at its own pace: a stalled

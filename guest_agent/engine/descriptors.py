@@ -1,0 +1,84 @@
+"""Reading and writing pipes and terminals without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+_READ_SIZE = 1 << 16
+
+
+async def _wait_for(add: Callable[..., None], remove: Callable[[int], bool], fds: list[int]) -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ready() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    for fd in fds:
+        add(fd, ready)
+    try:
+        await future
+    finally:
+        for fd in fds:
+            remove(fd)
+
+
+async def wait_readable(fds: list[int]) -> None:
+    """Until one of the descriptors can be read, or has ended."""
+    loop = asyncio.get_running_loop()
+    await _wait_for(loop.add_reader, loop.remove_reader, fds)
+
+
+async def write_all(fd: int, data: bytes) -> bool:
+    """Write to a non-blocking descriptor, waiting while it is full; False where nobody reads any more."""
+    loop = asyncio.get_running_loop()
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            await _wait_for(loop.add_writer, loop.remove_writer, [fd])
+        except OSError:  # EPIPE: the process closed its end; EIO: a terminal without a process
+            return False
+    return True
+
+
+def read_available(fd: int) -> bytes | None:
+    """What a non-blocking descriptor holds; None where nothing is there yet, b"" at the end."""
+    try:
+        return os.read(fd, _READ_SIZE)
+    except BlockingIOError:
+        return None
+    except OSError:  # EIO: the last process of a terminal has gone (tty_read in the kernel's tty_io.c)
+        return b""
+
+
+class PipeSource:
+    """Output read straight from pipes, as fast as the client takes it: what `exec` shows."""
+
+    def __init__(self, streams: dict[int, int]) -> None:
+        """`streams`: descriptor -> 1 or 2. They belong to the source from now on."""
+        self._streams = streams
+        for fd in streams:
+            os.set_blocking(fd, False)
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """The next piece, or None when all have ended."""
+        while self._streams:
+            for fd, stream in list(self._streams.items()):
+                data = read_available(fd)
+                if data:
+                    return stream, data
+                if data == b"":
+                    del self._streams[fd]
+                    os.close(fd)
+            if self._streams:
+                await wait_readable(list(self._streams))
+        return None
+
+    def close(self) -> None:
+        for fd in self._streams:
+            os.close(fd)
+        self._streams.clear()

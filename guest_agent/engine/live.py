@@ -1,0 +1,63 @@
+"""What the engine keeps in memory for a container beside its record: the log, and the present or coming run.
+
+A *run* is one life of the process. It exists before the process does, because docker's clients attach and wait first
+and start then; when the process has ended, the next run takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from guest_agent.engine.output import OutputLog
+from guest_agent.engine.stdio import OutputPump, Stdio
+
+
+class Run:
+    """One life of the process."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.stdio = Stdio()
+        self.pump: OutputPump | None = None
+        #: Nothing more will be printed.
+        self.output_ended = asyncio.Event()
+        #: The exit code is known, the record says so, name and ports are free again.
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        #: The process is gone: `stop` needn't wait any longer before it kills.
+        self.process_ended = asyncio.Event()
+
+    def begin(self, stdio: Stdio, log: OutputLog) -> None:
+        """Output flows from now on."""
+        self.stdio = stdio
+        self.pump = OutputPump(stdio, log, self.output_ended.set)
+        self.pump.start()
+
+    def give_up(self) -> None:
+        """It never started: whoever waits for its output or its end is let go."""
+        self.output_ended.set()
+        self.started.set()
+        if not self.exited.done():
+            self.exited.cancel()
+
+    def close(self) -> None:
+        if self.pump is not None:
+            self.pump.stop()
+        self.stdio.close()
+
+
+class Live:
+    """The volatile half of a container."""
+
+    def __init__(self, log: OutputLog) -> None:
+        self.log = log
+        self.run = Run()
+        #: Serialises start, stop, remove and the like; never held while waiting for a client.
+        self.lock = asyncio.Lock()
+        self.removed = asyncio.Event()
+        #: Woken to end a restart policy's pause.
+        self.restart_cancelled = asyncio.Event()
+
+    def next_run(self) -> Run:
+        """The run that is over; a new one has taken its place."""
+        over, self.run = self.run, Run()
+        return over

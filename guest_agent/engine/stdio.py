@@ -1,0 +1,150 @@
+"""The three streams of a container's process: pipes or a terminal, and the pump that moves output to its log.
+
+The keeper holds copies of all of them, so that they outlive the engine. The child's ends are closed as soon as the
+runtime has them: an open one would hide the end of the output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import struct
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from guest_agent.engine.descriptors import read_available, write_all
+from guest_agent.engine.output import STDERR, STDOUT, OutputLog
+
+#: How often the pump looks after other work while a container floods its output.
+_CHUNKS_IN_A_ROW = 16
+
+
+@dataclass(slots=True)
+class Stdio:
+    """Our ends. With a terminal, `stdout` and `stdin` are both the master; -1 = there is none, or it is closed."""
+
+    tty: bool = False
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+    #: The ends for the process: its number -> ours; closed by `close_child_ends`.
+    child_ends: dict[int, int] = field(default_factory=dict)
+    #: Written bytes go out whole and in order although several clients may be attached.
+    stdin_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def held(self) -> tuple[list[int], str]:
+        """Descriptors and note for the keeper."""
+        named = {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr}
+        present = {name: fd for name, fd in named.items() if fd >= 0}
+        return list(present.values()), json.dumps({"tty": self.tty, "names": list(present)})
+
+    def close_child_ends(self) -> None:
+        for fd in self.child_ends.values():
+            os.close(fd)
+        self.child_ends.clear()
+
+    async def write(self, data: bytes) -> bool:
+        """To the process's standard input; False where it is closed."""
+        async with self.stdin_lock:
+            return self.stdin >= 0 and await write_all(self.stdin, data)
+
+    def close_stdin(self) -> None:
+        if self.stdin >= 0 and not self.tty:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal its size; nothing happens with pipes."""
+        if self.tty and self.stdout >= 0:
+            fcntl.ioctl(self.stdout, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def close(self) -> None:
+        self.close_child_ends()
+        for fd in {self.stdin, self.stdout, self.stderr} - {-1}:
+            os.close(fd)
+        self.stdin = self.stdout = self.stderr = -1
+
+
+def make_pipes(open_stdin: bool) -> Stdio:
+    """Pipes for a process without a terminal; without `open_stdin` its input is /dev/null."""
+    stdio = Stdio()
+    try:
+        if open_stdin:
+            stdio.child_ends[0], stdio.stdin = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(stdio.stdin, False)
+        else:
+            stdio.child_ends[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        stdio.stdout, stdio.child_ends[1] = os.pipe2(os.O_CLOEXEC)
+        stdio.stderr, stdio.child_ends[2] = os.pipe2(os.O_CLOEXEC)
+    except BaseException:
+        stdio.close()
+        raise
+    return stdio
+
+
+def terminal_stdio(master: int) -> Stdio:
+    """The master's side of a terminal that the runtime has made."""
+    os.set_blocking(master, False)
+    return Stdio(tty=True, stdin=master, stdout=master)
+
+
+def adopt_stdio(fds: list[int], note: str) -> Stdio:
+    """What a predecessor had left with the keeper. Raises ValueError where the note doesn't fit."""
+    described = json.loads(note)
+    names = described["names"]
+    if len(names) != len(fds):
+        raise ValueError("the keeper's note doesn't fit its descriptors")
+    stdio = Stdio(tty=described["tty"], **dict(zip(names, fds, strict=True)))
+    if stdio.tty:
+        os.close(stdio.stdin)
+        return terminal_stdio(stdio.stdout)
+    if stdio.stdin >= 0:
+        os.set_blocking(stdio.stdin, False)
+    return stdio
+
+
+class OutputPump:
+    """Moves what the process prints into its log until both streams have ended."""
+
+    def __init__(self, stdio: Stdio, log: OutputLog, ended: Callable[[], None]) -> None:
+        """`ended` is called once, when nothing more can come."""
+        self._stdio = stdio
+        self._log = log
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[int, int] = {}
+
+    def start(self) -> None:
+        self._open = {self._stdio.stdout: STDOUT}
+        if self._stdio.stderr >= 0:
+            self._open[self._stdio.stderr] = STDERR
+        for fd, stream in self._open.items():
+            self._loop.add_reader(fd, self._read_terminal if self._stdio.tty else self._splice, fd, stream)
+
+    def stop(self) -> None:
+        """Whatever is still to come is not waited for."""
+        for fd in list(self._open):
+            self._finish(fd)
+
+    def _splice(self, fd: int, stream: int) -> None:
+        if not self._log.splice(fd, stream):
+            self._finish(fd)
+
+    def _read_terminal(self, fd: int, stream: int) -> None:
+        for _turn in range(_CHUNKS_IN_A_ROW):
+            data = read_available(fd)
+            if data is None:
+                return
+            if not data:
+                self._finish(fd)
+                return
+            self._log.append(data, stream)
+
+    def _finish(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        del self._open[fd]
+        if not self._open:
+            self._ended()
