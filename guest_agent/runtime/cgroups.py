@@ -175,7 +175,8 @@ def remove(facts: CgroupFacts, path: str) -> bool:
     if facts.version == 1:
         # With v2 unmounted, crun still makes its folder for v2, on the tmpfs below.
         places.setdefault(f"{ROOT}/unified{path}")
-    return all([_remove_tree(place) for place in places])
+    removed = [_remove_tree(place) for place in places]
+    return all(removed)
 
 
 def _remove_tree(folder: str) -> bool:
@@ -200,21 +201,27 @@ def _remove_plain_files(folder: str, names: Iterable[str]) -> None:
             return
 
 
-def prepare_v2(facts: CgroupFacts, own_path: str) -> None:
-    """v2 only: move this process into a leaf of its group, then hand the controllers down to /hostvm.
+def prepare_v2(facts: CgroupFacts) -> None:
+    """v2 only: make /hostvm and hand the controllers down to it. Idempotent; OSError where that isn't allowed.
 
-    `own_path` is this process's group as in /proc/self/cgroup. Idempotent; OSError where the group isn't delegated.
+    Where the mounted root is not the machine's (a container, a delegated group: only those have cgroup.type), its own
+    processes, this one among them, must first go to a leaf.
     """
     if facts.version != 2:
         return
     base = facts.hierarchies[""]
-    leaf = f"{base}{PARENT}-engine"
-    if own_path.strip("/"):
-        os.makedirs(leaf, exist_ok=True)
-        _write(f"{leaf}/cgroup.procs", str(os.getpid()))
+    if os.path.exists(f"{base}/cgroup.type"):
+        _move_processes(base, f"{base}{PARENT}-engine")
     os.makedirs(f"{base}{PARENT}", exist_ok=True)
     for folder in (base, f"{base}{PARENT}"):
         _hand_down(folder)
+
+
+def _move_processes(source: str, leaf: str) -> None:
+    os.makedirs(leaf, exist_ok=True)
+    for pid in _read(f"{source}/cgroup.procs").split():
+        with contextlib.suppress(ProcessLookupError):
+            _write(f"{leaf}/cgroup.procs", pid)
 
 
 def _hand_down(folder: str) -> None:

@@ -9,7 +9,8 @@ from guest_agent.linux.capabilities import NAMES
 from guest_agent.wire.errors import InvalidArgument, Unsupported
 
 _DEFAULT = """
-CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE
+CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL
+AUDIT_WRITE
 """
 DEFAULT_CAPABILITIES = tuple(f"CAP_{name}" for name in _DEFAULT.split())
 _ALL = "ALL"
@@ -87,5 +88,6 @@ def _require(names: Sequence[str], available: Sequence[str]) -> None:
     for name in names:
         if name not in available:
             raise Unsupported(
-                f'invalid CapAdd: capability not supported by your kernel or not available in the current environment: "{name}"'
+                "invalid CapAdd: capability not supported by your kernel or not available in the current environment: "
+                f'"{name}"'
             )

@@ -1,0 +1,102 @@
+"""What a container sees mounted: docker's defaults, --shm-size, --ipc, --tmpfs and the caller's binds, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.models import HostConfig, Mount
+
+#: moby oci/defaults.go; the last two of MASKED_PATHS from 25.0 and CVE fixes since.
+MASKED_PATHS = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_STRICT = ("nosuid", "noexec", "nodev")
+_TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev", "rprivate")
+_ENGINE_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+#: Of each pair the later word wins.
+_OPPOSITES = (
+    ("ro", "rw"), ("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), ("atime", "noatime"),
+    ("diratime", "nodiratime"), ("relatime", "norelatime", "strictatime"), ("sync", "async"),
+    ("rprivate", "private", "rshared", "shared", "rslave", "slave"),
+)  # fmt: skip
+_VALUED = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
+
+
+def plan_mounts(host: HostConfig, given: Sequence[Mount], ipc_pid: int = 0) -> tuple[Mount, ...]:
+    """Defaults that nobody mounts over, then the given ones, parents before what lies inside them."""
+    destinations = {mount.destination for mount in given}
+    defaults = [mount for mount in _defaults(host, ipc_pid) if mount.destination not in destinations]
+    if host.privileged:
+        defaults = [_writable(mount) for mount in defaults]
+    planned = [_restricted(mount, host) for mount in given]
+    return (*defaults, *sorted(planned, key=lambda mount: mount.destination.rstrip("/").count("/")))
+
+
+def _defaults(host: HostConfig, ipc_pid: int) -> Iterable[Mount]:
+    yield Mount("/proc", "proc", "proc", _STRICT)
+    yield Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k"))
+    yield Mount(
+        "/dev/pts", "devpts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+    )
+    yield Mount("/sys", "sysfs", "sysfs", (*_STRICT, "ro"))
+    yield Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*_STRICT, "ro"))
+    yield Mount("/dev/mqueue", "mqueue", "mqueue", _STRICT)
+    yield from _shared_memory(host, ipc_pid)
+
+
+def _shared_memory(host: HostConfig, ipc_pid: int) -> Iterable[Mount]:
+    """Another's /dev/shm comes with its ipc namespace; mode "none" has none."""
+    if host.ipc_mode == "host":
+        yield Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate"))
+    elif ipc_pid:
+        yield Mount("/dev/shm", "bind", f"/proc/{ipc_pid}/root/dev/shm", ("rbind", "rprivate"))
+    elif host.ipc_mode != "none":
+        yield Mount("/dev/shm", "tmpfs", "shm", (*_STRICT, "mode=1777", f"size={host.shm_size}"))
+
+
+def plan_tmpfs(destination: str, options: str = "") -> Mount:
+    """--tmpfs PATH[:OPTIONS]: docker's strict defaults, over which later words win. InvalidArgument for unknown ones."""
+    given = [word for word in options.split(",") if word]
+    for word in given:
+        _check_tmpfs_option(word)
+    return Mount(destination, "tmpfs", "tmpfs", merge_options([*_TMPFS_DEFAULTS, *given]))
+
+
+def _check_tmpfs_option(word: str) -> None:
+    name = word.partition("=")[0]
+    if name not in _VALUED and not any(word in group for group in _OPPOSITES):
+        raise InvalidArgument(f'invalid tmpfs option ["{word}"]')
+
+
+def merge_options(words: Sequence[str]) -> tuple[str, ...]:
+    """Of words that contradict each other, or give one value twice, the last one stays."""
+    kept: dict[str, str] = {}
+    for word in words:
+        key = _option_key(word)
+        kept.pop(key, None)
+        kept[key] = word
+    return tuple(kept.values())
+
+
+def _option_key(word: str) -> str:
+    for group in _OPPOSITES:
+        if word in group:
+            return group[0]
+    return word.partition("=")[0]
+
+
+def _writable(mount: Mount) -> Mount:
+    """--privileged sees /sys and /sys/fs/cgroup writable."""
+    return Mount(mount.destination, mount.type, mount.source, tuple(word for word in mount.options if word != "ro"))
+
+
+def _restricted(mount: Mount, host: HostConfig) -> Mount:
+    """With --read-only the files that we put into /etc are read-only too."""
+    if not host.read_only_rootfs or mount.destination not in _ENGINE_FILES or "ro" in mount.options:
+        return mount
+    return Mount(mount.destination, mount.type, mount.source, (*mount.options, "ro"))
