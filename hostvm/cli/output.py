@@ -3,19 +3,25 @@
 from posix import write as _write
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_bytes(descriptor: int, data: bytes) -> None:
+    """All of `data`, also where somebody has set the descriptor to non-blocking. Raises BrokenPipeError."""
     while data:
-        data = data[_write(descriptor, data) :]
+        try:
+            data = data[_write(descriptor, data) :]
+        except BlockingIOError:
+            from select import select
+
+            select([], [descriptor], [])
 
 
 def write_out(text: str) -> None:
     """Data, to stdout. Raises BrokenPipeError when the reader has gone."""
-    _write_all(1, text.encode("utf-8", "surrogateescape"))
+    write_bytes(1, text.encode("utf-8", "surrogateescape"))
 
 
 def write_error(text: str) -> None:
     """Talk, to stderr; a reader that has gone is no error."""
     try:
-        _write_all(2, text.encode("utf-8", "surrogateescape"))
+        write_bytes(2, text.encode("utf-8", "surrogateescape"))
     except OSError:
         pass

@@ -1,0 +1,107 @@
+"""Credentials for registries, read from docker's own config.json.
+
+`run` asks on its hot path, where the usual answer is that there are none: one failed `open`. Credential helpers are
+programs and take their time; they are asked only where the image has to be pulled.
+"""
+
+from posix import environ
+
+from hostvm.cli.request.reference import registry_of
+from hostvm.client.jsontext import dumps, loads_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.main import Context
+
+    Config = dict[str, object]
+
+
+def config_path() -> str:
+    """Docker's config.json: in $DOCKER_CONFIG, or in ~/.docker."""
+    folder = environ.get(b"DOCKER_CONFIG") or environ.get(b"HOME", b"/root") + b"/.docker"
+    return folder.decode("utf-8", "surrogateescape") + "/config.json"
+
+
+def read_config() -> "Config":
+    """What docker's config.json says; {} where there is none or it can't be read."""
+    try:
+        with open(config_path(), "rb") as file:
+            return loads_object(file.read())
+    except (OSError, ValueError):
+        return {}
+
+
+def registry_auth(context: "Context", image: str, pulling: bool = False) -> str:
+    """The X-Registry-Auth for an image's registry; "" where there are no credentials.
+
+    `pulling` says that the image will be pulled for certain; else the engine is asked before a helper is started.
+    """
+    config = read_config()
+    if not config:
+        return ""
+    registry = registry_of(image)
+    helper = find_helper(config, registry)
+    if helper:
+        if not pulling and _have_image(context, image):
+            return ""
+        from hostvm.cli.cold.helpers import ask_helper
+
+        return encode_auth(ask_helper(helper, registry))
+    return encode_auth(stored_auth(config, registry))
+
+
+def _have_image(context: "Context", image: str) -> bool:
+    from guest_agent.wire.errors import HostvmError
+    from hostvm.cli.query import escape
+
+    try:
+        context.engine.find(f"/images/{escape(image)}/json")
+    except HostvmError:
+        return False
+    return True
+
+
+def find_helper(config: "Config", registry: str) -> str:
+    """The helper that keeps this registry's credentials; "" for none."""
+    helpers = config.get("credHelpers")
+    if isinstance(helpers, dict) and registry in helpers:
+        return str(helpers[registry])
+    return str(config.get("credsStore") or "")
+
+
+def stored_auth(config: "Config", registry: str) -> dict[str, str]:
+    """The entry of `auths` for a registry, decoded; {} without one."""
+    auths = config.get("auths")
+    if not isinstance(auths, dict):
+        return {}
+    for key, entry in auths.items():
+        if isinstance(entry, dict) and (key == registry or _host(key) == registry):
+            return _decode_entry(entry, registry)
+    return {}
+
+
+def _host(key: str) -> str:
+    """Docker takes keys with a scheme and a path too."""
+    return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]
+
+
+def _decode_entry(entry: "Config", registry: str) -> dict[str, str]:
+    from binascii import a2b_base64
+
+    auth = {"serveraddress": registry}
+    if entry.get("auth"):
+        user, _, password = a2b_base64(str(entry["auth"])).decode(errors="replace").partition(":")
+        auth |= {"username": user, "password": password.rstrip("\0")}
+    for source, target in (("username", "username"), ("password", "password"), ("identitytoken", "identitytoken")):
+        if entry.get(source):
+            auth[target] = str(entry[source])
+    return auth
+
+
+def encode_auth(auth: dict[str, str]) -> str:
+    """URL-safe base64 of the JSON, as the API wants it; "" for nothing."""
+    if not auth:
+        return ""
+    from binascii import b2a_base64
+
+    return b2a_base64(dumps(auth).encode(), newline=False).decode().replace("+", "-").replace("/", "_")

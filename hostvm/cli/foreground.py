@@ -1,0 +1,141 @@
+"""A container or a command in the foreground: its streams are the user's, so are its signals and its terminal."""
+
+import _signal
+
+from guest_agent.wire import frames
+from guest_agent.wire.errors import HostvmError, Unavailable, error_from
+from hostvm.cli.output import write_bytes, write_error
+from hostvm.client.jsontext import dumps, loads_object
+from hostvm.client.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.terminal import RawMode
+
+#: Not passed on: what the kernel sends us about ourselves, faults of our own, and job control of the user's shell.
+_OWN = frozenset((
+    "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGCLD", "SIGPIPE", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT",
+    "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGIOT", "SIGTRAP", "SIGSYS", "SIGPROF",
+    "SIGRTMIN", "SIGRTMAX",
+))  # fmt: skip
+
+
+class Listener:
+    """What `run` does about the frames that come before the output; the others leave it as it is."""
+
+    def progress(self, record: dict[str, object]) -> None:
+        """One object of a pull."""
+
+    def created(self, identifier: str, warnings: list[str]) -> None:
+        """The container is there."""
+
+    def started(self, identifier: str) -> None:
+        """Its process runs."""
+
+
+class Foreground:
+    """Runs one session to its end. `interactive` follows standard input, `tty` puts the terminal into raw mode."""
+
+    def __init__(self, session: Session, interactive: bool, tty: bool, proxy: bool, listener: Listener) -> None:
+        self._session = session
+        self._interactive = interactive
+        self._tty = tty
+        self._proxy = proxy
+        self._listener = listener
+        self._raw: RawMode | None = None
+        self._failed: HostvmError | None = None
+        self._output_gone = False
+        self.started = False
+        self.exit_code: int | None = None
+        self.detached = False
+
+    def run(self) -> int:
+        """The container's exit code; 0 after a detach. Raises what the engine refused with, or BrokenPipeError."""
+        try:
+            ended = self._session.run(self._take)
+        finally:
+            if self._raw:
+                self._raw.leave()
+            self._session.close()
+        if self._failed:
+            raise self._failed
+        if self._output_gone:
+            raise BrokenPipeError
+        if self.detached:
+            write_error("read escape sequence\n")
+            return 0
+        if not ended:
+            raise Unavailable("the engine ended the connection", "`hostvm ps -a` shows what became of the container")
+        return self.exit_code or 0
+
+    def _take(self, kind: int, payload: bytes) -> bool:
+        """One frame; True when it was the last."""
+        if kind in (frames.STDOUT, frames.STDERR):
+            return self._write(kind, payload)
+        if kind == frames.DETACHED:
+            self.detached = True
+            return True
+        fields = loads_object(payload)
+        if kind == frames.ERROR:
+            self._failed = error_from(str(fields.get("kind")), str(fields.get("message")), str(fields.get("hint") or ""))
+            return True
+        if kind == frames.EXIT:
+            code = fields.get("StatusCode")
+            self.exit_code = code if isinstance(code, int) else 0
+            return True
+        self._take_news(kind, fields)
+        return False
+
+    def _take_news(self, kind: int, fields: dict[str, object]) -> None:
+        if kind == frames.PROGRESS:
+            self._listener.progress(fields)
+        elif kind == frames.CREATED:
+            warnings = fields.get("Warnings")
+            self._listener.created(str(fields.get("Id")), list(warnings) if isinstance(warnings, list) else [])
+        elif kind == frames.STARTED:
+            self._listener.started(str(fields.get("Id")))
+            self._start()
+
+    def _write(self, kind: int, payload: bytes) -> bool:
+        """Output to the user. A reader that has gone ends the session, as SIGPIPE would end a program."""
+        try:
+            write_bytes(kind, payload)
+        except BrokenPipeError:
+            self._output_gone = True
+            if self._proxy:
+                self._session.send(frames.SIGNAL, b'{"signal":"PIPE"}')
+            return True
+        return False
+
+    def _start(self) -> None:
+        """Signals before this point end us, and with us the pull; from here on they are the container's."""
+        self.started = True
+        if self._proxy:
+            self._proxy_signals()
+        if self._tty:
+            self._take_terminal()
+        if self._interactive:
+            self._session.follow_input(0)
+
+    def _proxy_signals(self) -> None:
+        for name, number in vars(_signal).items():
+            if name.startswith("SIG") and name[3] != "_" and name not in _OWN and isinstance(number, int):
+                payload = dumps({"signal": name[3:]}).encode()
+                _signal.signal(number, lambda _number, _frame, payload=payload: self._session.send(frames.SIGNAL, payload))
+
+    def _take_terminal(self) -> None:
+        from hostvm.cli.terminal import RawMode, is_terminal
+
+        if self._interactive and is_terminal(0):
+            self._raw = RawMode(0)
+            self._raw.enter()
+        if is_terminal(1):
+            _signal.signal(_signal.SIGWINCH, lambda _number, _frame: self._send_size())
+            self._send_size()
+
+    def _send_size(self) -> None:
+        from hostvm.cli.terminal import console_size
+
+        rows, columns = console_size()
+        if rows and columns:
+            self._session.send(frames.RESIZE, dumps({"h": rows, "w": columns}).encode())

@@ -1,0 +1,149 @@
+"""The kinds of values that only `run`, `create` and a few others have."""
+
+from hostvm.cli.request.mounts import parse_mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Docker's units.RAMInBytes: binary multiples, with or without "b" or "ib" behind.
+_SHIFT = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+
+_ULIMITS = frozenset((
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+))  # fmt: skip
+
+
+def parse_size(text: str) -> int:
+    """`512m` -> bytes (units.RAMInBytes)."""
+    end = len(text)
+    while end and not (text[end - 1].isdigit() or text[end - 1] == "."):
+        end -= 1
+    number = text[:end].rstrip(" ")
+    try:
+        if not number or not number.replace(".", "", 1).isdigit() or not number.isascii():
+            raise ValueError
+        value = float(number)
+    except ValueError:
+        raise ValueError(f"invalid size: '{text}'") from None
+    suffix = text[end:].strip(" ").lower()
+    shift = _SHIFT.get(suffix[:1])
+    if shift is None or suffix[1:] not in ("", "b", "ib") or suffix == "bb":
+        raise ValueError(f"invalid suffix: '{text[end:].strip(' ')}'")
+    return int(value * (1 << shift))
+
+
+def parse_swap(text: str) -> int:
+    """A size, or -1 for no limit."""
+    return -1 if text == "-1" else parse_size(text)
+
+
+def parse_cpus(text: str) -> int:
+    """`1.5` -> billionths of a CPU (opts.ParseCPUs)."""
+    whole, _, fraction = text.partition(".")
+    if not (whole + fraction).isdigit() or not text.isascii():
+        raise ValueError(f"failed to parse {text} as a rational number")
+    if len(fraction.rstrip("0")) > 9:
+        raise ValueError("value is too precise")
+    return int(whole or "0") * 10**9 + int(fraction.ljust(9, "0")[:9] or "0")
+
+
+def parse_environment(text: str) -> str:
+    """`NAME=VALUE` or `NAME`; what stands behind NAME is looked up when the request is made."""
+    if not text.partition("=")[0]:
+        raise ValueError(f"invalid environment variable: {text}")
+    return text
+
+
+def parse_label(text: str) -> str:
+    """`KEY=VALUE` or `KEY`."""
+    if not text.partition("=")[0]:
+        raise ValueError(f"invalid label '{text}': empty name")
+    return text
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address."""
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    try:
+        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except OSError:
+        return False
+    return True
+
+
+def parse_address(text: str) -> str:
+    text = text.strip()
+    if not is_address(text):
+        raise ValueError(f"IP address is not correctly formatted: {text}")
+    return text
+
+
+def parse_host(text: str) -> str:
+    """`name:address` or `name=address` -> `name:address` (opts.ValidateExtraHost); `host-gateway` is an address too."""
+    name, found, address = text.partition("=" if "=" in text else ":")
+    if not found or not name:
+        raise ValueError(f'bad format for add-host: "{text}"')
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    if address != "host-gateway" and not is_address(address):
+        raise ValueError(f'invalid IP address in add-host: "{address}"')
+    return f"{name}:{address}"
+
+
+def parse_stream(text: str) -> str:
+    stream = text.lower()
+    if stream not in ("stdin", "stdout", "stderr"):
+        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
+    return stream
+
+
+def parse_sysctl(text: str) -> tuple[str, str]:
+    """`key=value`; only the namespaced ones are allowed (opts.ValidateSysctl)."""
+    name, found, value = text.partition("=")
+    exact = (
+        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+        "kernel.shmmni", "kernel.shm_rmid_forced",
+    )  # fmt: skip
+    if not found or not (name in exact or name.startswith(("net.", "fs.mqueue."))):
+        raise ValueError(f"sysctl '{text}' is not allowed")
+    return name, value
+
+
+def parse_ulimit(text: str) -> dict[str, object]:
+    """`nofile=1024:2048` (units.ParseUlimit)."""
+    name, found, limits = text.partition("=")
+    if not found:
+        raise ValueError(f"invalid ulimit argument: {text}")
+    if name not in _ULIMITS:
+        raise ValueError(f"invalid ulimit type: {name}")
+    parts = limits.split(":")
+    if len(parts) > 2:
+        raise ValueError(f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`")
+    soft, hard = (_limit(part) for part in (parts[0], parts[-1]))
+    if hard != -1 and (soft == -1 or soft > hard):
+        raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    return {"Name": name, "Hard": hard, "Soft": soft}
+
+
+def _limit(text: str) -> int:
+    from hostvm.cli.kinds import parse_int
+
+    return parse_int(text)
+
+
+KINDS: "dict[str, Callable[[str], object]]" = {
+    "size": parse_size,
+    "swap": parse_swap,
+    "cpus": parse_cpus,
+    "env": parse_environment,
+    "label": parse_label,
+    "address": parse_address,
+    "host": parse_host,
+    "stream": parse_stream,
+    "sysctl": parse_sysctl,
+    "ulimit": parse_ulimit,
+    "mount": parse_mount,
+}
