@@ -1,0 +1,95 @@
+"""Which subnet the bridge gets, and which address a container gets. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from guest_agent.wire.errors import HostFailed, InvalidArgument
+
+#: Docker's pools (172.17-31/16, 192.168.0/20 steps) from their far end, so that a docker beside us, which begins at
+#: the near end, keeps its own; then corners of 10/8 that few sites use.
+CANDIDATES = (
+    *(f"172.{second}.0.0/16" for second in range(30, 17, -1)),
+    *(f"192.168.{third}.0/20" for third in range(240, 0, -16)),
+    *(f"10.{second}.0.0/16" for second in (213, 187, 151, 97, 201)),
+)
+#: Shorter ones are a default route in pieces (a VPN's 0.0.0.0/1 and 128.0.0.0/1), which leaves room for any subnet.
+SHORTEST_CLASHING_PREFIX = 8
+#: Network, broadcast, gateway and one container.
+LONGEST_PREFIX = 30
+
+
+def choose_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
+    """The first candidate that overlaps none of the taken ones."""
+    clashing = [network for network in taken if network.prefixlen >= SHORTEST_CLASHING_PREFIX]
+    for candidate in map(IPv4Network, CANDIDATES):
+        if not any(candidate.overlaps(network) for network in clashing):
+            return candidate
+    raise HostFailed(
+        "could not find an available, non-overlapping IPv4 address pool for the default network",
+        hint='name a free one in the configuration: [engine] subnet = "10.99.0.0/16"',
+    )
+
+
+def parse_subnet(text: str) -> IPv4Interface:
+    """The gateway's address in the subnet: the one given (`10.1.0.254/16`), or the subnet's first."""
+    try:
+        interface = IPv4Interface(text)
+    except ValueError:
+        raise _bad_subnet(text, "it isn't an IPv4 network like 10.99.0.0/16") from None
+    if interface.network.prefixlen > LONGEST_PREFIX:
+        raise _bad_subnet(text, f"a prefix of at most /{LONGEST_PREFIX} is needed")
+    return gateway_of(interface.network) if interface.ip == interface.network.network_address else interface
+
+
+def gateway_of(subnet: IPv4Network) -> IPv4Interface:
+    return IPv4Interface((subnet[1], subnet.prefixlen))
+
+
+def _bad_subnet(text: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"invalid subnet {text!r}: {why}", hint="see [engine] subnet in the configuration")
+
+
+def mac_address(address: IPv4Address) -> str:
+    """02:42 and the address, as docker does: an address that comes back finds the neighbours' tables still right."""
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *address.packed))
+
+
+class AddressPool:
+    """Hands out addresses round robin.
+
+    The kernel takes a dead container's interface away in its own time, so an address must rest before it is given to
+    the next one.
+    """
+
+    def __init__(self, gateway: IPv4Interface) -> None:
+        self._network = gateway.network
+        self._used = {int(gateway.ip)}
+        self._first = int(self._network.network_address) + 1
+        self._last = int(self._network.broadcast_address) - 1
+        self._next = self._first
+
+    def take(self) -> IPv4Address:
+        """A free address; raises HostFailed when there is none."""
+        for _ in range(min(len(self._used) + 1, self._last - self._first + 1)):
+            candidate, self._next = self._next, self._after(self._next)
+            if candidate not in self._used:
+                self._used.add(candidate)
+                return IPv4Address(candidate)
+        raise HostFailed(
+            f"no available IPv4 addresses on this network's address pools: {self._network}",
+            hint="remove containers, or configure a larger subnet ([engine] subnet)",
+        )
+
+    def claim(self, address: IPv4Address) -> None:
+        """Marks one that a running container has; later ones come after it."""
+        self._used.add(int(address))
+        self._next = self._after(max(self._used))
+
+    def give_back(self, address: IPv4Address) -> None:
+        """Idempotent."""
+        self._used.discard(int(address))
+
+    def _after(self, address: int) -> int:
+        return self._first if address >= self._last else address + 1

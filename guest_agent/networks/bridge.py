@@ -1,0 +1,117 @@
+"""The bridge: made, or adopted from a predecessor, with its address and its switches in /proc/sys/net."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+
+from guest_agent.linux import netlink
+from guest_agent.linux.netlink import Link, RouteSocket
+from guest_agent.networks.addresses import choose_subnet, gateway_of, mac_address, parse_subnet
+from guest_agent.networks.settings import NetworkSettings
+from guest_agent.wire.errors import HostFailed
+
+#: Ethernet's; a smaller one is taken over from the outgoing interface, so that nothing depends on path MTU discovery.
+LARGEST_MTU = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The bridge as it stands: its index, its address (the containers' gateway), and the MTU for veths."""
+
+    index: int
+    gateway: IPv4Interface
+    mtu: int
+
+
+def ensure_bridge(route: RouteSocket, settings: NetworkSettings, avoid: list[IPv4Network]) -> Bridge:
+    """Idempotent. A bridge that is there keeps its address while containers hang on it, whatever the settings say.
+
+    `avoid` are networks that must not be covered beside those of the routes. Raises OSError, or HostFailed when no
+    subnet is free.
+    """
+    links = route.links()
+    found = _find_bridge(links, settings.bridge)
+    present = route.addresses(found.index) if found else []
+    occupied = found is not None and any(link.master == found.index for link in links)
+    gateway = _plan_gateway(route, settings, present, occupied, avoid)
+    index = found.index if found else _make(route, settings.bridge, gateway)
+    for stale in (address for address in present if address != gateway):
+        route.execute(netlink.plan_delete_address(index, stale))
+    route.execute(netlink.plan_address(index, gateway), netlink.plan_up(settings.bridge))
+    _set_switches(settings.bridge)
+    return Bridge(index, gateway, _outgoing_mtu(route, links))
+
+
+def remove_bridge(route: RouteSocket, name: str) -> None:
+    """Idempotent."""
+    try:
+        route.execute(netlink.plan_delete_link(name))
+    except OSError as failure:
+        if not netlink.is_missing(failure):
+            raise
+
+
+def have_ipv6() -> bool:
+    """Does this kernel speak IPv6 in this network namespace?"""
+    return os.path.exists("/proc/net/if_inet6")
+
+
+def write_switch(name: str, value: str) -> None:
+    """Writes a sysctl of this network namespace, named by its path below /proc/sys/net, if it has another value.
+
+    Not writing what is right already lets the engine start where /proc/sys is read-only but well set.
+    """
+    path = f"/proc/sys/net/{name}"
+    with open(path) as file:
+        if file.read().strip() == value:
+            return
+    with open(path, "w") as file:
+        file.write(value)
+
+
+def _find_bridge(links: list[Link], name: str) -> Link | None:
+    found = next((link for link in links if link.name == name), None)
+    if found is not None and found.kind != "bridge":
+        raise HostFailed(
+            f"the host has an interface {name} that isn't a bridge",
+            hint="rename it, or give the engine's bridge another name in the configuration ([engine] bridge)",
+        )
+    return found
+
+
+def _plan_gateway(
+    route: RouteSocket,
+    settings: NetworkSettings,
+    present: list[IPv4Interface],
+    occupied: bool,
+    avoid: list[IPv4Network],
+) -> IPv4Interface:
+    if present and (occupied or not settings.subnet):
+        return present[0]
+    if settings.subnet:
+        return parse_subnet(settings.subnet)
+    return gateway_of(choose_subnet([destination for destination, _ in route.routes()] + avoid))
+
+
+def _make(route: RouteSocket, name: str, gateway: IPv4Interface) -> int:
+    """A fixed MAC: a bridge without one takes over its ports', and neighbours lose it whenever a port comes or goes."""
+    route.execute(netlink.plan_bridge(name, mac_address(gateway.ip)))
+    if have_ipv6():
+        route.execute(netlink.plan_no_link_local(name))
+    link = route.find_link(name)
+    if link is None:
+        raise OSError(errno.ENODEV, f"bridge {name} vanished")
+    return link.index
+
+
+def _set_switches(bridge: str) -> None:
+    write_switch("ipv4/ip_forward", "1")
+    write_switch(f"ipv4/conf/{bridge}/route_localnet", "1")
+
+
+def _outgoing_mtu(route: RouteSocket, links: list[Link]) -> int:
+    default = {index for destination, index in route.routes() if destination.prefixlen == 0}
+    return min([LARGEST_MTU, *(link.mtu for link in links if link.index in default)])
