@@ -93,11 +93,6 @@ def parse_reference(text: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
-def parse_canonical(text: str) -> Reference:
-    """The inverse of `Reference.canonical`, for what we stored ourselves."""
-    return parse_reference(text)
-
-
 def _check_digest(digest: str) -> None:
     try:
         parse_digest(digest)

@@ -35,6 +35,8 @@ class UnpackProcess:
         arguments = {"root": root, "userxattr": userxattr, "rootless": rootless}
         self._process = spawn("unpack", arguments, subprocess.PIPE)
         self._stdin = _pipe(self._process.stdin)
+        self._process.stdin = None  # ours to close: communicate() would flush a closed one
+        self._collected = False
         fcntl.fcntl(self._stdin, _F_SETPIPE_SZ, _PIPE_SIZE)
 
     def write(self, data: bytes) -> None:
@@ -54,14 +56,12 @@ class UnpackProcess:
 
     def abort(self) -> None:
         """End it; fine at any time. Afterwards nothing writes into the folder any more."""
-        self._process.kill()
-        self._stdin.close()
-        self._process.communicate()
+        if not self._collected:
+            self._process.kill()
+            self._collect()
 
     def _result(self) -> dict[str, Any]:
-        self._stdin.close()
-        self._process.stdin = None
-        output, errors = self._process.communicate()
+        output, errors = self._collect()
         try:
             report: dict[str, Any] = json.loads(output)
         except ValueError:
@@ -69,6 +69,11 @@ class UnpackProcess:
         if "diff_id" not in report:
             raise _failure(report, "failed to register layer")
         return report
+
+    def _collect(self) -> tuple[bytes, bytes]:
+        self._stdin.close()
+        self._collected = True
+        return self._process.communicate()
 
 
 def packed(root: str, whiteouts: bool, userxattr: bool) -> Iterator[bytes]:

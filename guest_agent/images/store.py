@@ -1,0 +1,343 @@
+"""Images and their names, in records; configurations and manifests in the content store.
+
+Records: kind "image", key image id: {"manifest_digest", "parent", "blobs", "hidden"}; kind "tag", key a canonical
+reference with tag or digest: the image id. An image that was removed by force while a stopped container needs it is
+*hidden*: no name, in no list, and its layers stay until `collect` finds that nobody uses it.
+
+All methods belong to the main thread, except where they say that they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from guest_agent.images.configs import parse_config
+from guest_agent.images.contracts import ImageLayers, LayerStaging
+from guest_agent.images.reference import Reference, parse_reference
+from guest_agent.store.content import ContentStore
+from guest_agent.store.records import Records
+from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.models import Digest, Image, ImageConfig, ImageId
+
+_IMAGE = "image"
+_TAG = "tag"
+_PREFIX = "sha256:"
+_ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+#: RFC 3339 with any fraction; Python takes six digits of it.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+
+#: Image id -> the containers that use it: (short id, is it running?).
+Users = Mapping[ImageId, Sequence[tuple[str, bool]]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDeletion:
+    """One line of `rmi`'s output: either `untagged` (familiar reference) or `deleted` (image id or diff id)."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """What `add` records. `config` and `manifest` are the JSON documents; `names` have a tag or a digest each."""
+
+    config: bytes
+    names: tuple[Reference, ...] = ()
+    manifest: bytes = b""
+    manifest_digest: str = ""
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    config: ImageConfig
+    manifest_digest: str
+    parent: str
+    blobs: tuple[Digest, ...]
+    hidden: bool = False
+
+
+class ImageStore:
+    """The engine's images. `start` once before anything else."""
+
+    def __init__(self, records: Records, content: ContentStore, layers: ImageLayers) -> None:
+        self._records = records
+        self._content = content
+        self.layers = layers
+        self._images: dict[ImageId, _Stored] = {}
+        self._names: dict[str, ImageId] = {}
+
+    def start(self) -> list[str]:
+        """Read the records, after the layer store's start; remove what a crash left. Returns warnings.
+
+        An image whose configuration or layers can't be read is left out, with its records; a warning names it.
+        """
+        warnings = []
+        for key, value in self._records.items(_IMAGE):
+            try:
+                self._images[ImageId(key)] = self._read(json.loads(value), ImageId(key))
+            except (HostvmError, ValueError, LookupError) as error:
+                warnings.append(f"image {key} can't be used: {error}")
+        tags = self._records.items(_TAG)
+        self._names = {name: ImageId(image_id) for name, image_id in tags if image_id in self._images}
+        if not warnings:
+            self._content.retain(blob for stored in self._images.values() for blob in stored.blobs)
+            with self._records.transaction():
+                paths = self._remove_unused_layers()
+            self.layers.discard(paths)
+        return warnings
+
+    def all(self) -> tuple[Image, ...]:
+        """Every image, newest first."""
+        names = self._names_by_image()
+        images = [self._image(key, names[key]) for key, stored in self._images.items() if not stored.hidden]
+        return tuple(sorted(images, key=lambda image: image.created_ns, reverse=True))
+
+    def find(self, text: str) -> Image:
+        """By reference, id, or unique prefix of an id. Raises NotFound, or InvalidArgument where it is ambiguous."""
+        return self.get(self._resolve(text))
+
+    def get(self, image_id: ImageId) -> Image:
+        """By full id, hidden ones too. Raises NotFound."""
+        if image_id not in self._images:
+            raise _no_such_image(image_id)
+        return self._image(image_id, self._names_by_image()[image_id])
+
+    def has_name(self, reference: Reference) -> ImageId | None:
+        """The image that a reference with tag or digest names."""
+        return self._names.get(reference.canonical)
+
+    async def add(self, new: NewImage, staging: LayerStaging) -> ImageId:
+        """Record an image whose layers are complete in `staging`. Waits for the disk; then it is durable.
+
+        Raises HostFailed (disk full) with nothing recorded. The caller closes the staging in any case.
+        """
+        config = parse_config(new.config)
+        blobs = [await asyncio.to_thread(self._content.put, data) for data in (new.config, new.manifest) if data]
+        await asyncio.to_thread(staging.publish)
+        stored = _Stored(config, new.manifest_digest, new.parent, tuple(blobs))
+        with self._records.transaction():
+            staging.record()
+            self._records.put(_IMAGE, config.id, _encode(stored))
+            for name in new.names:
+                self._records.put(_TAG, name.canonical, config.id)
+        staging.recorded()
+        self._images[config.id] = stored
+        self._names.update((name.canonical, config.id) for name in new.names)
+        return config.id
+
+    def tag(self, source: str, target: str) -> ImageId:
+        """Give an image one more name; it is taken from another image if need be."""
+        image_id = self._resolve(source)
+        reference = parse_reference(target)
+        if reference.digest:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        name = reference.with_default_tag().canonical
+        self._records.put(_TAG, name, image_id)
+        self._names[name] = image_id
+        return image_id
+
+    async def remove(self, text: str, force: bool, users: Users) -> tuple[ImageDeletion, ...]:
+        """`rmi`: untag, and delete what has no name left. Raises NotFound and Conflict in docker's words.
+
+        The steps and their order are those of moby's daemon/images/image_delete.go.
+        """
+        image_id = self._resolve(text)
+        containers = users.get(image_id, ())
+        name = self._named(text) if not self._is_id(text, image_id) else None
+        if name is not None:
+            deletions = self._remove_name(image_id, name, force, containers)
+            if self._names_by_image()[image_id] or any(running for _, running in containers):
+                return deletions
+        else:
+            names = self._names_by_image()[image_id]
+            check_deletable(image_id, names, force, containers)
+            deletions = self._untag([other.canonical for other in names])
+        deletions += self._delete(image_id, hide=bool(containers))
+        await asyncio.to_thread(self.layers.sweep)
+        return deletions
+
+    async def collect(self, used: Collection[ImageId]) -> None:
+        """Delete hidden images that no container uses any more. Call it when a container was removed."""
+        for image_id in [key for key, stored in self._images.items() if stored.hidden and key not in used]:
+            self._delete(image_id, hide=False)
+        await asyncio.to_thread(self.layers.sweep)
+
+    # -- names
+
+    def _resolve(self, text: str) -> ImageId:
+        found = self._images_by_id(text) if text.startswith(_PREFIX) else []
+        reference = None if found else self._named(text)
+        if reference is not None:
+            return self._names[reference.canonical]
+        found = found or self._images_by_id(text)
+        if len(found) > 1:
+            raise InvalidArgument(f"ambiguous image ID prefix: {text}")
+        if not found:
+            raise _no_such_image(text)
+        return found[0]
+
+    def _named(self, text: str) -> Reference | None:
+        """The stored name that the text means."""
+        try:
+            reference = parse_reference(text).with_default_tag()
+        except InvalidArgument:
+            if _ID_PREFIX.fullmatch(text):
+                return None
+            raise
+        candidates = (reference, reference.digested(Digest(reference.digest))) if reference.digest else (reference,)
+        return next((name for name in candidates if name.canonical in self._names), None)
+
+    def _images_by_id(self, text: str) -> list[ImageId]:
+        match = _ID_PREFIX.fullmatch(text)
+        if match is None:
+            return []
+        wanted = _PREFIX + match[1]
+        return [key for key, stored in self._images.items() if key.startswith(wanted) and not stored.hidden]
+
+    def _names_by_image(self) -> defaultdict[ImageId, list[Reference]]:
+        names: defaultdict[ImageId, list[Reference]] = defaultdict(list)
+        for name in sorted(self._names):
+            names[self._names[name]].append(parse_reference(name))
+        return names
+
+    def _image(self, image_id: ImageId, names: Sequence[Reference]) -> Image:
+        stored = self._images[image_id]
+        return Image(
+            config=stored.config,
+            tags=tuple(name.familiar for name in names if name.tag),
+            digests=tuple(name.familiar for name in names if name.digest),
+            size=sum(self.layers.size(diff_id) for diff_id in stored.config.diff_ids),
+            created_ns=parse_time(stored.config.created),
+            parent=stored.parent,
+            manifest_digest=stored.manifest_digest,
+        )
+
+    # -- removal
+
+    def _is_id(self, text: str, image_id: ImageId) -> bool:
+        return image_id.removeprefix(_PREFIX).startswith(text.removeprefix(_PREFIX))
+
+    def _remove_name(
+        self, image_id: ImageId, name: Reference, force: bool, users: Sequence[tuple[str, bool]]
+    ) -> tuple[ImageDeletion, ...]:
+        """Untag; with the last tag of a repository its digests go as well."""
+        names = self._names_by_image()[image_id]
+        if users and not force and is_single(names):
+            raise Conflict(
+                f'conflict: unable to remove repository reference "{name.familiar}" (must force) - '
+                f"container {users[0][0]} is using its referenced image {_short(image_id)}"
+            )
+        same = [other for other in names if other.name == name.name and other != name]
+        orphans = [] if not name.tag or any(other.tag for other in same) else same
+        return self._untag([name.canonical, *(other.canonical for other in orphans)])
+
+    def _untag(self, names: Sequence[str]) -> tuple[ImageDeletion, ...]:
+        with self._records.transaction():
+            for name in names:
+                self._records.delete(_TAG, name)
+        for name in names:
+            del self._names[name]
+        return tuple(ImageDeletion(untagged=parse_reference(name).familiar) for name in names)
+
+    def _delete(self, image_id: ImageId, hide: bool) -> tuple[ImageDeletion, ...]:
+        stored = self._images[image_id]
+        if hide:
+            hidden = _Stored(stored.config, stored.manifest_digest, stored.parent, stored.blobs, hidden=True)
+            self._records.put(_IMAGE, image_id, _encode(hidden))
+            self._images[image_id] = hidden
+            return (ImageDeletion(deleted=image_id),)
+        before = set(self.layers.known())
+        with self._records.transaction():
+            self._records.delete(_IMAGE, image_id)
+            del self._images[image_id]
+            paths = self._remove_unused_layers()
+        self.layers.discard(paths)
+        self._delete_blobs(stored.blobs)
+        gone = before.difference(self.layers.known())
+        layers = dict.fromkeys(diff_id for diff_id in reversed(stored.config.diff_ids) if diff_id in gone)
+        return tuple(ImageDeletion(deleted=key) for key in (image_id, *layers))
+
+    def _remove_unused_layers(self) -> list[str]:
+        """Within a transaction: forget the layers that no image has; returns their folders."""
+        used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
+        return self.layers.remove([diff_id for diff_id in self.layers.known() if diff_id not in used])
+
+    def _delete_blobs(self, blobs: Sequence[Digest]) -> None:
+        used = {blob for stored in self._images.values() for blob in stored.blobs}
+        for blob in blobs:
+            if blob not in used:
+                self._content.delete(blob)
+
+    def _read(self, plain: dict[str, object], image_id: ImageId) -> _Stored:
+        config = parse_config(self._content.get(Digest(image_id)))
+        missing = [diff_id for diff_id in config.diff_ids if not self.layers.has(diff_id)]
+        if missing:
+            raise NotFound(f"layer {missing[0]} is missing")
+        blobs = plain["blobs"]
+        if not isinstance(blobs, list):
+            raise ValueError("its record is malformed")
+        return _Stored(
+            config=config,
+            manifest_digest=str(plain.get("manifest_digest", "")),
+            parent=str(plain.get("parent", "")),
+            blobs=tuple(Digest(str(blob)) for blob in blobs),
+            hidden=bool(plain.get("hidden")),
+        )
+
+
+def parse_time(text: str) -> int:
+    """RFC 3339 -> nanoseconds since the epoch; 0 for what isn't one, and for times before it."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return 0
+    whole, fraction, zone = match.groups()
+    try:
+        seconds = datetime.fromisoformat(whole + ("+00:00" if zone == "Z" else zone)).timestamp()
+    except ValueError:
+        return 0
+    return max(0, int(seconds) * 10**9 + int((fraction or "0")[:9].ljust(9, "0")))
+
+
+def _encode(stored: _Stored) -> str:
+    plain = {"manifest_digest": stored.manifest_digest, "parent": stored.parent, "blobs": list(stored.blobs)}
+    return json.dumps({**plain, "hidden": True} if stored.hidden else plain)
+
+
+def _no_such_image(text: str) -> NotFound:
+    return NotFound(f"No such image: {text}")
+
+
+def _short(image_id: ImageId) -> str:
+    return image_id.removeprefix(_PREFIX)[:12]
+
+
+def is_single(names: Sequence[Reference]) -> bool:
+    """At most one tag, and every digest is of the same repository."""
+    return sum(bool(name.tag) for name in names) <= 1 and len({name.name for name in names}) <= 1
+
+
+def check_deletable(
+    image_id: ImageId, names: Sequence[Reference], force: bool, users: Sequence[tuple[str, bool]]
+) -> None:
+    """Raise docker's Conflict if an image, given by id, may not go."""
+    running = [container for container, is_running in users if is_running]
+    if running:
+        raise _undeletable(image_id, "cannot be forced", f"image is being used by running container {running[0]}")
+    if force:
+        return
+    if not is_single(names):
+        raise _undeletable(image_id, "must be forced", "image is referenced in multiple repositories")
+    if users:
+        raise _undeletable(image_id, "must be forced", f"image is being used by stopped container {users[0][0]}")
+
+
+def _undeletable(image_id: ImageId, remedy: str, cause: str) -> Conflict:
+    return Conflict(f"conflict: unable to delete {_short(image_id)} ({remedy}) - {cause}")

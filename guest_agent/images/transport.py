@@ -1,0 +1,211 @@
+"""HTTP to registries: connections, TLS, proxies, redirects. Blocking; used from threads.
+
+What is safe to send where is decided here: plain HTTP only to loopback addresses and to hosts that the configuration
+calls insecure, and a redirect to another host loses the Authorization header.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from guest_agent.wire.errors import PeerMisbehaved, Unavailable
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 10  # net/http's Client stops there, too
+_READ_SIZE = 256 << 10
+_USER_AGENT = "hostvm"
+
+NO_REGISTRY_HINT = (
+    "without a registry, `hostvm bootstrap` builds images from Debian packages (`hostvm bootstrap --list` shows them)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """`insecure`: host[:port] to which plain HTTP and unverified TLS are allowed. `mirrors`: domain -> base URLs."""
+
+    insecure: tuple[str, ...] = ()
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    timeout: float = 30.0  #: seconds for a connection, and for each wait for data
+    retry_delay: float = 1.0  #: seconds before the first repetition of a broken transfer; doubles
+    retries: int = 5  #: repetitions that bring no new byte before we give up
+
+
+class Response:
+    """An answer whose body is still on the way. Close it."""
+
+    def __init__(self, url: str, raw: http.client.HTTPResponse, close: Callable[[], None]) -> None:
+        self.url = url
+        self.status = raw.status
+        self.headers = raw.headers
+        self._raw = raw
+        self.close = close
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes; raises OSError or http.client.HTTPException where it breaks off."""
+        while data := self._raw.read1(_READ_SIZE):
+            yield data
+
+    def body(self, limit: int) -> bytes:
+        """All of it; PeerMisbehaved if it is longer than `limit`. Closes."""
+        try:
+            data = self._raw.read(limit + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise unreachable(self.url, error) from error
+        finally:
+            self.close()
+        if len(data) > limit:
+            raise PeerMisbehaved(f'Get "{self.url}": the answer is longer than {limit} bytes')
+        return data
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Transport:
+    """Sends requests; `abort` ends all that are under way, from any thread."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self.settings = settings
+        self.aborted = Event()  #: set once, by `abort`
+        self._lock = Lock()
+        self._open: set[http.client.HTTPConnection] = set()
+
+    def request(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
+        """GET, or POST of `body`; follows redirects.
+
+        Raises OSError and http.client.HTTPException as they come (see `unreachable`), PeerMisbehaved for a redirect
+        that isn't safe.
+        """
+        sent = {"User-Agent": _USER_AGENT, **headers}
+        for _ in range(_MAX_REDIRECTS):
+            response = self._send(urlsplit(url), sent, body)
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.close()
+            target = urljoin(url, location)
+            self._check_redirect(url, target)
+            if urlsplit(target).netloc != urlsplit(url).netloc:
+                sent.pop("Authorization", None)
+            url = target
+        raise PeerMisbehaved(f'Get "{url}": stopped after {_MAX_REDIRECTS} redirects')
+
+    def allows_plain_http(self, netloc: str) -> bool:
+        """A loopback address, or insecure by configuration."""
+        return netloc in self.settings.insecure or _host(netloc) in self.settings.insecure or _is_loopback(netloc)
+
+    def abort(self) -> None:
+        with self._lock:
+            self.aborted.set()
+            connections = list(self._open)
+        for connection in connections:
+            _shut_down(connection)
+
+    def _check_redirect(self, url: str, target: str) -> None:
+        parts = urlsplit(target)
+        plain = parts.scheme == "http" and self.allows_plain_http(parts.netloc)
+        if parts.scheme != "https" and not plain:
+            raise PeerMisbehaved(f'Get "{url}": refused to follow a redirect to {parts.scheme}://{parts.netloc}')
+
+    def _send(self, url: SplitResult, headers: Mapping[str, str], body: bytes | None) -> Response:
+        connection = self._connect(url)
+
+        def close() -> None:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+        with self._lock:
+            self._open.add(connection)
+        try:
+            if self.aborted.is_set():
+                raise ConnectionAbortedError("canceled")
+            path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            connection.request("POST" if body is not None else "GET", path, body, dict(headers))
+            return Response(url.geturl(), connection.getresponse(), close)
+        except BaseException:
+            close()
+            raise
+
+    def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
+        timeout = self.settings.timeout
+        host, port = url.hostname or "", url.port
+        proxy = _proxy_for(url)
+        if url.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        context = self._tls(url.netloc)
+        if proxy is None:
+            return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        connection = http.client.HTTPSConnection(proxy.hostname or "", proxy.port, timeout=timeout, context=context)
+        connection.set_tunnel(host, port or 443)
+        return connection
+
+    def _tls(self, netloc: str) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self.allows_plain_http(netloc):
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def unreachable(url: str, error: Exception) -> Unavailable:
+    """The one line for a registry that doesn't answer."""
+    return Unavailable(f'Get "{url}": {reason(error)}', NO_REGISTRY_HINT)
+
+
+def reason(error: Exception) -> str:
+    """A network error in few words."""
+    if isinstance(error, socket.gaierror):
+        return "no such host"
+    if isinstance(error, TimeoutError):
+        return "timeout awaiting the response"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"tls: failed to verify certificate: {error.verify_message}"
+    if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected):
+        return "unexpected EOF"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _host(netloc: str) -> str:
+    return urlsplit(f"//{netloc}").hostname or ""
+
+
+def _is_loopback(netloc: str) -> bool:
+    host = _host(netloc)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxy_for(url: SplitResult) -> SplitResult | None:
+    """HTTPS_PROXY and NO_PROXY; plain HTTP goes to loopback and the neighbourhood only, never through a proxy."""
+    proxy = getproxies().get("https")
+    if not proxy or proxy_bypass(url.netloc):
+        return None
+    return urlsplit(proxy if "//" in proxy else f"//{proxy}")
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    """Wake a thread that waits in recv; closing the descriptor under it wouldn't."""
+    try:
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
