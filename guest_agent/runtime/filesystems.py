@@ -60,7 +60,7 @@ def _shared_memory(host: HostConfig, ipc_pid: int) -> Iterable[Mount]:
 
 
 def plan_tmpfs(destination: str, options: str = "") -> Mount:
-    """--tmpfs PATH[:OPTIONS]: docker's strict defaults, over which later words win. InvalidArgument for unknown ones."""
+    """--tmpfs PATH[:OPTIONS]: docker's strict defaults, over which later words win; InvalidArgument for others."""
     given = [word for word in options.split(",") if word]
     for word in given:
         _check_tmpfs_option(word)
