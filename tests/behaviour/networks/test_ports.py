@@ -238,7 +238,7 @@ async def test_ports_and_connections_survive_a_killed_engine() -> None:
     dead = Networks(SETTINGS, holder)
     dead.start()
     one = published(dead, binding(7, 8080), udp_binding(7, 8080))
-    other = published(dead, binding(7, 8081), container_id=OTHER_ID)
+    published(dead, binding(7, 8081), container_id=OTHER_ID)
     standing = socket.create_connection(("127.0.0.1", 8080))
     standing.settimeout(1.0)
     standing.sendall(b"a")
@@ -260,8 +260,7 @@ async def test_ports_and_connections_survive_a_killed_engine() -> None:
         with pytest.raises(ConnectionRefusedError):
             await tcp("127.0.0.1", 8081)
         socket.create_server(("0.0.0.0", 8081)).close()
-        taken = {one.endpoint.address, connected(ours, OTHER_ID).endpoint.address}
-        assert len(taken) == 2 and other.endpoint.address not in taken
+        assert connected(ours, OTHER_ID).endpoint.address != one.endpoint.address
 
 
 @isolated
@@ -275,7 +274,7 @@ async def test_ports_are_bound_again_when_the_keeper_died_too() -> None:
     serve_tcp(attachment.namespace, 7)
     ports = dead.publish(ID, attachment.endpoint.address, [binding(7, 8080), binding(7, 8081)])
     dead.close()
-    for key in lost.keys():
+    for key in tuple(lost.held):
         lost.drop(key)
     taken = socket.create_server(("127.0.0.1", 8081))
     async with networks() as ours:
