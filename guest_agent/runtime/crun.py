@@ -58,9 +58,9 @@ class CreatedContainer:
 def protect_binary(binary: str, place: str) -> str:
     """Bind `binary` read-only at `place`, in the keeper's mount namespace: what to run from then on. Idempotent."""
     os.makedirs(os.path.dirname(place), exist_ok=True)
+    mounts.umount_if_mounted(place)
     with open(place, "a"):
         pass
-    mounts.umount_if_mounted(place)
     mounts.bind(binary, place, read_only=True)
     return place
 
