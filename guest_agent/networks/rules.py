@@ -49,8 +49,9 @@ table ip {table} {{
 {maps}
   chain guard {{
     type filter hook prerouting priority raw; policy accept;
-    iifname != "lo" ip daddr 127.0.0.0/8 drop
-    iifname != "lo" ip saddr 127.0.0.0/8 drop
+    iif "lo" accept
+    ip daddr 127.0.0.0/8 drop
+    ip saddr 127.0.0.0/8 drop
   }}
   chain published {{
     meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @own
