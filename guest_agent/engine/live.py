@@ -32,12 +32,17 @@ class Run:
         self.pump = OutputPump(stdio, log, self.output_ended.set)
         self.pump.start()
 
-    def give_up(self) -> None:
+    def give_up(self, exit_code: int) -> None:
         """It never started: whoever waits for its output or its end is let go."""
         self.output_ended.set()
         self.started.set()
+        self.finish(exit_code)
+
+    def finish(self, exit_code: int) -> None:
+        """The record tells of the end; waiters may know."""
+        self.process_ended.set()
         if not self.exited.done():
-            self.exited.cancel()
+            self.exited.set_result(exit_code)
 
     def close(self) -> None:
         if self.pump is not None:
@@ -54,8 +59,15 @@ class Live:
         #: Serialises start, stop, remove and the like; never held while waiting for a client.
         self.lock = asyncio.Lock()
         self.removed = asyncio.Event()
+        #: Clearing up after the last run, if it is still under way; the next start waits for it.
+        self.clearing: asyncio.Task[None] | None = None
         #: Woken to end a restart policy's pause.
         self.restart_cancelled = asyncio.Event()
+
+    async def cleared(self) -> None:
+        """Until nothing of the last run is in the way of the next."""
+        if self.clearing is not None:
+            await asyncio.shield(self.clearing)
 
     def next_run(self) -> Run:
         """The run that is over; a new one has taken its place."""

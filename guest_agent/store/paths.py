@@ -79,10 +79,6 @@ class EnginePaths:
         return f"{self.run}/engine.sock"
 
     @property
-    def keeper_socket(self) -> str:
-        return f"{self.run}/keeper.sock"
-
-    @property
     def keeper_lock(self) -> str:
         return f"{self.run}/keeper.lock"
 
@@ -100,6 +96,15 @@ class EnginePaths:
         """`crun --root`."""
         return f"{self.run}/runtime"
 
+    def exec_folder(self, exec_id: str) -> str:
+        """What `crun exec` is told, while an exec runs."""
+        return f"{self.run}/execs/{exec_id}"
+
+    @property
+    def protected_runtime(self) -> str:
+        """The runtime's binary, bound read-only, so that a container can't overwrite it (CVE-2019-5736)."""
+        return f"{self.run}/oci-runtime"
+
     @property
     def probes(self) -> str:
         """Cached answers about this kernel and runtime."""
@@ -112,6 +117,10 @@ class EnginePaths:
     def bundle(self, container_id: str) -> str:
         """The OCI bundle: config.json, rootfs/, and the container's hosts, hostname and resolv.conf."""
         return f"{self.bundles}/{container_id}"
+
+    def console_socket(self, identity: str) -> str:
+        """Where the runtime hands a terminal over; short, because a socket's path may have 107 bytes."""
+        return f"{self.run}/tty-{identity[:12]}"
 
     def rootfs(self, container_id: str) -> str:
         return f"{self.bundles}/{container_id}/rootfs"

@@ -1,0 +1,83 @@
+"""The engine's configuration file (default /etc/hostvm/config.toml); a missing one means defaults.
+
+[engine]
+bridge = "hostvm0"              # the default network's bridge; the firewall table has the same name
+subnet = ""                     # "" = the first free one of the engine's pool
+group = "hostvm"                # members may use the socket; ignored where the group doesn't exist
+[registries]
+insecure = ["registry.local:5000"]
+[registries.mirrors]
+"docker.io" = ["https://mirror.local"]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+
+from guest_agent.wire.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What can be set; every default explicit."""
+
+    bridge: str = "hostvm0"
+    subnet: str = ""
+    group: str = "hostvm"
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def load_config(path: str) -> EngineConfig:
+    """Read the file. Raises InvalidArgument with the file's name and what is wrong in it."""
+    try:
+        with open(path, "rb") as file:
+            return parse_config(tomllib.load(file), path)
+    except FileNotFoundError:
+        return EngineConfig()
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidArgument(f"can't read the configuration {path}: {error}") from error
+
+
+def parse_config(document: dict[str, object], path: str = "config.toml") -> EngineConfig:
+    """Pure. Unknown keys are an error: a misspelt one would silently do nothing."""
+    engine = _table(document, "engine", path)
+    registries = _table(document, "registries", path)
+    _refuse_unknown(engine, {"bridge", "subnet", "group"}, "engine", path)
+    _refuse_unknown(registries, {"insecure", "mirrors"}, "registries", path)
+    mirrors = _table(registries, "mirrors", path)
+    return EngineConfig(
+        bridge=_text(engine, "bridge", "hostvm0", path),
+        subnet=_text(engine, "subnet", "", path),
+        group=_text(engine, "group", "hostvm", path),
+        insecure_registries=_texts(registries, "insecure", path),
+        registry_mirrors={name: _texts(mirrors, name, path) for name in mirrors},
+    )
+
+
+def _table(document: dict[str, object], name: str, path: str) -> dict[str, object]:
+    table = document.get(name, {})
+    if not isinstance(table, dict):
+        raise InvalidArgument(f"{path}: [{name}] must be a table")
+    return table
+
+
+def _text(table: dict[str, object], key: str, default: str, path: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{path}: {key} must be a string")
+    return value
+
+
+def _texts(table: dict[str, object], key: str, path: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidArgument(f"{path}: {key} must be a list of strings")
+    return tuple(value)
+
+
+def _refuse_unknown(table: dict[str, object], known: set[str], name: str, path: str) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise InvalidArgument(f"{path}: [{name}] has no setting {unknown[0]!r}", f"known: {', '.join(sorted(known))}")

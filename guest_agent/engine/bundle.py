@@ -1,0 +1,103 @@
+"""A container's OCI bundle: what its config.json follows from, and the small files beside it."""
+
+from __future__ import annotations
+
+import os
+
+from guest_agent.engine.container import Container
+from guest_agent.engine.creation import plan_argv
+from guest_agent.engine.parts import Parts
+from guest_agent.runtime.cgroups import container_path
+from guest_agent.runtime.devices import find_devices, list_host_devices
+from guest_agent.runtime.environment import plan_environment
+from guest_agent.runtime.filesystems import plan_tmpfs
+from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
+from guest_agent.runtime.seccomp import default_profile, parse_profile, plan_seccomp
+from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec
+from guest_agent.runtime.users import resolve_user
+from guest_agent.wire.errors import Conflict
+from guest_agent.wire.models import Mount, MountPoint, MountType
+
+#: Files that the engine writes and the container sees at these places.
+ENGINE_FILES = {"hosts": "/etc/hosts", "hostname": "/etc/hostname", "resolv.conf": "/etc/resolv.conf"}
+
+
+def write_config(parts: Parts, container: Container, network_namespace: str | None) -> None:
+    """Write config.json into the bundle; the root file system is mounted and the engine's files are there."""
+    inputs = _collect_inputs(parts, container, network_namespace)
+    with open(f"{parts.paths.bundle(container.id)}/config.json", "wb") as file:
+        file.write(dump_spec(plan_spec(inputs)))
+
+
+def _collect_inputs(parts: Parts, container: Container, network_namespace: str | None) -> SpecInputs:
+    config, host_config = container.config, container.host_config
+    rootfs = parts.paths.rootfs(container.id)
+    user = resolve_user(rootfs, config.user, host_config.group_add)
+    seccomp, program = _find_seccomp(parts, container)
+    hostname = os.uname().nodename if host_config.uts_mode == "host" else config.hostname
+    return SpecInputs(
+        container_id=container.id,
+        hostname=hostname,
+        config=config,
+        host_config=host_config,
+        argv=plan_argv(config),
+        environment=plan_environment(hostname, config.environment, tty=config.tty, home=user.home),
+        user=user,
+        rootfs=rootfs,
+        cgroups_path=container_path(container.id),
+        cgroups=parts.host.cgroups,
+        available_capabilities=parts.host.capabilities,
+        mounts=plan_container_mounts(parts, container),
+        network_namespace=network_namespace,
+        ipc_pid=_joined_pid(parts, host_config.ipc_mode),
+        pid_pid=_joined_pid(parts, host_config.pid_mode),
+        seccomp=seccomp,
+        seccomp_bpf=program,
+        console_size=host_config.console_size,
+        init_binary=parts.host.init_binary,
+        host_devices=list_host_devices() if host_config.privileged else (),
+        extra_devices=find_devices(host_config.resources.devices),
+    )
+
+
+def _find_seccomp(parts: Parts, container: Container) -> tuple[dict[str, object] | None, bytes | None]:
+    host_config = container.host_config
+    chosen = parse_security_options(host_config.security_opt).seccomp
+    if host_config.privileged or chosen == "unconfined":
+        return None, None
+    capabilities = plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
+    profile = parse_profile(chosen) if chosen else default_profile()
+    planned = plan_seccomp(profile, capabilities, parts.host.machine)
+    return planned, parts.filters.compiled(planned) if parts.runtime.choice.precompiled_seccomp else None
+
+
+def _joined_pid(parts: Parts, mode: str) -> int:
+    kind, _colon, reference = mode.partition(":")
+    return find_running(parts, reference).state.pid if kind == "container" else 0
+
+
+def find_running(parts: Parts, reference: str) -> Container:
+    """The container whose namespaces another one joins. Conflict where it doesn't run."""
+    container = parts.table.find(reference)
+    if not container.running:
+        raise Conflict(f"cannot join network of a non running container: {container.id}")
+    return container
+
+
+def plan_container_mounts(parts: Parts, container: Container) -> tuple[Mount, ...]:
+    """The engine's files, unless the user mounted something there, and the container's mount points."""
+    taken = {point.destination for point in container.mount_points}
+    bundle = parts.paths.bundle(container.id)
+    files = [
+        Mount(target, "bind", f"{bundle}/{name}", ("rbind", "rprivate"))
+        for name, target in ENGINE_FILES.items()
+        if target not in taken and os.path.exists(f"{bundle}/{name}")
+    ]
+    return (*files, *(_plan_mount(point) for point in container.mount_points))
+
+
+def _plan_mount(point: MountPoint) -> Mount:
+    if point.type is MountType.TMPFS:
+        return plan_tmpfs(point.destination, point.mode)
+    access = "ro" if point.read_only else "rw"
+    return Mount(point.destination, "bind", point.source, ("rbind", access, point.propagation or "rprivate"))

@@ -1,0 +1,169 @@
+"""From a process that has ended to a record that says so: for containers that exit, and for those that must go.
+
+The order matters to those who wait. Ports and address are free, and the record is stored (or deleted, for `--rm`),
+before anybody is told; folders and mounts are taken away after that, and the next start waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import time
+
+from guest_agent.engine.container import Container, State, Status
+from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.lifecycle import Step, next_status
+from guest_agent.engine.live import Run
+from guest_agent.engine.parts import Parts, stdio_key
+from guest_agent.engine.restarting import plan_restart
+from guest_agent.engine.starting import remove_remains
+from guest_agent.linux.process import open_process
+from guest_agent.runtime.cgroups import container_path, oom_killed
+from guest_agent.runtime.crun import exit_code
+from guest_agent.store.files import move_to_grave, remove_tree
+from guest_agent.wire.errors import HostvmError
+
+#: Seconds that output may still come after the process has ended: a child that left the pid namespace may hold the pipe.
+_OUTPUT_GRACE = 2.0
+
+#: What docker records where nobody knows how a process ended.
+UNKNOWN_EXIT_CODE = 255
+
+
+async def wait_for_process(parts: Parts, container: Container) -> int:
+    """The exit code of a running container's process, as soon as it has ended."""
+    if is_child_of_keeper(parts, container.state):
+        return exit_code(await parts.keeper.wait(container.state.pid))
+    await _wait_for_stranger(container.state)
+    return UNKNOWN_EXIT_CODE
+
+
+def is_child_of_keeper(parts: Parts, state: State) -> bool:
+    """Not so after the keeper itself was killed: then init has adopted the process."""
+    try:
+        with open(f"/proc/{state.pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[1]) == os.getppid()
+    except OSError:
+        return True
+
+
+async def _wait_for_stranger(state: State) -> None:
+    descriptor = open_process(state.pid, state.start_ticks)
+    if descriptor is None:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
+    """The process has ended with `code`: free what it held, store the end, tell everybody.
+
+    Returns the record as stored (or as it was last, where it is deleted with `--rm`).
+    """
+    container = parts.table.find(container_id)
+    live = parts.table.live(container.id)
+    live.run.process_ended.set()
+    await _drain_output(live.run)
+    failpoint("exit.record.before")
+    release(parts, container)
+    ended = _ended(parts, container, code)
+    restart = plan_restart(ended, time.time_ns())
+    if restart is not None:
+        ended = dataclasses.replace(ended, state=dataclasses.replace(ended.state, status=Status.RESTARTING))
+    doomed = restart is None and ended.host_config.auto_remove
+    over = live.next_run()
+    _store(parts, ended, doomed)
+    failpoint("exit.record.after")
+    _announce(parts, ended, doomed)
+    over.finish(code)
+    over.close()
+    live.clearing = parts.tasks.start(_clear(parts, ended, doomed), f"clear {container.short_id}")
+    return ended
+
+
+async def _drain_output(run: Run) -> None:
+    try:
+        async with asyncio.timeout(_OUTPUT_GRACE):
+            await run.output_ended.wait()
+    except TimeoutError:
+        if run.pump is not None:
+            run.pump.stop()
+
+
+def release(parts: Parts, container: Container) -> None:
+    """Ports, address and held descriptors are free again. Idempotent."""
+    parts.networks.release(container.id)
+    for endpoint in container.endpoints:
+        parts.networks.disconnect(container.id, endpoint)
+    parts.keeper.drop(stdio_key(container.id))
+
+
+def _ended(parts: Parts, container: Container, code: int) -> Container:
+    state = dataclasses.replace(
+        container.state,
+        status=next_status(container, Step.EXIT),
+        provisional=False,
+        pid=0,
+        start_ticks=0,
+        exit_code=code,
+        oom_killed=oom_killed(parts.host.cgroups, container_path(container.id)),
+        finished_ns=time.time_ns(),
+    )
+    return dataclasses.replace(container, state=state, endpoints=(), ports=())
+
+
+def _store(parts: Parts, ended: Container, doomed: bool) -> None:
+    """A full disk must not keep a container running in the books: the memory says the truth, the disk follows."""
+    try:
+        if doomed:
+            parts.table.forget(ended)
+        else:
+            parts.table.save(ended)
+    except HostvmError:
+        parts.table.remember_only(ended)
+
+
+def _announce(parts: Parts, ended: Container, doomed: bool) -> None:
+    if ended.state.oom_killed:
+        parts.tell(ended, "oom")
+    parts.tell(ended, "die", exitCode=str(ended.state.exit_code))
+    if doomed:
+        parts.tell(ended, "destroy")
+
+
+async def _clear(parts: Parts, container: Container, doomed: bool) -> None:
+    await remove_remains(parts, container.id)
+    if doomed:
+        await remove_folders(parts, container, volumes=True)
+
+
+async def remove_folders(parts: Parts, container: Container, volumes: bool) -> None:
+    """What the container wrote, and with `volumes` its anonymous ones. The record is gone already."""
+    folder = parts.paths.container(container.id)
+    if os.path.isdir(folder):
+        grave = move_to_grave(folder, parts.paths.temporary)
+        parts.tasks.start(asyncio.to_thread(remove_tree, grave), f"remove {container.short_id}")
+    for point in container.mount_points if volumes else ():
+        if point.anonymous:
+            _remove_volume(parts, point.name)
+    await parts.images.collect({other.image_id for other in parts.table.all()})
+
+
+def _remove_volume(parts: Parts, name: str) -> None:
+    try:
+        parts.volumes.remove(name, force=True)
+    except HostvmError:
+        pass  # another container has it by --volumes-from
+
+
+def undo_create(parts: Parts, container: Container) -> None:
+    """Forget a container that a failed `run` had made."""
+    parts.table.forget(container)
+    parts.tasks.start(remove_folders(parts, container, volumes=True), f"undo {container.short_id}")

@@ -1,0 +1,295 @@
+"""From a record to a running process: every step pushes its undo and has a failpoint before and after.
+
+When a step fails, the undos run in reverse order and the container is as it was. When the engine is killed at a step,
+its successor finds the bundle, which is the first thing made, and undoes by it (`reconciling`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from guest_agent.engine.bundle import ENGINE_FILES, find_running, write_config
+from guest_agent.engine.container import Container, State
+from guest_agent.engine.creation import plan_argv, plan_port_bindings, wants_image_content
+from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.lifecycle import Step, next_status
+from guest_agent.engine.live import Run
+from guest_agent.engine.parts import Parts, stdio_key
+from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
+from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
+from guest_agent.networks.publisher import Reservation
+from guest_agent.runtime.console import ConsoleSocket
+from guest_agent.runtime.crun import CreatedContainer
+from guest_agent.volumes.fill import fill_volume
+from guest_agent.wire.models import Endpoint
+
+#: Seconds that the runtime has to hand over a terminal after it was asked to.
+_CONSOLE_TIMEOUT = 30.0
+
+
+@contextlib.contextmanager
+def step(name: str) -> Iterator[None]:
+    """A doing step of a start, with its two failpoints."""
+    failpoint(f"run.{name}.before")
+    yield
+    failpoint(f"run.{name}.after")
+
+
+@dataclass(slots=True)
+class _Network:
+    """How a container is wired: the namespace's path for the runtime, and the descriptor that keeps it alive."""
+
+    endpoint: Endpoint
+    path: str | None = None
+    namespace: int = -1
+    files_of: Container | None = None  #: the container whose network, and so whose hosts file, is shared
+
+
+@dataclass(slots=True)
+class Start:
+    """One start of one container: its steps in order, each on top of the earlier ones' results."""
+
+    parts: Parts
+    container: Container
+    run: Run
+    undo: AsyncExitStack
+    reservation: Reservation | None = None
+    network: _Network = field(default_factory=lambda: _Network(Endpoint("", "")))
+
+    async def perform(self) -> Container:
+        """All steps; the record as it was stored with the process running."""
+        self._reserve_ports()
+        self._make_bundle()
+        self._mount_rootfs()
+        await self._fill_volumes()
+        self._connect()
+        self._write_files()
+        stdio, created = await self._create()
+        self._publish()
+        self._let_go(stdio)
+        return self._record(created)
+
+    # -- steps
+
+    def _reserve_ports(self) -> None:
+        bindings = plan_port_bindings(self.container.config, self.container.host_config)
+        if not bindings or self._mode not in ("bridge", "default"):
+            return
+        with step("ports"):
+            networks, identity = self.parts.networks, self.container.id
+            self.undo.callback(networks.release, identity)
+            if self.reservation is None:
+                self.reservation = networks.reserve(identity, bindings, self.container.name)
+
+    def _make_bundle(self) -> None:
+        with step("bundle"):
+            bundle = self.parts.paths.bundle(self.container.id)
+            self.undo.callback(_remove_bundle, bundle)
+            os.makedirs(f"{bundle}/rootfs")
+            for folder in (self.parts.paths.upper(self.container.id), self.parts.paths.work(self.container.id)):
+                os.makedirs(folder, mode=0o755, exist_ok=True)
+
+    def _mount_rootfs(self) -> None:
+        paths, identity = self.parts.paths, self.container.id
+        with step("rootfs"):
+            image = self.parts.images.get(self.container.image_id)
+            self.undo.callback(umount_if_mounted, paths.rootfs(identity))
+            mount_overlay(
+                self.parts.layers.names(image.config.diff_ids),
+                paths.layers,
+                paths.upper(identity),
+                paths.work(identity),
+                paths.rootfs(identity),
+                volatile=self.container.host_config.auto_remove,
+            )
+
+    async def _fill_volumes(self) -> None:
+        wanted = [
+            point for point in self.container.mount_points if wants_image_content(self.container.host_config, point)
+        ]
+        rootfs = self.parts.paths.rootfs(self.container.id)
+        for point in wanted:
+            with step("volumes"):
+                await asyncio.to_thread(fill_volume, rootfs, point.destination, point.source)
+
+    def _connect(self) -> None:
+        with step("network"):
+            self.network = self._wire()
+
+    def _wire(self) -> _Network:
+        networks, identity, mode = self.parts.networks, self.container.id, self._mode
+        if mode == "host":
+            return _Network(networks.static_endpoint("host"))
+        if mode == "none":
+            namespace = networks.loopback_only()
+            self.undo.callback(self._close_namespace)
+            return _Network(networks.static_endpoint("none"), _fd_path(namespace), namespace)
+        if mode.startswith("container:"):
+            other = find_running(self.parts, mode.partition(":")[2])
+            return _Network(Endpoint(mode, ""), f"/proc/{other.state.pid}/ns/net", files_of=other)
+        attached = networks.connect(identity, self.container.config.hostname)
+        self.undo.callback(self._close_namespace)
+        self.undo.callback(networks.disconnect, identity, attached.endpoint)
+        return _Network(attached.endpoint, _fd_path(attached.namespace), attached.namespace)
+
+    def _write_files(self) -> None:
+        with step("files"):
+            bundle = self.parts.paths.bundle(self.container.id)
+            if self.network.files_of is not None:
+                other = self.parts.paths.bundle(self.network.files_of.id)
+                for name in ENGINE_FILES:
+                    shutil.copyfile(f"{other}/{name}", f"{bundle}/{name}")
+            else:
+                self._write_name_files(bundle)
+            write_config(self.parts, self.container, self.network.path)
+
+    def _write_name_files(self, bundle: str) -> None:
+        config, host, networks = self.container.config, self.container.host_config, self.parts.networks
+        mode = self._mode if self._mode in ("host", "none") else "bridge"
+        address = self.network.endpoint.address
+        resolver = networks.resolver(mode, host.dns, host.dns_search, host.dns_options)
+        if resolver.wants_forwarder and self.network.endpoint.address:
+            networks.forward_names(self.container.id, self.network.namespace)
+        _write(f"{bundle}/resolv.conf", resolver.text())
+        _write(f"{bundle}/hostname", f"{config.hostname}\n")
+        _write(
+            f"{bundle}/hosts",
+            networks.hosts_file(mode, config.hostname, address, host.extra_hosts, config.domainname),
+        )
+
+    async def _create(self) -> tuple[Stdio, CreatedContainer]:
+        with step("create"):
+            self.undo.push_async_callback(
+                self.parts.runtime.delete, self.container.id, self.parts.paths.bundle(self.container.id)
+            )
+            if self.container.config.tty:
+                stdio, created = await self._create_with_terminal()
+            else:
+                stdio, created = await self._create_with_pipes()
+        with step("stdio"):
+            self._hold(stdio)
+        self._close_namespace()
+        return stdio, created
+
+    async def _create_with_pipes(self) -> tuple[Stdio, CreatedContainer]:
+        stdio = make_pipes(self.container.config.open_stdin)
+        self.undo.callback(stdio.close)
+        created = await self._call_runtime(dict(stdio.child_ends))
+        stdio.close_child_ends()
+        return stdio, created
+
+    async def _create_with_terminal(self) -> tuple[Stdio, CreatedContainer]:
+        console = ConsoleSocket(self.parts.paths.console_socket(self.container.id))
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            receiving = asyncio.ensure_future(console.receive(_CONSOLE_TIMEOUT))
+            try:
+                created = await self._call_runtime({0: null, 1: null, 2: null}, console.path)
+                stdio = terminal_stdio(await receiving)
+            finally:
+                receiving.cancel()
+        finally:
+            console.close()
+            os.close(null)
+        self.undo.callback(stdio.close)
+        stdio.resize(*self.container.host_config.console_size)
+        return stdio, created
+
+    async def _call_runtime(self, fds: dict[int, int], console: str = "") -> CreatedContainer:
+        bundle = self.parts.paths.bundle(self.container.id)
+        argv0 = plan_argv(self.container.config)[0]
+        return await self.parts.runtime.create(self.container.id, bundle, fds, argv0, console)
+
+    def _hold(self, stdio: Stdio) -> None:
+        key = stdio_key(self.container.id)
+        self.undo.callback(self.parts.keeper.drop, key)
+        self.parts.keeper.hold(key, *stdio.held())
+
+    def _publish(self) -> None:
+        if self.reservation is not None:
+            with step("publish"):
+                self.parts.networks.activate(self.reservation, self.network.endpoint.address)
+
+    def _let_go(self, stdio: Stdio) -> None:
+        with step("start"):
+            self.run.begin(stdio, self.parts.table.live(self.container.id).log)
+            self.undo.callback(self.run.close)
+            self.parts.runtime.start(self.container.id)
+
+    def _record(self, created: CreatedContainer) -> Container:
+        with step("record"):
+            before = self.container.state
+            state = State(
+                status=next_status(self.container, Step.STARTED),
+                pid=created.pid,
+                start_ticks=created.start_ticks,
+                started_ns=time.time_ns(),
+                finished_ns=before.finished_ns,
+                restart_count=before.restart_count,
+            )
+            return self.parts.table.save(
+                dataclasses.replace(
+                    self.container,
+                    state=state,
+                    endpoints=(self.network.endpoint,),
+                    ports=self.reservation.ports if self.reservation else (),
+                )
+            )
+
+    # -- small things
+
+    @property
+    def _mode(self) -> str:
+        return self.container.host_config.network_mode or "default"
+
+    def _close_namespace(self) -> None:
+        """The container holds it from its creation on."""
+        if self.network.namespace >= 0:
+            os.close(self.network.namespace)
+            self.network.namespace = -1
+
+
+async def start_container(parts: Parts, container: Container, reservation: Reservation | None = None) -> Container:
+    """Start it. On failure everything is undone and the error is raised; the caller records it."""
+    live = parts.table.live(container.id)
+    await live.cleared()
+    async with AsyncExitStack() as undo:
+        started = await Start(parts, container, live.run, undo, reservation).perform()
+        undo.pop_all()
+    live.run.started.set()
+    parts.tell(started, "start")
+    return started
+
+
+async def remove_remains(parts: Parts, container_id: str) -> None:
+    """Take away all that a start made, whatever of it there is: for ends, and after crashes. Idempotent."""
+    bundle = parts.paths.bundle(container_id)
+    await parts.runtime.delete(container_id, bundle)
+    umount_if_mounted(parts.paths.rootfs(container_id))
+    _remove_bundle(bundle)
+
+
+def _remove_bundle(bundle: str) -> None:
+    """`rmdir` refuses a mount point, so that nothing is ever deleted through a root that is still mounted."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(f"{bundle}/rootfs")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(bundle)
+
+
+def _fd_path(fd: int) -> str:
+    return f"/proc/{os.getpid()}/fd/{fd}"
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o644)
