@@ -1,0 +1,118 @@
+"""The import order is the architecture (docs/architecture.md): every import in the code is held against this table."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SUBSYSTEMS = ("images", "layers", "networks", "volumes", "events", "runtime")
+
+#: A part of guest_agent -> the parts that it may import. Each may import itself and `wire`.
+ENGINE_MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "wire": (),
+    "linux": (),
+    "keeper": ("keeper",),
+    "store": ("linux",),
+    **dict.fromkeys(SUBSYSTEMS, ("store", "linux")),
+    "engine": (*SUBSYSTEMS, "store", "linux", "keeper", "config"),
+    "api": ("engine", "http"),
+    "http": (),
+    "config": (),
+    "serve": ("daemon", "http", "api", "engine", *SUBSYSTEMS, "store", "linux", "keeper", "config"),
+    "daemon": ("keeper", "config"),
+    "__main__": ("serve", "daemon", "http", "api", "engine", *SUBSYSTEMS, "store", "linux", "keeper", "config"),
+    "__init__": (),
+}
+#: A part of hostvm -> the parts that it may import besides itself.
+HOST_MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "cli": ("client", "machines", "settings"),
+    "client": ("settings",),
+    "machines": ("client", "settings"),
+    "settings": (),
+    "__main__": ("cli",),
+    "__init__": (),
+}
+
+
+def test_guest_agent_imports_downwards_only() -> None:
+    wrong = []
+    for path, imported in imports_below("guest_agent"):
+        part, target = part_of(path), imported.split(".")
+        if target[0] in ("hostvm", "vm_images"):
+            wrong.append(f"{path} imports {imported}")
+        elif target[0] == "guest_agent" and len(target) > 1:
+            leaf = () if part in ("wire", "keeper") else ("wire",)
+            if target[1] not in {part, "__version__", *leaf, *ENGINE_MAY_IMPORT[part]}:
+                wrong.append(f"{path} imports {imported}")
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def test_the_keeper_imports_nothing_of_the_rest() -> None:
+    """It outlives every version of the engine, and it must not fail with any of it."""
+    wrong = [
+        f"{path} imports {imported}"
+        for path, imported in imports_below("guest_agent/keeper")
+        if imported.startswith("guest_agent.") and not imported.startswith("guest_agent.keeper")
+        if os.path.basename(path) != "client.py"  # the engine's end of it
+    ]
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def test_hostvm_imports_only_wire_of_the_engine() -> None:
+    wrong = []
+    for path, imported in imports_below("hostvm"):
+        target = imported.split(".")
+        if target[0] == "guest_agent" and target[1:2] != ["wire"]:
+            wrong.append(f"{path} imports {imported}")
+        if target[0] == "vm_images" and not path.endswith("/bootstrap.py"):
+            wrong.append(f"{path} imports {imported}")
+        if target[0] == "hostvm" and len(target) > 1:
+            part = part_of(path)
+            if target[1] not in {part, "__version__", *HOST_MAY_IMPORT[part]}:
+                wrong.append(f"{path} imports {imported}")
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def test_vm_images_stands_alone() -> None:
+    wrong = [
+        f"{path} imports {imported}"
+        for path, imported in imports_below("vm_images")
+        if imported.startswith(("hostvm", "guest_agent")) and not imported.startswith("guest_agent.wire")
+    ]
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def test_only_linux_knows_ctypes() -> None:
+    everything = [*imports_below("guest_agent"), *imports_below("hostvm"), *imports_below("vm_images")]
+    wrong = [
+        path
+        for path, imported in everything
+        if imported.split(".")[0] == "ctypes" and not path.startswith("guest_agent/linux/")
+    ]
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def part_of(path: str) -> str:
+    """The second component: "guest_agent/store/paths.py" -> "store"."""
+    return path.split("/")[1].removesuffix(".py")
+
+
+def imports_below(folder: str) -> Iterator[tuple[str, str]]:
+    """(path from the root, dotted name) of each import statement, those inside functions included."""
+    for place, _, names in os.walk(f"{ROOT}/{folder}"):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                path = f"{place}/{name}"
+                with open(path, encoding="utf-8") as file:
+                    tree = ast.parse(file.read(), path)
+                yield from ((os.path.relpath(path, ROOT), imported) for imported in imported_names(tree))
+
+
+def imported_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
