@@ -151,6 +151,8 @@ class Repository:
             return PeerMisbehaved(f'Get "{url}": {text or "blob unknown to registry"}')
         if status == 404:
             return NotFound(f"manifest for {full} not found: {text or 'manifest unknown: manifest unknown'}")
+        if status == 416:  # asked for the rest of a blob that is shorter there than its manifest says
+            return Unavailable("unexpected EOF")
         if status in _TEMPORARY:
             return Unavailable(text or f'Get "{url}": received unexpected HTTP status: {status}')
         return PeerMisbehaved(f'Get "{url}": received unexpected HTTP status: {status}')

@@ -170,6 +170,13 @@ class ImageStore:
             self._delete(image_id, hide=False)
         await asyncio.to_thread(self.layers.sweep)
 
+    async def drop_unused_layers(self) -> None:
+        """Remove layers that belong to no image: an archive may hold some."""
+        with self._records.transaction():
+            paths = self._remove_unused_layers()
+        self.layers.discard(paths)
+        await asyncio.to_thread(self.layers.sweep)
+
     # -- names
 
     def _resolve(self, text: str) -> ImageId:

@@ -9,7 +9,7 @@ import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import IO, Any
 
 from guest_agent.wire.errors import HostvmError, Internal, error_from
@@ -76,7 +76,7 @@ class UnpackProcess:
         return self._process.communicate()
 
 
-def packed(root: str, whiteouts: bool, userxattr: bool) -> Iterator[bytes]:
+def packed(root: str, whiteouts: bool, userxattr: bool) -> Generator[bytes, None, None]:
     """The tar of a tree, piece by piece. Closing the iterator ends the helper."""
     arguments = {"root": root, "whiteouts": whiteouts, "userxattr": userxattr}
     process = spawn("pack", arguments, subprocess.DEVNULL)

@@ -13,10 +13,11 @@ at the same time doesn't take them away.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Sequence
 from threading import Lock
 
 from guest_agent.layers.helper import UnpackProcess, packed
@@ -35,6 +36,14 @@ _EMPTY = "empty"
 def layer_name(diff_id: DiffId) -> str:
     """Name of the folder in the store."""
     return diff_id.removeprefix("sha256:")[:_NAME_DIGITS]
+
+
+async def _without_blocking(pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    try:
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            yield piece
+    finally:
+        await asyncio.to_thread(pieces.close)
 
 
 class LayerStore:
@@ -120,13 +129,13 @@ class LayerStore:
         """Move the folders out of sight at once (fast), to be removed by `sweep` (slow)."""
         self._leftovers += [files.move_to_grave(path, self._temporary) for path in paths]
 
-    def diff(self, upper: str) -> Iterator[bytes]:
-        """The tar of an overlay's upper folder as an OCI layer. Blocks; close the iterator to stop."""
-        return packed(upper, whiteouts=True, userxattr=self._userxattr)
+    def diff(self, upper: str) -> AsyncIterator[bytes]:
+        """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper."""
+        return _without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))
 
-    def export(self, rootfs: str) -> Iterator[bytes]:
-        """The tar of a mounted root. Blocks; close the iterator to stop."""
-        return packed(rootfs, whiteouts=False, userxattr=self._userxattr)
+    def export(self, rootfs: str) -> AsyncIterator[bytes]:
+        """The tar of a mounted root. Closing the iterator ends the helper."""
+        return _without_blocking(packed(rootfs, whiteouts=False, userxattr=self._userxattr))
 
     def _forget_missing(self, present: Collection[str]) -> list[str]:
         """Records whose folder is gone: the images that need them are reported by the image store."""

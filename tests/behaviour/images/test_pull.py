@@ -143,7 +143,7 @@ def test_basic_authorization(stores: Stores, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir()
     with RegistryProcess(tmp_path / "closed", line.stdout) as registry:
         registry.push(_layout(tmp_path, BASE), "base:1", "--dest-creds", "ann:secret")
-        with pytest.raises(Unauthorized, match="pull access denied for .*base, repository does not exist or may"):
+        with pytest.raises(Unauthorized, match=r"pull access denied for .*base, repository does not exist or may"):
             asyncio.run(stores.pull(f"{registry.address}/base:1"))
         with pytest.raises(Unauthorized):
             asyncio.run(stores.pull(f"{registry.address}/base:1", credentials=Credentials("ann", "wrong")))
