@@ -72,7 +72,13 @@ class Networks:
         self._watch: RulesetWatch | None = None
         self._bridge: Bridge | None = None
         self._pool: AddressPool | None = None
-        self.warnings: tuple[str, ...] = ()  #: for `info`: what doesn't work as it should, and what to do
+        self._lost_ports: tuple[str, ...] = ()
+        self._firewall_trouble: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """For `info`: what doesn't work as it should, and what to do."""
+        return self._lost_ports + self._firewall_trouble
 
     # -- the engine's life
 
@@ -85,7 +91,10 @@ class Networks:
         self._let_through()
 
     def reconcile(self, live: Live) -> None:
-        """After `start`: everything of these containers is as before, everything of others is forgotten."""
+        """After `start`: everything of these containers is as before, everything of others is forgotten.
+
+        To be called once, with every container that has a process, whether or not it has ports.
+        """
         failures = []
         with _translated("restore the networks"):
             for container_id, (endpoints, ports) in live.items():
@@ -96,7 +105,7 @@ class Networks:
             self._publisher.forget_others(live)
             self._names.adopt(live)
             self._publisher.rebuild()
-        self.warnings += tuple(failure.message for failure in failures)
+        self._lost_ports = tuple(failure.message for failure in failures)
 
     def close(self) -> None:
         """The engine ends: running containers keep their network and their IPv4 ports. May be called twice."""
@@ -122,8 +131,11 @@ class Networks:
     # -- a container's life
 
     def connect(self, container_id: str, hostname: str = "") -> NetworkAttachment:
-        """A namespace with lo, and eth0 on the bridge. Nothing is left when it fails."""
-        with _translated("connect the container to the default network"):
+        """A namespace with lo, and eth0 on the bridge. Nothing is left when it fails.
+
+        The default network answers no names, so it doesn't need the host's name; networks that do will.
+        """
+        with _translated(f"connect container {container_id[:12]} to the default network"):
             address = self._addresses.take()
             try:
                 wire = self._make_wire(IPv4Interface((address, self._gateway.network.prefixlen)))
@@ -255,17 +267,26 @@ class Networks:
     def _let_through(self) -> None:
         try:
             let_bridge_through(self._nftables, self._settings.bridge)
-            self.warnings = ()
+            self._firewall_trouble = ()
         except HostFailed as failure:
-            self.warnings = (f"{failure.message}; {failure.hint}",)
+            self._firewall_trouble = (f"{failure.message}; {failure.hint}",)
 
     def _rules_changed(self) -> None:
+        """Somebody touched the firewall: what is missing comes back, and ports are relayed until it does."""
+        self._let_through()
+        if not self._have_table():
+            try:
+                self._ensure_table()
+                self._publisher.rebuild()
+            except NftablesError as failure:
+                self._firewall_trouble += (f"the firewall's rules were removed and can't be restored: {failure}",)
+
+    def _have_table(self) -> bool:
         try:
             self._nftables.run(f"list chain ip {self._settings.table} forward")
         except NftablesError:
-            self._ensure_table()
-            self._publisher.rebuild()
-        self._let_through()
+            return False
+        return True
 
     def _make_wire(self, address: IPv4Interface) -> Wire:
         """Once more with the bridge made again, in case somebody has deleted it."""
