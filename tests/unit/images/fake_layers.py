@@ -1,0 +1,76 @@
+"""Layers in memory: what ImageStore asks of the layer store, without files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from guest_agent.wire.models import DiffId
+
+
+class FakeUnpacker:
+    def __init__(self, staging: FakeStaging) -> None:
+        self._staging = staging
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._hash.update(data)
+
+    def finish(self) -> DiffId:
+        diff_id = DiffId(f"sha256:{self._hash.hexdigest()}")
+        self._staging.taken.add(diff_id)
+        return diff_id
+
+    def abort(self) -> None:
+        """Nothing to undo."""
+
+
+class FakeStaging:
+    def __init__(self, layers: FakeLayers) -> None:
+        self._layers = layers
+        self.taken: set[DiffId] = set()
+
+    def unpacker(self) -> FakeUnpacker:
+        return FakeUnpacker(self)
+
+    def reuse(self, diff_id: DiffId) -> bool:
+        return self._layers.has(diff_id)
+
+    def publish(self) -> None:
+        """Nothing to sync."""
+
+    def record(self) -> None:
+        """No records."""
+
+    def recorded(self) -> None:
+        self._layers.present |= self.taken
+
+    def close(self) -> None:
+        self.taken = set()
+
+
+class FakeLayers:
+    def __init__(self) -> None:
+        self.present: set[DiffId] = set()
+
+    def has(self, diff_id: DiffId) -> bool:
+        return diff_id in self.present
+
+    def known(self) -> tuple[DiffId, ...]:
+        return tuple(self.present)
+
+    def size(self, diff_id: DiffId) -> int:
+        return 100 if diff_id in self.present else 0
+
+    def stage(self) -> FakeStaging:
+        return FakeStaging(self)
+
+    def remove(self, diff_ids: Collection[DiffId]) -> list[str]:
+        self.present -= set(diff_ids)
+        return list(diff_ids)
+
+    def discard(self, paths: Collection[str]) -> None:
+        """No files."""
+
+    def sweep(self) -> None:
+        """No files."""

@@ -1,0 +1,92 @@
+"""Manifests, configurations, platforms and challenges."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guest_agent.images.authorization import parse_challenges
+from guest_agent.images.configs import encode_config, parse_config
+from guest_agent.images.manifests import Index, choose, parse_manifest
+from guest_agent.images.platforms import Platform, parse_platform
+from guest_agent.images.progress import bar
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.models import ContainerConfig, ContainerPort, DiffId, Healthcheck, HistoryEntry
+
+DIGEST = "sha256:" + "ab" * 32
+_KEYS = st.sampled_from(
+    ["config", "layers", "manifests", "mediaType", "digest", "size", "platform", "os", "rootfs", "type", "diff_ids",
+     "history", "Env", "Cmd", "Labels", "ExposedPorts", "Healthcheck"]
+)  # fmt: skip
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_JSON)
+def test_hostile_documents_are_errors(value: object) -> None:
+    for parse in (parse_manifest, parse_config):
+        try:
+            parse(json.dumps(value).encode())
+        except HostvmError as error:
+            assert "\n" not in error.message
+
+
+def test_a_configuration_comes_back() -> None:
+    config = ContainerConfig(
+        command=("sh", "-c"),
+        environment=("A=1",),
+        exposed_ports=(ContainerPort(80),),
+        volumes=("/data",),
+        labels={"a": "b"},
+        healthcheck=Healthcheck(("CMD", "true"), 5),
+        stop_timeout=0,
+    )
+    history = (HistoryEntry("2024", "RUN x"), HistoryEntry(empty_layer=True))
+    parsed = parse_config(encode_config(Platform("linux", "amd64"), config, [DiffId(DIGEST)], history, "2024"))
+    assert (parsed.config, parsed.history, parsed.diff_ids) == (config, history, (DIGEST,))
+
+
+def test_choose() -> None:
+    entries = [
+        {"digest": DIGEST, "size": 1, "platform": {"os": "linux", "architecture": name, "variant": variant}}
+        for name, variant in (("amd64", ""), ("arm64", "v8"), ("arm", "v6"))
+    ]
+    index = parse_manifest(json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
+    assert isinstance(index, Index)
+    assert choose(index, parse_platform("aarch64")).platform == Platform("linux", "arm64", "v8")
+    with pytest.raises(NotFound, match="no matching manifest for linux/arm/v7 in the manifest list entries") as caught:
+        choose(index, parse_platform("linux/arm/v7"))
+    assert caught.value.hint == "the image is there for linux/amd64, linux/arm/v6, linux/arm64/v8"
+
+
+def test_schema_1_is_refused() -> None:
+    with pytest.raises(Unsupported, match="schema 1 support has been removed"):
+        parse_manifest(b'{"schemaVersion": 1}')
+
+
+def test_malformed_platform() -> None:
+    with pytest.raises(InvalidArgument):
+        parse_platform("a/b/c/d")
+
+
+def test_challenges() -> None:
+    header = 'Bearer realm="https://auth.example/t?a=\\"b\\"",service=reg,scope="repository:a/b:pull,push"'
+    assert parse_challenges([header, 'Basic realm="x"']) == {
+        "bearer": {"realm": 'https://auth.example/t?a="b"', "service": "reg", "scope": "repository:a/b:pull,push"},
+        "basic": {"realm": "x"},
+    }
+
+
+def test_bar() -> None:
+    assert bar("Downloading", "abc", 500, 1000) == {
+        "status": "Downloading",
+        "id": "abc",
+        "progressDetail": {"current": 500, "total": 1000},
+        "progress": "[" + "=" * 25 + ">" + " " * 25 + "]     500B/1kB",
+    }

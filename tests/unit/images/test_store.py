@@ -1,0 +1,126 @@
+"""Names and removal in docker's rules (moby daemon/images/image_delete.go)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from guest_agent.images.make import Recipe, make_image
+from guest_agent.images.store import ImageStore, Users, parse_time
+from guest_agent.store.content import ContentStore
+from guest_agent.store.records import Records
+from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
+from guest_agent.wire.models import ContainerConfig, ImageId
+
+from .fake_layers import FakeLayers
+
+
+class Fixture:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layers = FakeLayers()
+        self.records = Records(str(root / "db"), str(root / "aside"))
+        self.images = self.open()
+
+    def open(self) -> ImageStore:
+        images = ImageStore(self.records, ContentStore(str(self.root / "content")), self.layers)
+        assert images.start() == []
+        return images
+
+    def make(self, name: str, layer: bytes = b"1") -> ImageId:
+        return asyncio.run(make_image(self.images, Recipe(ContainerConfig(), name, created_ns=5), _once(layer)))
+
+    def remove(self, text: str, force: bool = False, users: Users | None = None) -> list[str]:
+        done = asyncio.run(self.images.remove(text, force, users or {}))
+        return [f"Untagged: {line.untagged}" if line.untagged else f"Deleted: {line.deleted}" for line in done]
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+@pytest.fixture
+def fixture(tmp_path: Path) -> Fixture:
+    return Fixture(tmp_path)
+
+
+def test_find(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    short = image_id.removeprefix("sha256:")[:6]
+    for text in ("app:1", "docker.io/library/app:1", image_id, short, f"sha256:{short}"):
+        assert fixture.images.find(text).config.id == image_id
+    with pytest.raises(NotFound, match=r"^No such image: app:2$"):
+        fixture.images.find("app:2")
+    with pytest.raises(InvalidArgument, match="invalid reference format"):
+        fixture.images.find("A B")
+
+
+def test_names_survive_a_restart(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    fixture.images.tag("app:1", "other")
+    image = fixture.open().find("other:latest")
+    assert (image.config.id, image.tags, image.size) == (image_id, ("app:1", "other:latest"), 100)
+
+
+def test_a_tag_moves(fixture: Fixture) -> None:
+    old, new = fixture.make("app"), fixture.make("app", b"2")
+    assert fixture.images.find("app").config.id == new
+    assert fixture.images.get(old).tags == ()
+    assert fixture.remove(old)[-1].startswith("Deleted: sha256:")
+
+
+def test_untag_then_delete(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    fixture.images.tag("app:1", "app:2")
+    assert fixture.remove("app:1") == ["Untagged: app:1"]
+    deleted = fixture.remove("app:2")
+    assert deleted[:2] == ["Untagged: app:2", f"Deleted: {image_id}"]
+    assert (fixture.images.all(), fixture.layers.known()) == ((), ())
+
+
+def test_by_id_with_several_names(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    fixture.images.tag("app:1", "other:1")
+    with pytest.raises(Conflict, match=r"\(must be forced\) - image is referenced in multiple repositories"):
+        fixture.remove(image_id[:20])
+    assert fixture.remove(image_id, force=True)[:2] == ["Untagged: app:1", "Untagged: other:1"]
+
+
+def test_in_use_by_name(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    short = image_id.removeprefix("sha256:")[:12]
+    message = (
+        r'^conflict: unable to remove repository reference "app:1" \(must force\) - '
+        rf"container 0123456789ab is using its referenced image {short}$"
+    )
+    with pytest.raises(Conflict, match=message):
+        fixture.remove("app:1", users={image_id: [("0123456789ab", False)]})
+    assert fixture.remove("app:1", True, {image_id: [("0123456789ab", True)]}) == ["Untagged: app:1"]
+    assert fixture.images.find(image_id).tags == ()
+
+
+def test_in_use_by_id(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    with pytest.raises(Conflict, match=r"\(cannot be forced\) - image is being used by running container c1$"):
+        fixture.remove(image_id, True, {image_id: [("c1", True)]})
+    with pytest.raises(Conflict, match=r"\(must be forced\) - image is being used by stopped container c1$"):
+        fixture.remove(image_id, False, {image_id: [("c1", False)]})
+
+
+def test_a_stopped_container_keeps_the_layers_of_a_removed_image(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    assert fixture.remove("app:1", True, {image_id: [("c1", False)]}) == ["Untagged: app:1", f"Deleted: {image_id}"]
+    assert fixture.images.all() == ()
+    images = fixture.open()
+    assert images.get(image_id).size == 100
+    asyncio.run(images.collect(set()))
+    assert fixture.layers.known() == ()
+
+
+def test_times() -> None:
+    assert parse_time("1970-01-01T00:00:01.5Z") == 1_500_000_000
+    assert parse_time("1970-01-01T01:00:01.123456789+01:00") == 1_123_456_789
+    assert parse_time("0001-01-01T00:00:00Z") == parse_time("nonsense") == 0
