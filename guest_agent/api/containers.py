@@ -1,0 +1,153 @@
+"""/containers: list, create, inspect, and what is done to one. Streams and attach are in `container_streams`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from guest_agent.api.container_list import FILTERS, Selection, select
+from guest_agent.api.contract import Engine
+from guest_agent.api.fields import read_fields
+from guest_agent.api.messages import Answer, Response, json_response, no_content
+from guest_agent.api.parse_config import parse_create
+from guest_agent.api.render_container import render_inspect, render_listed, shown_image
+from guest_agent.api.router import Call, Route
+from guest_agent.api.times import parse_moment
+from guest_agent.api.top import list_processes
+from guest_agent.engine.container import Container
+from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound, Unsupported
+
+_PRUNE_FILTERS = frozenset({"label", "label!", "until"})
+
+
+class ContainersResource:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._containers = engine.containers
+
+    def routes(self) -> tuple[Route, ...]:
+        one = "/containers/{name}"
+        return (
+            Route("GET", "/containers/json", self.list),
+            Route("POST", "/containers/create", self.create, durable=True),
+            Route("POST", "/containers/prune", self.prune, durable=True),
+            Route("GET", f"{one}/json", self.inspect),
+            Route("GET", f"{one}/top", self.top),
+            Route("POST", f"{one}/start", self.start, durable=True),
+            Route("POST", f"{one}/stop", self.stop, durable=True),
+            Route("POST", f"{one}/restart", self.restart, durable=True),
+            Route("POST", f"{one}/kill", self.kill, durable=True),
+            Route("POST", f"{one}/pause", self.pause, durable=True),
+            Route("POST", f"{one}/unpause", self.unpause, durable=True),
+            Route("POST", f"{one}/rename", self.rename, durable=True),
+            Route("POST", f"{one}/resize", self.resize),
+            Route("DELETE", one, self.remove, durable=True),
+        )
+
+    async def list(self, call: Call) -> Answer:
+        query = call.query
+        selection = Selection(query.flag("all"), query.integer("limit"), query.filters(FILTERS))
+        chosen = select(selection, self._containers, self._engine.images)
+        current, now = self._current_images(chosen), time.time_ns()
+        sized = query.flag("size")
+        sizes = {one.id: await self._containers.sizes(one.id) for one in chosen} if sized else {}
+        return json_response([render_listed(one, shown_image(one, current), now, sizes.get(one.id)) for one in chosen])
+
+    def _current_images(self, containers: Iterable[Container]) -> dict[str, str]:
+        """Name -> id of the image that it means today."""
+        found: dict[str, str] = {}
+        for name in {one.image_name for one in containers}:
+            try:
+                found[name] = self._engine.images.find(name).config.id
+            except HostvmError:
+                continue  # removed, or no name at all: the list shows the id
+        return found
+
+    async def create(self, call: Call) -> Answer:
+        body = read_fields(await call.request.json())
+        request = parse_create(call.query.text("name"), body, call.query.text("platform"))
+        created = await self._containers.create(request)
+        return json_response({"Id": created.id, "Warnings": list(created.warnings)}, 201)
+
+    async def inspect(self, call: Call) -> Answer:
+        container = self._containers.find(call.name)
+        sizes = await self._containers.sizes(container.id) if call.query.flag("size") else None
+        exec_ids = self._engine.execs.for_container(container.id)
+        info = self._engine.system.info()
+        return json_response(render_inspect(container, info.runtime, info.storage_driver, exec_ids, sizes))
+
+    async def top(self, call: Call) -> Answer:
+        container = self._containers.find(call.name)
+        if not container.running:
+            raise Conflict(f"container {container.id} is not running")
+        pids = self._containers.top_pids(container.id)
+        return json_response(await list_processes(pids, call.query.text("ps_args") or "-ef"))
+
+    async def start(self, call: Call) -> Answer:
+        await self._containers.start(call.name)
+        return no_content()
+
+    async def stop(self, call: Call) -> Answer:
+        await self._containers.stop(call.name, call.query.timeout(), call.query.text("signal"))
+        return no_content()
+
+    async def restart(self, call: Call) -> Answer:
+        await self._containers.restart(call.name, call.query.timeout(), call.query.text("signal"))
+        return no_content()
+
+    async def kill(self, call: Call) -> Answer:
+        await self._containers.kill(call.name, call.query.text("signal") or "KILL")
+        return no_content()
+
+    async def pause(self, call: Call) -> Answer:
+        await self._containers.pause(call.name)
+        return no_content()
+
+    async def unpause(self, call: Call) -> Answer:
+        await self._containers.unpause(call.name)
+        return no_content()
+
+    async def rename(self, call: Call) -> Answer:
+        name = call.query.text("name")
+        if not name.removeprefix("/"):
+            raise InvalidArgument("Neither old nor new names may be empty")
+        await self._containers.rename(call.name, name)
+        return no_content()
+
+    async def resize(self, call: Call) -> Answer:
+        rows, columns = call.query.integer("h"), call.query.integer("w")
+        self._containers.resize(call.name, rows, columns)
+        return Response(200)
+
+    async def remove(self, call: Call) -> Answer:
+        query = call.query
+        if query.flag("link"):
+            raise Unsupported("links between containers are not supported")
+        await self._containers.remove(call.name, query.flag("force"), query.flag("v"))
+        return no_content()
+
+    async def prune(self, call: Call) -> Answer:
+        filters = call.query.filters(_PRUNE_FILTERS)
+        now = time.time_ns()
+        until = min((parse_moment(text, now) for text in filters["until"]), default=0)
+        deleted, space = [], 0
+        for container in self._containers.list(True):
+            labels = container.config.labels
+            if container.state.status not in ("created", "exited", "dead") or (until and container.created_ns > until):
+                continue
+            if not filters.labels(labels) or ("label!" in filters and filters.labels(labels, "label!")):
+                continue
+            freed = await self._prune(container)
+            if freed is not None:
+                deleted.append(container.id)
+                space += freed
+        return json_response({"ContainersDeleted": deleted or None, "SpaceReclaimed": space})
+
+    async def _prune(self, container: Container) -> int | None:
+        """Bytes freed; None if it was started or removed meanwhile."""
+        try:
+            size = (await self._containers.sizes(container.id)).read_write
+            await self._containers.remove(container.id)
+        except (Conflict, NotFound):
+            return None
+        return size

@@ -1,0 +1,121 @@
+"""Bodies that come bit by bit: progress, logs, the two directions of an attach."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar, cast
+
+from guest_agent.api.contract import Attachment
+from guest_agent.api.messages import Duplex, render_json
+from guest_agent.api.times import log_stamp
+from guest_agent.engine.requests import LogLine
+from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.frames import encode_header
+
+log = logging.getLogger(__name__)
+
+RAW = "application/vnd.docker.raw-stream"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+
+T = TypeVar("T")
+
+
+def stream_type(tty: bool, version: tuple[int, int]) -> str:
+    """Before API 1.42 both had the one name."""
+    return RAW if tty or version < (1, 42) else MULTIPLEXED
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+@asynccontextmanager
+async def closing(source: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+    """Ends an async generator with its reader, not when the garbage collector comes by."""
+    try:
+        yield source
+    finally:
+        if hasattr(source, "aclose"):
+            await cast(_Closable, source).aclose()
+
+
+async def progress_stream(source: AsyncIterator[dict[str, object]]) -> AsyncGenerator[bytes, None]:
+    """JSON lines. Once the header has been sent an error can only be one more line, Docker's `errorDetail`."""
+    async with closing(source) as reports:
+        try:
+            async for report in reports:
+                yield render_json(report)
+        except HostvmError as error:
+            yield render_json({"errorDetail": {"message": error.message}, "error": error.message})
+        except Exception:
+            log.exception("a stream of progress failed")
+            yield render_json({"errorDetail": {"message": "internal error"}, "error": "internal error"})
+
+
+async def begun(source: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Waits for the first item, so that an early error is still an HTTP error; returns the whole sequence."""
+    try:
+        first = await anext(source)
+    except StopAsyncIteration:
+        return source
+    return _resumed(first, source)
+
+
+async def _resumed(first: T, rest: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    async with closing(rest) as items:
+        yield first
+        async for item in items:
+            yield item
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """Docker's multiplexed stream: 8 bytes before each piece."""
+    return encode_header(stream, len(data)) + data
+
+
+async def log_stream(lines: AsyncIterator[LogLine], tty: bool, timestamps: bool) -> AsyncGenerator[bytes, None]:
+    async with closing(lines) as source:
+        async for line in source:
+            data = line.data
+            if timestamps:
+                data = f"{log_stamp(line.time_ns)} ".encode() + data
+            yield data if tty else frame(line.stream, data)
+
+
+async def relay(duplex: Duplex, attachment: Attachment) -> None:
+    """Both directions of a docker attach or exec, until the output has ended or the client is gone."""
+    try:
+        await first_of(_relay_output(duplex, attachment), _relay_input(duplex, attachment))
+    finally:
+        attachment.close()
+
+
+async def _relay_output(duplex: Duplex, attachment: Attachment) -> None:
+    tty = attachment.tty
+    while (piece := await attachment.read()) is not None:
+        await duplex.write(piece[1] if tty else frame(*piece))
+
+
+async def _relay_input(duplex: Duplex, attachment: Attachment) -> None:
+    """Returns when the client is gone; the end of its input alone only closes stdin."""
+    while data := await duplex.read():
+        await attachment.write(data)
+    await attachment.close_stdin()
+    await duplex.wait_gone()
+
+
+async def first_of(*jobs: Coroutine[None, None, None]) -> None:
+    """Runs them together until one ends; cancels the others. The error of the one that ended goes up."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()
