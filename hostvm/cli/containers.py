@@ -1,7 +1,5 @@
 """Containers: list them, and change their state."""
 
-from time import time
-
 from guest_agent.wire.errors import HostvmError, NotModified
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure, refused
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def ps(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.listing import show
     from hostvm.cli.render.container_view import CONTAINERS
-    from hostvm.cli.render.view import Row, render
 
     template = arguments.text("format")
     size = arguments.flag("size") or ".Size" in template
@@ -26,12 +24,8 @@ def ps(context: "Context", arguments: Arguments) -> int:
         "/containers/json", all=arguments.flag("all"), limit=last if last > 0 else None, size=size,
         filters=filters(arguments),
     )  # fmt: skip
-    now = time()
-    full = arguments.flag("no-trunc")
-    rows = [Row(CONTAINERS, record, now, full) for record in context.engine.list(path)]
     shown = (*CONTAINERS.default, "Size") if size else CONTAINERS.default
-    write_out(render(CONTAINERS, rows, template, arguments.flag("quiet"), shown))
-    return 0
+    return show(CONTAINERS, context.engine.list(path), arguments, shown, arguments.flag("no-trunc"))
 
 
 def each(names: list[str], act: "Callable[[str], None]") -> int:

@@ -1,6 +1,6 @@
 """A container or a command in the foreground: its streams are the user's, so are its signals and its terminal."""
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` builds enums, for 4 ms
 
 from guest_agent.wire import frames
 from guest_agent.wire.errors import HostvmError, Unavailable, error_from
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 #: Not passed on: what the kernel sends us about ourselves, faults of our own, and job control of the user's shell.
 _OWN = frozenset((
-    "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGCLD", "SIGPIPE", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT",
-    "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGIOT", "SIGTRAP", "SIGSYS", "SIGPROF",
+    "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGCLD", "SIGPIPE", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU",
+    "SIGCONT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGIOT", "SIGTRAP", "SIGSYS", "SIGPROF",
     "SIGRTMIN", "SIGRTMAX",
 ))  # fmt: skip
 
@@ -77,7 +77,9 @@ class Foreground:
             return True
         fields = loads_object(payload)
         if kind == frames.ERROR:
-            self._failed = error_from(str(fields.get("kind")), str(fields.get("message")), str(fields.get("hint") or ""))
+            self._failed = error_from(
+                str(fields.get("kind")), str(fields.get("message")), str(fields.get("hint") or "")
+            )
             return True
         if kind == frames.EXIT:
             code = fields.get("StatusCode")
@@ -121,7 +123,9 @@ class Foreground:
         for name, number in vars(_signal).items():
             if name.startswith("SIG") and name[3] != "_" and name not in _OWN and isinstance(number, int):
                 payload = dumps({"signal": name[3:]}).encode()
-                _signal.signal(number, lambda _number, _frame, payload=payload: self._session.send(frames.SIGNAL, payload))
+                _signal.signal(
+                    number, lambda _number, _frame, payload=payload: self._session.send(frames.SIGNAL, payload)
+                )
 
     def _take_terminal(self) -> None:
         from hostvm.cli.terminal import RawMode, is_terminal

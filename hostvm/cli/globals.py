@@ -30,5 +30,9 @@ def _set(settings: Settings, name: str, value: str) -> None:
 
 
 def _unknown(word: str, message: str = "") -> Failure:
-    text = message or (f"unknown flag: {word}" if word.startswith("--") else f"unknown shorthand flag: '{word[1]}' in {word}")
-    return Failure(f"{text}\n\nUsage:  hostvm [OPTIONS] COMMAND [ARG...]\n\nRun 'hostvm --help' for more information", 125)
+    text = message or (
+        f"unknown flag: {word}" if word.startswith("--") else f"unknown shorthand flag: '{word[1]}' in {word}"
+    )
+    return Failure(
+        f"{text}\n\nUsage:  hostvm [OPTIONS] COMMAND [ARG...]\n\nRun 'hostvm --help' for more information", 125
+    )

@@ -21,10 +21,9 @@ from hostvm.settings import Settings, read_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as Socket
     from collections.abc import Callable
     from typing import NoReturn
-
-    from hostvm.client.connection import Socket
 
     Handler = Callable[["Context", Arguments], int]
 
@@ -65,9 +64,8 @@ def run(words: list[str]) -> int:
             write_error(failure.text + "\n")
         return failure.code
     except HostvmError as error:
-        failure = refused(error)
-        write_error(failure.text + "\n")
-        return failure.code
+        write_error(refused(error).text + "\n")
+        return 1
     except BrokenPipeError:
         return 141  # as a process that SIGPIPE ended
     except KeyboardInterrupt:
@@ -78,8 +76,10 @@ def run(words: list[str]) -> int:
 
 def _dispatch(words: list[str]) -> int:
     settings = read_settings(environ)
-    if b"_HOSTVM_COMPLETE" in environ:
-        return _cold(words, settings)
+    if words[:1] == ["__complete"]:
+        from hostvm.cli.complete import complete
+
+        return complete(words[1:], settings)
     rest = words
     if words[:1] in (["--version"], ["-v"]):
         write_out(f"hostvm version {__version__}\n")
@@ -141,7 +141,9 @@ def _unknown(word: str, noun: str = "") -> Failure:
 
     if word.startswith("-"):
         text = f"unknown flag: {word}"
-        return Failure(f"{text}\n\nUsage:  hostvm {noun} COMMAND\n\nRun 'hostvm {noun} --help' for more information", 125)
+        return Failure(
+            f"{text}\n\nUsage:  hostvm {noun} COMMAND\n\nRun 'hostvm {noun} --help' for more information", 125
+        )
     path = f"{noun} {word}".strip()
     match = closest(word, NOUNS[noun] if noun else [*VERBS, *NOUNS, *COLD_VERBS])
     usage = f"Usage:  hostvm {noun}\n\nRun 'hostvm {noun} --help'" if noun else "Run 'hostvm --help'"

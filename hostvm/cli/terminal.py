@@ -22,7 +22,7 @@ def console_size(descriptor: int = 1) -> tuple[int, int]:
 
 
 class RawMode:
-    """Raw mode as cfmakeraw(3) has it, from `enter` to `leave`; `leave` may be called at any time and more than once."""
+    """Raw mode as cfmakeraw(3) has it, from `enter` to `leave`; `leave` may be called at any time, and twice."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -73,6 +73,12 @@ class Engine:
         payload = None if body is None else dumps(body).encode()
         try:
             stream.sendall(encode_request(method, API + path, payload, headers))
+        except ConnectionError:
+            pass  # refused before its end: the answer says why
+        return self._receive(stream, method)
+
+    def _receive(self, stream: Socket, method: str) -> Answer:
+        try:
             head, rest = _read_head(stream)
             answer = Answer(stream, head, rest, method)
             if head.status >= 300:
@@ -103,14 +109,20 @@ class Engine:
 
     def lines(self, method: str, path: str, headers: str = "") -> "Iterator[dict[str, object]]":
         """A request whose answer is a stream of JSON objects, one a line."""
-        pending = b""
-        for chunk in self.open(method, path, None, headers).chunks():
-            *whole, pending = (pending + chunk).split(b"\n")
-            for line in whole:
-                if line.strip():
-                    yield loads_object(line)
-        if pending.strip():
-            yield loads_object(pending)
+        return _objects(self.open(method, path, None, headers))
+
+    def upload(self, path: str, body: "Iterator[bytes]") -> "Iterator[dict[str, object]]":
+        """POST of a tar stream, in chunks; the answer as `lines` gives it."""
+        stream = self._connect()
+        headers = "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
+        try:
+            stream.sendall(f"POST {API}{path} HTTP/1.1\r\nHost: hostvm\r\n{headers}".encode())
+            for chunk in body:
+                stream.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+            stream.sendall(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before its end: the answer says why
+        return _objects(self._receive(stream, "POST"))
 
     def upgrade(self, path: str, body: object) -> tuple[Socket, bytes]:
         """Begins the private exchange; gives the stream and what has already come of it."""
@@ -132,6 +144,17 @@ def _read_head(stream: Socket) -> tuple[Head, bytes]:
             raise ProtocolError("the head of the answer doesn't end")
     head, _, rest = data.partition(b"\r\n\r\n")
     return parse_head(head), rest
+
+
+def _objects(answer: Answer) -> "Iterator[dict[str, object]]":
+    pending = b""
+    for chunk in answer.chunks():
+        *whole, pending = (pending + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield loads_object(line)
+    if pending.strip():
+        yield loads_object(pending)
 
 
 def _error_of(status: int, body: bytes) -> HostvmError:

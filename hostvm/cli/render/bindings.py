@@ -8,7 +8,9 @@ def port_lines(ports: dict[str, object], wanted: str) -> list[str]:
     if wanted:
         key = wanted if "/" in wanted else f"{wanted}/tcp"
         return _addresses(ports.get(key))
-    lines = [(_order(key), f"{key} -> {address}") for key, bindings in ports.items() for address in _addresses(bindings)]
+    lines = [
+        (_order(key), f"{key} -> {address}") for key, bindings in ports.items() for address in _addresses(bindings)
+    ]
     return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
 

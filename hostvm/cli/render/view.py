@@ -44,7 +44,9 @@ class View:
 
     __slots__ = ("columns", "default", "key", "type_name")
 
-    def __init__(self, type_name: str, key: str, default: tuple[str, ...], columns: "dict[str, tuple[str, Field]]") -> None:
+    def __init__(
+        self, type_name: str, key: str, default: tuple[str, ...], columns: "dict[str, tuple[str, Field]]"
+    ) -> None:
         self.type_name = type_name
         self.key = key  #: the column that -q prints
         self.default = default
@@ -69,4 +71,6 @@ def render(view: View, rows: "Sequence[Row]", template: str, quiet: bool, shown:
 def _json(view: View, row: Row) -> str:
     from hostvm.client.jsontext import compact
 
-    return compact({name: row.field(name) for name in sorted(view.columns)})
+    text = compact({name: row.field(name) for name in sorted(view.columns)})
+    # Go's json.Marshal makes its output safe for HTML.
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -73,9 +73,11 @@ def _refuse_contradictions(arguments: Arguments) -> None:
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
     pull = arguments.text("pull")
     if pull not in ("always", "missing", "never", ""):
-        raise ValueError(f"invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"")
+        raise ValueError(f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"')
     if not -1 <= arguments.number("memory-swappiness") <= 100:
-        raise ValueError(f"invalid value: {arguments.number('memory-swappiness')}. Valid memory swappiness range is 0-100")
+        raise ValueError(
+            f"invalid value: {arguments.number('memory-swappiness')}. Valid memory swappiness range is 0-100"
+        )
 
 
 def _add_process(arguments: Arguments, body: "Body", lookup: "Lookup") -> None:
@@ -165,7 +167,7 @@ def _add_guard(arguments: Arguments, host: "Body") -> None:
             raise ValueError(f"--{flag}: invalid {flag.upper()} mode")
     if arguments.many("sysctl"):
         pairs = [pair for pair in arguments.many("sysctl") if isinstance(pair, tuple)]
-        host["Sysctls"] = {name: value for name, value in pairs}
+        host["Sysctls"] = dict(pairs)
     if arguments.given("memory-swappiness") and arguments.number("memory-swappiness") >= 0:
         host["MemorySwappiness"] = arguments.number("memory-swappiness")
 

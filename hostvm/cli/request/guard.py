@@ -4,7 +4,7 @@ _PERMISSIONS = frozenset("rwm")
 
 
 def parse_security_option(text: str) -> str:
-    """Checked, and with a seccomp profile's file replaced by its text (docker's parseSecurityOpts). Raises ValueError."""
+    """Checked; a seccomp profile's file is replaced by its text (docker's parseSecurityOpts). Raises ValueError."""
     if text in ("no-new-privileges", "writable-cgroups"):
         return text
     key, found, value = text.partition("=" if "=" in text else ":")

@@ -1,4 +1,4 @@
-"""-p and --expose: `[[address]:[host port]:]port[/protocol]`, ports being one or a range (docker's go-connections/nat)."""
+"""-p and --expose: `[[address]:[host port]:]port[/protocol]`, a port being one or a range (docker's nat)."""
 
 from hostvm.cli.request.kinds import is_address
 
@@ -43,7 +43,9 @@ class PortPlan:
         if ":" in text:
             raise ValueError(f"invalid port format for --expose: {text}")
         ports, _, protocol = text.partition("/")
-        reason = f'invalid range format for --expose: {text}, error: strconv.ParseUint: parsing "{ports}": invalid syntax'
+        reason = (
+            f'invalid range format for --expose: {text}, error: strconv.ParseUint: parsing "{ports}": invalid syntax'
+        )
         first, last = _parse_range(ports, reason)
         for number in range(first, last + 1):
             self.exposed[f"{number}/{(protocol or 'tcp').lower()}"] = {}
@@ -81,7 +83,7 @@ def _count(ports: "Range") -> int:
 
 
 def _host_port(outside: "Range | None", inside: "Range", number: int) -> str:
-    """The host's port for a container's: its partner in a range of the same length, or the whole range to choose from."""
+    """The host's port for a container's: its partner in a range as long, or the whole range to choose from."""
     if outside is None:
         return ""
     if _count(inside) == _count(outside):

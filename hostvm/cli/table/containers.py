@@ -123,7 +123,9 @@ UNPAUSE = Command(
     None,
     operand="container",
 )
-RENAME = Command("rename", "containers:rename", "Rename a container", (), "CONTAINER NEW_NAME", 2, 2, operand="container")
+RENAME = Command(
+    "rename", "containers:rename", "Rename a container", (), "CONTAINER NEW_NAME", 2, 2, operand="container"
+)
 TOP = Command(
     "top",
     "containers:top",

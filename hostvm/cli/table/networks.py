@@ -7,9 +7,14 @@ LS = Command(
     "network ls",
     "networks:ls",
     "List networks",
-    (FILTER, FORMAT, switch("no-trunc", "", "Do not truncate the output"), switch("quiet", "q", "Only display network IDs")),
+    (
+        FILTER,
+        FORMAT,
+        switch("no-trunc", "", "Do not truncate the output"),
+        switch("quiet", "q", "Only display network IDs"),
+    ),
     examples=("hostvm network ls",),
-)  # fmt: skip
+)
 INSPECT = Command(
     "network inspect",
     "inspect:network",

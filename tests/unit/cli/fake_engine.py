@@ -77,7 +77,9 @@ class Peer:
 class FakeEngine:
     """Serves until the `with` ends. `replies` maps "METHOD /path" (without version and query) to a Reply."""
 
-    def __init__(self, path: Path, replies: dict[str, Reply] | None = None, scene: Callable[[Peer], None] | None = None):
+    def __init__(
+        self, path: Path, replies: dict[str, Reply] | None = None, scene: Callable[[Peer], None] | None = None
+    ):
         self.path = path
         self.replies = replies or {}
         self.scene = scene
@@ -91,7 +93,9 @@ class FakeEngine:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._listener.close()
 
     def _accept(self) -> None:
@@ -198,7 +202,9 @@ def yes(peer: Peer) -> None:
 
 def missing_command(peer: Peer) -> None:
     peer.send(frames.CREATED, {"Id": ID, "Warnings": ["Your kernel does not support swap limit"]})
-    peer.send(frames.ERROR, {"kind": "command-not-found", "message": 'exec: "nosuch": not found', "hint": "is it in PATH?"})
+    peer.send(
+        frames.ERROR, {"kind": "command-not-found", "message": 'exec: "nosuch": not found', "hint": "is it in PATH?"}
+    )
 
 
 def pulling(peer: Peer) -> None:

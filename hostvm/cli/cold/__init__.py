@@ -1,0 +1,1 @@
+"""What may take its time: help, progress bars, credential helpers. Only here are typer and rich imported."""

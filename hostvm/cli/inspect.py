@@ -1,0 +1,87 @@
+"""`inspect`, of anything or of one noun."""
+
+from guest_agent.wire.errors import HostvmError, NotFound
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.failure import Failure
+from hostvm.cli.output import write_error, write_out
+from hostvm.cli.query import escape
+from hostvm.client.jsontext import compact, pretty
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.main import Context
+
+    Record = dict[str, object]
+
+_PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "network": "/networks/{}",
+    "volume": "/volumes/{}",
+}
+
+
+def anything(context: "Context", arguments: Arguments) -> int:
+    kind = arguments.text("type")
+    if kind and kind not in _PATHS:
+        known = '", "'.join(_PATHS)
+        raise Failure(f'unknown type: "{kind}": must be one of "{known}"', 1)
+    return _inspect(context, arguments, (kind,) if kind else tuple(_PATHS))
+
+
+def container(context: "Context", arguments: Arguments) -> int:
+    return _inspect(context, arguments, ("container",))
+
+
+def image(context: "Context", arguments: Arguments) -> int:
+    return _inspect(context, arguments, ("image",))
+
+
+def network(context: "Context", arguments: Arguments) -> int:
+    return _inspect(context, arguments, ("network",))
+
+
+def volume(context: "Context", arguments: Arguments) -> int:
+    return _inspect(context, arguments, ("volume",))
+
+
+def _inspect(context: "Context", arguments: Arguments, kinds: tuple[str, ...]) -> int:
+    """Prints what is found, then complains about what isn't."""
+    found, complaints = [], []
+    for name in arguments.positional:
+        try:
+            found.append(_find(context, name, kinds, _suffix(arguments)))
+        except HostvmError as error:
+            complaints.append(
+                f"Error response from daemon: {error.message}" if len(kinds) == 1 else f"Error: {error.message}"
+            )
+    write_out(_render(found, arguments.text("format")))
+    for complaint in complaints:
+        write_error(complaint + "\n")
+    return 1 if complaints else 0
+
+
+def _suffix(arguments: Arguments) -> str:
+    sized = any(flag.name == "size" for flag in arguments.command.flags) and arguments.flag("size")
+    return "?size=1" if sized else ""
+
+
+def _find(context: "Context", name: str, kinds: tuple[str, ...], suffix: str) -> "Record":
+    for kind in kinds:
+        path = _PATHS[kind].format(escape(name))
+        try:
+            return context.engine.find(path + (suffix if kind == "container" else ""))
+        except NotFound:
+            if len(kinds) == 1:
+                raise
+    raise NotFound(f"No such object: {name}")
+
+
+def _render(records: "list[Record]", template: str) -> str:
+    if not template:
+        return pretty(records) + "\n"
+    if template == "json":
+        return "".join(compact(record) + "\n" for record in records)
+    from hostvm.cli.render.formatted import render_record
+
+    return "".join(render_record(record, template) + "\n" for record in records)

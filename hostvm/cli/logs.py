@@ -1,0 +1,30 @@
+"""`logs`: the engine's stream, cut into stdout and stderr."""
+
+from time import time
+
+from guest_agent.wire.frames import STDERR, FrameDecoder
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.output import write_bytes
+from hostvm.cli.query import escape, with_query
+from hostvm.cli.times import parse_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.main import Context
+
+
+def logs(context: "Context", arguments: Arguments) -> int:
+    now = time()
+    path = with_query(
+        f"/containers/{escape(arguments.positional[0])}/logs", stdout=True, stderr=True,
+        follow=arguments.flag("follow"), timestamps=arguments.flag("timestamps"), details=arguments.flag("details"),
+        since=parse_time(arguments.text("since"), now), until=parse_time(arguments.text("until"), now),
+        tail=arguments.text("tail"),
+    )  # fmt: skip
+    answer = context.engine.open("GET", path)
+    raw = answer.head.headers.get("content-type", "").startswith("application/vnd.docker.raw-stream")
+    decoder = FrameDecoder()
+    for chunk in answer.chunks():
+        for kind, data in [(1, chunk)] if raw else decoder.feed(chunk):
+            write_bytes(2 if kind == STDERR else 1, data)
+    return 0

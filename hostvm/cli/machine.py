@@ -1,0 +1,61 @@
+"""The machine that the engine runs on. There is one kind so far: this host itself."""
+
+import time
+
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.failure import Failure
+from hostvm.cli.output import write_error, write_out
+from hostvm.cli.query import with_query
+from hostvm.cli.render.view import View
+from hostvm.machines import native
+from hostvm.machines.connect import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.main import Context
+
+#: Seconds for an engine to end after its last container has.
+_STOP_DEADLINE = 30.0
+
+MACHINES = View(
+    "*formatter.machineContext",
+    "Name",
+    ("Name", "Driver", "State", "Socket"),
+    {
+        "Name": ("NAME", lambda row: row.text("Name")),
+        "Driver": ("DRIVER", lambda row: row.text("Driver")),
+        "State": ("STATE", lambda row: row.text("State")),
+        "Socket": ("SOCKET", lambda row: row.text("Socket")),
+    },
+)
+
+
+def ls(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.listing import show
+
+    settings = context.settings
+    state = "running" if native.is_running(settings) else "stopped"
+    record: dict[str, object] = {"Name": "native", "Driver": "native", "State": state, "Socket": settings.socket}
+    return show(MACHINES, [record], arguments)
+
+
+def start(context: "Context", arguments: Arguments) -> int:
+    context.engine.open("GET", "/_ping").read()
+    write_out("native\n")
+    return 0
+
+
+def stop(context: "Context", arguments: Arguments) -> int:
+    """Asks the engine to end, and waits until it has. An engine that isn't running is no error, and isn't started."""
+    settings = context.settings
+    check(settings)
+    if not native.is_running(settings):
+        write_error("the engine isn't running\n")
+        return 0
+    seconds = arguments.number("timeout")
+    query = with_query("/hostvm/shutdown", keep=arguments.flag("keep-containers"), t=str(seconds))
+    context.engine.call("POST", query)
+    if not native.wait_stopped(settings, time.monotonic() + seconds + _STOP_DEADLINE):
+        raise Failure("the engine still runs", 1, "its log says what it waits for")
+    write_out("native\n")
+    return 0

@@ -1,0 +1,94 @@
+"""`login` and `logout`: credentials in docker's own config.json, so that both programs know them."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import json
+import os
+import sys
+
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.credentials import config_path
+from hostvm.cli.failure import Failure
+from hostvm.cli.output import write_error, write_out
+from hostvm.cli.request.reference import DOCKER_HUB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.main import Context
+
+
+def login(context: Context, arguments: Arguments) -> int:
+    """Lets the engine try the credentials, then keeps them."""
+    server = _server(arguments)
+    username = arguments.text("username") or _ask("Username: ")
+    password = _password(arguments)
+    body = {"username": username, "password": password, "serveraddress": server}
+    context.engine.call("POST", "/auth", body)
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    _change(server, {"auth": pair})
+    write_out("Login Succeeded\n")
+    return 0
+
+
+def logout(context: Context, arguments: Arguments) -> int:
+    server = _server(arguments)
+    known = _change(server, None)
+    write_out(f"Removing login credentials for {server}\n" if known else f"Not logged in to {server}\n")
+    return 0
+
+
+def _server(arguments: Arguments) -> str:
+    name = arguments.positional[0] if arguments.positional else ""
+    host = name.partition("://")[2] or name
+    return DOCKER_HUB if host.rstrip("/") in ("", "docker.io", "index.docker.io") else host.partition("/")[0]
+
+
+def _ask(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise Failure(
+            "Error: Cannot perform an interactive login from a non TTY device", 1, "give -u and --password-stdin"
+        )
+    return input(prompt)
+
+
+def _password(arguments: Arguments) -> str:
+    if arguments.flag("password-stdin"):
+        return sys.stdin.read().rstrip("\r\n")
+    if arguments.given("password"):
+        write_error("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n")
+        return arguments.text("password")
+    if not sys.stdin.isatty():
+        raise Failure("Error: Cannot perform an interactive login from a non TTY device", 1, "give --password-stdin")
+    return getpass.getpass()
+
+
+def _change(server: str, entry: dict[str, str] | None) -> bool:
+    """Writes (or with None removes) an entry of `auths`, atomically and for this user alone; whether it was there."""
+    path = config_path()
+    config = _read(path)
+    auths = config.setdefault("auths", {})
+    assert isinstance(auths, dict)
+    known = auths.pop(server, None) is not None
+    if entry is not None:
+        auths[server] = entry
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(config, file, indent="\t")
+    os.replace(temporary, path)
+    return known
+
+
+def _read(path: str) -> dict[str, object]:
+    """The configuration as it is. One that can't be read isn't overwritten. Raises Failure."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Failure(f"error loading config file: {path}: {error}", 1) from error
+    return config if isinstance(config, dict) else {}
