@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 
 from guest_agent.api.contract import Engine
@@ -34,8 +33,7 @@ class ContainerStreamsResource:
         condition = call.query.text("condition") or "not-running"
         if condition not in _CONDITIONS:
             raise InvalidArgument(f'invalid condition: "{condition}"')
-        waiter = asyncio.ensure_future(self._containers.waiter(call.name, condition))
-        await asyncio.sleep(0)  # lets a waiter that is a coroutine begin
+        waiter = self._containers.waiter(call.name, condition)
         return Stream(_wait_body(waiter), content_type=TYPE_JSON)
 
     async def logs(self, call: Call) -> Answer:

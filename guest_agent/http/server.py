@@ -6,6 +6,8 @@ import asyncio
 import logging
 import socket
 
+from guest_agent.api.application import make_application
+from guest_agent.api.contract import Engine
 from guest_agent.api.messages import Application
 from guest_agent.http.connection import Connection
 
@@ -58,3 +60,11 @@ class Server:
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
         return not self._tasks()
+
+
+async def serve(listener: socket.socket, engine: Engine, stopping: asyncio.Event) -> None:
+    """Serve `engine` on a listening AF_UNIX stream socket, which is taken over, until `stopping` is set.
+
+    Returns when every request has been answered or cut off. Needs nothing else of the process.
+    """
+    await Server(make_application(engine)).run(listener, stopping)

@@ -1,0 +1,52 @@
+"""All resources behind one router."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from guest_agent.api.container_streams import ContainerStreamsResource
+from guest_agent.api.containers import ContainersResource
+from guest_agent.api.contract import Engine
+from guest_agent.api.events import EventsResource
+from guest_agent.api.execs import ExecsResource
+from guest_agent.api.images import ImagesResource
+from guest_agent.api.messages import Answer, Application, Request
+from guest_agent.api.networks import NetworksResource
+from guest_agent.api.router import Route, Router
+from guest_agent.api.session import SessionResource
+from guest_agent.api.system import SystemResource
+from guest_agent.api.volumes import VolumesResource
+
+_RESOURCES = (
+    SystemResource,
+    ContainersResource,
+    ContainerStreamsResource,
+    ExecsResource,
+    ImagesResource,
+    VolumesResource,
+    NetworksResource,
+    EventsResource,
+    SessionResource,
+)
+
+
+def routes(engine: Engine) -> tuple[Route, ...]:
+    return tuple(route for resource in _RESOURCES for route in resource(engine).routes())
+
+
+def make_application(engine: Engine) -> Application:
+    """What the HTTP server calls for each request; every answer says who speaks, as dockerd's do."""
+    router = Router(routes(engine))
+    version = engine.system.version()
+    common = (
+        ("Api-Version", version.api_version),
+        ("Docker-Experimental", "false"),
+        ("Ostype", "linux"),
+        ("Server", f"hostvm/{version.version} (linux)"),
+    )
+
+    async def application(request: Request) -> Answer:
+        answer = await router(request)
+        return replace(answer, headers=common + answer.headers)
+
+    return application

@@ -1,0 +1,121 @@
+"""/images and /commit."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from guest_agent.api.contract import Engine
+from guest_agent.api.credentials import parse_credentials
+from guest_agent.api.fields import read_fields
+from guest_agent.api.image_list import FILTERS, PRUNE_FILTERS, prunable, select
+from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response
+from guest_agent.api.parse_config import parse_config
+from guest_agent.api.query import Query
+from guest_agent.api.render_config import Json
+from guest_agent.api.render_image import render_history, render_image, render_listed
+from guest_agent.api.router import Call, Route
+from guest_agent.api.streams import begun, progress_stream
+from guest_agent.engine.requests import CommitRequest, ImageDeletion
+from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound, Unsupported
+
+
+class ImagesResource:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._images = engine.images
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/images/json", self.list),
+            Route("POST", "/images/create", self.create),
+            Route("POST", "/images/load", self.load),
+            Route("POST", "/images/prune", self.prune, durable=True),
+            Route("GET", "/images/{name}/json", self.inspect),
+            Route("GET", "/images/{name}/history", self.history),
+            Route("POST", "/images/{name}/tag", self.tag, durable=True),
+            Route("DELETE", "/images/{name}", self.remove, durable=True),
+            Route("POST", "/commit", self.commit, durable=True),
+        )
+
+    async def list(self, call: Call) -> Answer:
+        images = select(self._images, call.query.filters(FILTERS), call.query.text("filter"))
+        used = Counter(container.image_id for container in self._engine.containers.list(True))
+        return json_response([render_listed(image, used[image.config.id]) for image in images])
+
+    async def create(self, call: Call) -> Answer:
+        """A pull. An error before the first report is still an HTTP error; later ones are lines of the stream."""
+        query = call.query
+        if query.text("fromSrc"):
+            raise Unsupported("importing an image from a root file system is not supported")
+        reference = pull_reference(query)
+        credentials = parse_credentials(call.request.headers.get("x-registry-auth", ""))
+        reports = await begun(self._images.pull(reference, query.text("platform"), credentials))
+        return Stream(progress_stream(reports), content_type=TYPE_JSON)
+
+    async def load(self, call: Call) -> Answer:
+        reports = await begun(self._images.load(call.request.body, call.query.flag("quiet")))
+        return Stream(progress_stream(reports), content_type=TYPE_JSON)
+
+    async def inspect(self, call: Call) -> Answer:
+        driver = self._engine.system.info().storage_driver
+        return json_response(render_image(self._images.find(call.name), driver))
+
+    async def history(self, call: Call) -> Answer:
+        image = self._images.find(call.name)
+        return json_response(render_history(image, self._images.history(call.name)))
+
+    async def tag(self, call: Call) -> Answer:
+        repository, tag = call.query.text("repo"), call.query.text("tag")
+        self._images.tag(call.name, f"{repository}:{tag}" if tag else repository)
+        return Response(201)
+
+    async def remove(self, call: Call) -> Answer:
+        query = call.query
+        removed = await self._images.remove(call.name, query.flag("force"), query.flag("noprune"))
+        return json_response([_deletion(item) for item in removed])
+
+    async def prune(self, call: Call) -> Answer:
+        filters = call.query.filters(PRUNE_FILTERS)
+        used = {container.image_id for container in self._engine.containers.list(True)}
+        deleted: list[Json] = []
+        space = 0
+        for image in prunable(self._images, filters, used, time.time_ns()):
+            try:
+                for name in image.tags or (image.config.id,):
+                    deleted += [_deletion(item) for item in await self._images.remove(name, False, False)]
+            except (Conflict, NotFound):
+                continue
+            space += image.size
+        return json_response({"ImagesDeleted": deleted or None, "SpaceReclaimed": space})
+
+    async def commit(self, call: Call) -> Answer:
+        query = call.query
+        body = await call.request.json()
+        repository, tag = query.text("repo"), query.text("tag")
+        if not query.text("container"):
+            raise InvalidArgument("container name or ID is required")
+        request = CommitRequest(
+            container=query.text("container"),
+            reference=f"{repository}:{tag}" if tag else repository,
+            comment=query.text("comment"),
+            author=query.text("author"),
+            changes=query.texts("changes"),
+            pause=query.flag("pause", True),
+            config=parse_config(read_fields(body)) if body else None,
+        )
+        return json_response({"Id": await self._engine.containers.commit(request)}, 201)
+
+
+def pull_reference(query: Query) -> str:
+    """`fromImage` and `tag`, which may be a digest. Without a tag it is what the reference itself says."""
+    name, tag = query.text("fromImage"), query.text("tag")
+    if not name:
+        raise InvalidArgument("invalid reference format")
+    if not tag:
+        return name
+    return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
+
+
+def _deletion(item: ImageDeletion) -> Json:
+    return {"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted}

@@ -1,0 +1,94 @@
+"""/volumes."""
+
+from __future__ import annotations
+
+from guest_agent.api.contract import Engine
+from guest_agent.api.fields import read_fields
+from guest_agent.api.messages import Answer, json_response, no_content
+from guest_agent.api.query import Filters
+from guest_agent.api.render_config import Json
+from guest_agent.api.router import Call, Route
+from guest_agent.api.times import rfc3339
+from guest_agent.wire.errors import Conflict, NotFound
+from guest_agent.wire.models import Volume
+
+_FILTERS = frozenset({"dangling", "driver", "label", "name"})
+_PRUNE_FILTERS = frozenset({"all", "label", "label!"})
+
+
+class VolumesResource:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._volumes = engine.volumes
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/volumes", self.list),
+            Route("POST", "/volumes/create", self.create, durable=True),
+            Route("POST", "/volumes/prune", self.prune, durable=True),
+            Route("GET", "/volumes/{name}", self.inspect),
+            Route("DELETE", "/volumes/{name}", self.remove, durable=True),
+        )
+
+    async def list(self, call: Call) -> Answer:
+        filters = call.query.filters(_FILTERS)
+        dangling = filters.flag("dangling")
+        used = self._used() if dangling is not None else frozenset()
+        found = [
+            render_volume(volume)
+            for volume in self._volumes.list()
+            if wanted(volume, filters) and (dangling is None or dangling != (volume.name in used))
+        ]
+        return json_response({"Volumes": found, "Warnings": None})
+
+    async def create(self, call: Call) -> Answer:
+        body = read_fields(await call.request.json())
+        driver = body.text("Driver") or "local"
+        volume = self._volumes.create(body.text("Name"), driver, body.text_map("DriverOpts"), body.text_map("Labels"))
+        return json_response(render_volume(volume), 201)
+
+    async def inspect(self, call: Call) -> Answer:
+        return json_response(render_volume(self._volumes.find(call.name)))
+
+    async def remove(self, call: Call) -> Answer:
+        self._volumes.remove(call.name, call.query.flag("force"))
+        return no_content()
+
+    async def prune(self, call: Call) -> Answer:
+        """Anonymous volumes; with `all`, named ones as well (API 1.42)."""
+        filters = call.query.filters(_PRUNE_FILTERS)
+        everything = filters.flag("all") is True or call.version < (1, 42)
+        used, deleted = self._used(), []
+        for volume in self._volumes.list():
+            if volume.name in used or not (everything or volume.anonymous) or not filters.labels(volume.labels):
+                continue
+            if "label!" in filters and filters.labels(volume.labels, "label!"):
+                continue
+            try:
+                self._volumes.remove(volume.name, False)
+            except (Conflict, NotFound):
+                continue
+            deleted.append(volume.name)
+        return json_response({"VolumesDeleted": deleted or None, "SpaceReclaimed": 0})
+
+    def _used(self) -> frozenset[str]:
+        containers = self._engine.containers.list(True)
+        return frozenset(mount.name for container in containers for mount in container.mount_points if mount.name)
+
+
+def wanted(volume: Volume, filters: Filters) -> bool:
+    if "name" in filters and not any(part in volume.name for part in filters["name"]):
+        return False
+    return filters.exact("driver", volume.driver) and filters.labels(volume.labels)
+
+
+def render_volume(volume: Volume) -> Json:
+    return {
+        "CreatedAt": rfc3339(volume.created_ns),
+        "Driver": volume.driver,
+        "Labels": dict(volume.labels) or None,
+        "Mountpoint": volume.mountpoint,
+        "Name": volume.name,
+        "Options": dict(volume.options) or None,
+        "Scope": "local",
+    }
