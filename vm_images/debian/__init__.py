@@ -1,0 +1,1 @@
+"""Debian's archive: its formats (pure), its trust chain and its downloads."""
