@@ -15,11 +15,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 
-from guest_agent.runtime import cgroups, seccomp
+from guest_agent.runtime import cgroups
 from guest_agent.runtime.cgroups import CgroupFacts
 from guest_agent.runtime.crun import RuntimeChoice
 from guest_agent.runtime.environment import DEFAULT_PATH
-from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec
+from guest_agent.runtime.seccomp import FilterCache
+from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import HostFailed
 from guest_agent.wire.models import ContainerConfig, HostConfig, Mount
@@ -106,7 +107,6 @@ def _write_bundle(
     folder: str, name: str, choice: RuntimeChoice, facts: CgroupFacts, capabilities: tuple[str, ...]
 ) -> None:
     mounts = _host_programs(f"{folder}/rootfs")
-    planned = seccomp.plan_seccomp(seccomp.default_profile(), capabilities, os.uname().machine)
     inputs = SpecInputs(
         container_id=name,
         hostname="probe",
@@ -120,9 +120,8 @@ def _write_bundle(
         cgroups=facts if choice.cgroups_enabled else dataclasses.replace(facts, version=0),
         available_capabilities=capabilities,
         mounts=mounts,
-        seccomp=planned,
-        seccomp_bpf=seccomp.FilterCache().compiled(planned) if choice.precompiled_seccomp else None,
     )
+    inputs = with_seccomp(inputs, FilterCache(), precompiled=choice.precompiled_seccomp)
     with open(f"{folder}/config.json", "wb") as file:
         file.write(dump_spec(plan_spec(inputs)))
 

@@ -1,8 +1,9 @@
 """Seccomp profiles in docker's format -> `linux.seccomp` of the OCI spec -> BPF, compiled once and remembered.
 
-The profile beside this file is that of containers-common 0.50 (github.com/containers/common, Apache-2.0), itself
-derived from moby's default.json (Apache-2.0). It refuses what docker's refuses; unknown system calls get ENOSYS, so
-that a C library newer than the profile falls back to the older call.
+The profile beside this file is that of containers-common 0.50 (github.com/containers/common, Apache-2.0). System calls
+that it doesn't know get ENOSYS, so that a C library newer than the profile falls back to the older call. It lets
+mount(2), unshare(2) and others through to the kernel's own check, where docker asks for the capability first
+(docs.docker.com/engine/security/seccomp): `_tightened` makes that so here.
 """
 
 from __future__ import annotations
@@ -31,11 +32,63 @@ ARCHITECTURES = {
 }
 
 
+#: Capability -> what is let through only with it; without it EPERM. "" = never let through.
+_GATED = {
+    "CAP_SYS_ADMIN": (
+        "fsconfig", "fsmount", "fsopen", "fspick", "mount", "mount_setattr", "move_mount", "open_tree", "setns",
+        "umount", "umount2", "unshare",
+    ),
+    "CAP_SYS_BOOT": ("reboot",),
+    "CAP_SYS_NICE": ("get_mempolicy", "mbind", "set_mempolicy"),
+    "CAP_SYS_PTRACE": ("pidfd_getfd",),
+    "CAP_SYSLOG": ("syslog",),
+    "": ("keyctl", "pivot_root"),
+}  # fmt: skip
+#: Every CLONE_NEW* flag (linux/sched.h): new namespaces want CAP_SYS_ADMIN. clone3 hides its flags in memory, so it
+#: gets ENOSYS and the C library falls back to clone.
+_CLONE_NAMESPACES = 0x7E020000
+_EPERM = 1
+
+
 @functools.cache
 def default_profile() -> Json:
     """Shared by all callers: don't change it."""
     with open(os.path.join(os.path.dirname(__file__), "seccomp.json"), "rb") as file:
-        return cast(Json, json.load(file))
+        return _tightened(cast(Json, json.load(file)))
+
+
+def _tightened(profile: Json) -> Json:
+    gated = {name for names in _GATED.values() for name in names} | {"clone", "clone3"}
+    rules = []
+    for rule in cast(_Rules, profile["syscalls"]):
+        kept = [name for name in cast(Sequence[str], rule["names"]) if name not in gated]
+        if kept:
+            rules.append({**rule, "names": kept})
+    for capability, names in _GATED.items():
+        rules += _gate(capability, names)
+    return {**profile, "syscalls": rules + _clone_rules()}
+
+
+def _gate(capability: str, names: Sequence[str]) -> list[Json]:
+    refuse: Json = {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM}
+    if not capability:
+        return [refuse]
+    allow: Json = {"names": names, "action": "SCMP_ACT_ALLOW", "includes": {"caps": [capability]}}
+    return [allow, refuse | {"excludes": {"caps": [capability]}}]
+
+
+def _clone_rules() -> list[Json]:
+    """The flags are clone's first argument, but the second on s390."""
+    rules: list[Json] = [
+        {"names": ["clone", "clone3"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}}
+    ]
+    for index, arches in ((0, {"excludes": ["s390x"]}), (1, {"includes": ["s390x"]})):
+        no_namespaces = {"index": index, "value": _CLONE_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+        rule: Json = {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [no_namespaces]}
+        rule["includes"] = {"arches": arches.get("includes", [])}
+        rule["excludes"] = {"arches": arches.get("excludes", []), "caps": ["CAP_SYS_ADMIN"]}
+        rules.append(rule)
+    return rules
 
 
 def parse_profile(text: str) -> Json:

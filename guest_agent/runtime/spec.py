@@ -7,7 +7,9 @@ daemon/oci_linux.go), with one that is stricter: a private cgroup namespace on v
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -15,6 +17,7 @@ from typing import cast
 from guest_agent.runtime import devices, filesystems, limits
 from guest_agent.runtime.cgroups import CgroupFacts
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
+from guest_agent.runtime.seccomp import FilterCache, default_profile, parse_profile, plan_seccomp
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, HostConfig, Mount
@@ -74,6 +77,19 @@ def plan_spec(inputs: SpecInputs) -> Json:
     for contribute in _CONTRIBUTORS:
         contribute(inputs, spec)
     return spec
+
+
+def with_seccomp(inputs: SpecInputs, filters: FilterCache, *, precompiled: bool) -> SpecInputs:
+    """The same with the filter that its --security-opt, --privileged and capabilities ask for.
+
+    `precompiled` says whether the runtime takes BPF (`RuntimeChoice.precompiled_seccomp`).
+    """
+    wanted = parse_security_options(inputs.host_config.security_opt).seccomp
+    if inputs.host_config.privileged or wanted == "unconfined":
+        return dataclasses.replace(inputs, seccomp=None, seccomp_bpf=None)
+    profile = parse_profile(wanted) if wanted else default_profile()
+    planned = plan_seccomp(profile, inputs.capabilities, os.uname().machine)
+    return dataclasses.replace(inputs, seccomp=planned, seccomp_bpf=filters.compiled(planned) if precompiled else None)
 
 
 def dump_spec(spec: Mapping[str, object]) -> bytes:

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,30 @@ from guest_agent.runtime import cgroups, seccomp
 from guest_agent.runtime.crun import OciRuntime, RuntimeChoice, exit_code, protect_binary
 from guest_agent.runtime.environment import plan_environment
 from guest_agent.runtime.probe import find_binary
-from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec
+from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.models import ContainerConfig, HostConfig, Mount
 
 _PR_SET_CHILD_SUBREAPER = 36
 _NULL = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 APPLETS = ("sh", "true", "false", "sleep", "cat", "echo", "ls", "id", "env", "mount", "hostname", "stty", "dd", "tail")
+
+
+_ended: dict[int, int] = {}
+_someone_ended = asyncio.Event()
+
+
+def _reap_all() -> None:
+    """All, as the keeper does: an orphan of a failed exec that nobody reaps keeps the whole container from ending."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid == 0:
+            break
+        _ended[pid] = status
+    _someone_ended.set()
 
 
 class LocalSpawner:
@@ -36,20 +54,15 @@ class LocalSpawner:
         self, argv: Sequence[str], fds: Mapping[int, int], environment: Mapping[str, str] | None = None
     ) -> tuple[int, int]:
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()]
-        pid = os.posix_spawn(argv[0], argv, dict(environment or {}), file_actions=actions, setsigdef=[13])
+        pid = os.posix_spawn(argv[0], list(argv), dict(environment or {}), file_actions=actions)  # noqa: ASYNC221
         return pid, process.start_ticks(pid)
 
     async def wait(self, pid: int) -> int:
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        descriptor = os.pidfd_open(pid)
-        loop.add_reader(descriptor, ended.set)
-        try:
-            async with asyncio.timeout(30):
-                await ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        return os.waitpid(pid, 0)[1]
+        async with asyncio.timeout(30):
+            while pid not in _ended:
+                _someone_ended.clear()
+                await _someone_ended.wait()
+        return _ended.pop(pid)
 
 
 class Stage:
@@ -60,7 +73,6 @@ class Stage:
         self.rootfs = f"{folder}/rootfs"
         self.facts = cgroups.detect()
         self.capabilities = capabilities.available()
-        self.seccomp = seccomp.plan_seccomp(seccomp.default_profile(), self.capabilities, os.uname().machine)
         self.filters = seccomp.FilterCache()
         self.choose(name)
         _make_rootfs(self.rootfs)
@@ -77,7 +89,7 @@ class Stage:
         config = config or ContainerConfig()
         host_config = HostConfig(**host)  # type: ignore[arg-type]
         user = resolve_user(self.rootfs, config.user, host_config.group_add)
-        return SpecInputs(
+        inputs = SpecInputs(
             container_id=name,
             hostname=name,
             config=config,
@@ -91,9 +103,8 @@ class Stage:
             available_capabilities=self.capabilities,
             mounts=(Mount("/tmp", "tmpfs", "tmpfs", ("mode=1777",)),),
             network_namespace="",
-            seccomp=self.seccomp,
-            seccomp_bpf=self.filters.compiled(self.seccomp) if self.runtime.choice.precompiled_seccomp else None,
         )
+        return with_seccomp(inputs, self.filters, precompiled=self.runtime.choice.precompiled_seccomp)
 
     def bundle(self, inputs: SpecInputs) -> str:
         """A private, empty network namespace stands for the engine's: path "" means a fresh one here."""
@@ -161,18 +172,26 @@ def _make_rootfs(rootfs: str) -> None:
             file.write(text)
 
 
-def main() -> None:
+async def _play(name: str, stage: Stage) -> None:
     from tests.behaviour.runtime import scenarios
 
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, _reap_all)
+    await scenarios.SCENARIOS[name](stage)
+
+
+def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     mounts.unshare_mount_namespace()
     mounts.umount_if_mounted(f"{cgroups.ROOT}/unified")
     with tempfile.TemporaryDirectory(prefix="hostvm-stage-") as folder:
         try:
-            asyncio.run(scenarios.SCENARIOS[sys.argv[1]](Stage(folder)))
+            asyncio.run(_play(sys.argv[1], Stage(folder)))
         finally:
             mounts.umount_if_mounted(f"{folder}/bin/crun")
 
 
 if __name__ == "__main__":
-    main()
+    # The scenarios import this module by its name: there must be one copy of what has ended.
+    from tests.behaviour.runtime import stage
+
+    stage.main()
