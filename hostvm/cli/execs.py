@@ -5,7 +5,7 @@ import os
 from guest_agent.wire.errors import RUN_EXIT_CODE, HostvmError
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure, refused
-from hostvm.cli.foreground import Foreground, Listener
+from hostvm.cli.foreground import Foreground, Listener, run_detachable
 from hostvm.cli.output import write_error
 from hostvm.cli.query import escape
 from hostvm.cli.request.environment import BadFile, environment
@@ -30,18 +30,9 @@ def execute(context: "Context", arguments: Arguments) -> int:
     try:
         session = Session(*context.engine.upgrade("/hostvm/exec", body))
         foreground = Foreground(session, interactive and not detach, arguments.flag("tty"), False, Listener())
-        return _finish(foreground, detach)
+        return run_detachable(foreground, detach)
     except HostvmError as error:
         raise refused(error, RUN_EXIT_CODE.get(error.kind, 1)) from error
-
-
-def _finish(foreground: Foreground, detach: bool) -> int:
-    try:
-        return foreground.run()
-    except HostvmError as error:
-        if detach and foreground.started and error.kind == "unavailable":
-            return 0
-        raise
 
 
 def plan_exec(arguments: Arguments) -> dict[str, object]:

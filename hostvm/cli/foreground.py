@@ -3,7 +3,8 @@
 import _signal  # type: ignore[import-not-found]  # `signal` builds enums, for 4 ms
 
 from guest_agent.wire import frames
-from guest_agent.wire.errors import HostvmError, Unavailable, error_from
+from guest_agent.wire.errors import HostvmError, error_from
+from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_bytes, write_error
 from hostvm.client.jsontext import dumps, loads_object
 from hostvm.client.session import Session
@@ -20,6 +21,15 @@ _OWN = frozenset((
 ))  # fmt: skip
 
 
+class ConnectionLost(Failure):
+    """The engine ended the stream without saying how the container ended; with -d it does so after STARTED."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "hostvm: the engine ended the connection", 125, "`hostvm ps -a` shows what became of the container"
+        )
+
+
 class Listener:
     """What `run` does about the frames that come before the output; the others leave it as it is."""
 
@@ -31,6 +41,16 @@ class Listener:
 
     def started(self, identifier: str) -> None:
         """Its process runs."""
+
+
+def run_detachable(foreground: "Foreground", detach: bool) -> int:
+    """Runs the session; with -d its end after STARTED is what is expected."""
+    try:
+        return foreground.run()
+    except ConnectionLost:
+        if detach and foreground.started:
+            return 0
+        raise
 
 
 class Foreground:
@@ -65,7 +85,7 @@ class Foreground:
             write_error("read escape sequence\n")
             return 0
         if not ended:
-            raise Unavailable("the engine ended the connection", "`hostvm ps -a` shows what became of the container")
+            raise ConnectionLost
         return self.exit_code or 0
 
     def _take(self, kind: int, payload: bytes) -> bool:

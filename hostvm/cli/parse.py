@@ -70,24 +70,24 @@ class _Parser:
     def _cluster(self, word: str) -> None:
         letters = word[1:]
         while letters:
-            flag = self._find_short(letters[0], word)
+            flag = self._find_short(letters)
             rest = letters[1:]
-            if rest.startswith("="):
+            if rest.startswith("=") and len(rest) > 1:
                 return self._store(flag, rest[1:])
             if flag.kind == "bool":
                 self._store(flag, "true")
                 letters = rest
                 continue
-            return self._store(flag, rest or self._next_word(f"flag needs an argument: '{flag.short}' in {word}"))
+            return self._store(flag, rest or self._next_word(f"flag needs an argument: '{flag.short}' in -{letters}"))
         return None
 
-    def _find_short(self, letter: str, word: str) -> Flag:
+    def _find_short(self, letters: str) -> Flag:
         for flag in self.command.flags:
-            if flag.short == letter:
+            if flag.short == letters[0]:
                 return flag
-        if letter == "h":
+        if letters[0] == "h":
             raise HelpWanted
-        raise bad_flag(self.command, f"unknown shorthand flag: '{letter}' in {word}")
+        raise bad_flag(self.command, f"unknown shorthand flag: '{letters[0]}' in -{letters}")
 
     def _next_word(self, complaint: str) -> str:
         if self.next >= len(self.words):
@@ -126,8 +126,8 @@ def _check_count(command: Command, count: int) -> None:
         failure = bad_count(command, f"requires at least {_arguments(command.least)}", "See")
     elif command.most == command.least:
         failure = bad_count(command, f"requires {_arguments(command.least)}")
-    elif count < command.least:
-        failure = bad_count(command, f"requires at least {_arguments(command.least)}")
+    elif command.least:
+        failure = bad_count(command, f"requires at least {command.least} and at most {_arguments(command.most)}")
     else:
         failure = bad_count(command, f"requires at most {_arguments(command.most)}")
     raise failure

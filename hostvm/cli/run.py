@@ -5,7 +5,7 @@ import os
 from guest_agent.wire.errors import HostvmError
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure, bad_run, refused_run
-from hostvm.cli.foreground import Foreground, Listener
+from hostvm.cli.foreground import Foreground, Listener, run_detachable
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.query import with_query
 from hostvm.cli.request.create import attached_streams, plan_create
@@ -36,23 +36,13 @@ def run(context: "Context", arguments: Arguments) -> int:
         session = Session(*context.engine.upgrade("/hostvm/run", _exchange(context, arguments, body, streams)))
         interactive = "stdin" in streams and arguments.flag("interactive")
         foreground = Foreground(session, interactive, arguments.flag("tty"), arguments.flag("sig-proxy"), listener)
-        code = _finish(foreground, detach)
+        code = run_detachable(foreground, detach)
     except HostvmError as error:
         raise refused_run(path, error) from error
     finally:
         listener.close()
         cidfile.close()
     return code
-
-
-def _finish(foreground: Foreground, detach: bool) -> int:
-    """With -d the engine ends the stream after STARTED, and no exit code comes."""
-    try:
-        return foreground.run()
-    except HostvmError as error:
-        if detach and foreground.started and error.kind == "unavailable":
-            return 0
-        raise
 
 
 def create(context: "Context", arguments: Arguments) -> int:

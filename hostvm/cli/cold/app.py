@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from typing import Literal
 
 import typer
 
@@ -63,7 +64,8 @@ def make_app(rich: bool) -> typer.Typer:
 
 
 def _typer(help: str, rich: bool) -> typer.Typer:
-    return typer.Typer(help=help, rich_markup_mode="rich" if rich else None, add_completion=False, no_args_is_help=True)
+    mode: Literal["rich"] | None = "rich" if rich else None
+    return typer.Typer(help=help, rich_markup_mode=mode, add_completion=False, no_args_is_help=True)
 
 
 def _root(machine: str = _MACHINE, host: str = _HOST, version: bool = _VERSION) -> None:
@@ -109,7 +111,8 @@ def _add(app: typer.Typer, name: str, command: Command, rich: bool, panel: str |
 
 
 def _options(command: Command) -> str:
-    return "[OPTIONS]" if command.flags else ""
+    """The arguments stand here too: typer would put their brackets into braces."""
+    return command.usage.removeprefix(f"hostvm {command.path}").strip()
 
 
 def _page(command: Command) -> str:
@@ -121,32 +124,22 @@ def _page(command: Command) -> str:
 
 
 def _described(command: Command, rich: bool) -> Callable[..., None]:
-    """A function whose signature has the command's flags and arguments."""
+    """A function whose signature has the command's flags."""
 
     def callback(**_values: object) -> None:
         raise AssertionError(f"{command.path} is run by hostvm.cli.main")
 
     parameters = [_flag_parameter(flag, index, rich) for index, flag in enumerate(command.flags)]
-    if command.arguments:
-        parameters.insert(0, _argument_parameter(command))
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return callback
-
-
-def _argument_parameter(command: Command) -> inspect.Parameter:
-    default = typer.Argument(
-        ... if command.least else None, metavar=command.arguments, show_default=False, hidden=True
-    )  # fmt: skip
-    return inspect.Parameter(
-        "arguments", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=str
-    )  # fmt: skip
 
 
 def _flag_parameter(flag: Flag, index: int, rich: bool) -> inspect.Parameter:
     names = [f"--{flag.name}", *([f"-{flag.short}"] if flag.short else [])]
     shown = flag.default not in (None, "", -1, False)
     option = typer.Option(
-        _default(flag), *names, help=_literal(flag.help + ".", rich), rich_help_panel=flag.group or None, show_default=shown,
+        _default(flag), *names, help=_literal(flag.help + ".", rich), show_default=shown,
+        rich_help_panel=flag.group or None,
         metavar=None if flag.kind == "bool" else _METAVARS.get(flag.kind, "TEXT"),
     )  # fmt: skip
     annotation = bool if flag.kind == "bool" else list[str] if flag.many else str

@@ -29,7 +29,7 @@ _HOST_CONFIG = (
     ("cpus", "NanoCpus"), ("cpu-shares", "CpuShares"), ("cpu-period", "CpuPeriod"), ("cpu-quota", "CpuQuota"),
     ("cpuset-cpus", "CpusetCpus"), ("cpuset-mems", "CpusetMems"), ("pids-limit", "PidsLimit"),
     ("blkio-weight", "BlkioWeight"), ("ulimit", "Ulimits"), ("oom-kill-disable", "OomKillDisable"),
-    ("oom-score-adj", "OomScoreAdj"), ("cap-add", "CapAdd"), ("cap-drop", "CapDrop"), ("privileged", "Privileged"),
+    ("oom-score-adj", "OomScoreAdj"), ("privileged", "Privileged"),
     ("read-only", "ReadonlyRootfs"), ("shm-size", "ShmSize"), ("rm", "AutoRemove"), ("ipc", "IpcMode"),
     ("pid", "PidMode"), ("uts", "UTSMode"), ("userns", "UsernsMode"), ("cgroupns", "CgroupnsMode"),
     ("add-host", "ExtraHosts"), ("dns", "Dns"), ("dns-search", "DnsSearch"), ("group-add", "GroupAdd"),
@@ -155,7 +155,16 @@ def _add_network(arguments: Arguments, body: "Body", host: "Body") -> None:
         body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
 
 
+def parse_capabilities(names: list[str]) -> list[str]:
+    """`net_admin` -> `CAP_NET_ADMIN`, each once, in order (opts.NormalizeCapability)."""
+    upper = (name.strip().upper() for name in names)
+    return sorted({name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in upper})
+
+
 def _add_guard(arguments: Arguments, host: "Body") -> None:
+    for flag, key in (("cap-add", "CapAdd"), ("cap-drop", "CapDrop")):
+        if arguments.given(flag):
+            host[key] = parse_capabilities(arguments.texts(flag))
     if arguments.given("security-opt") or arguments.given("device"):
         from hostvm.cli.request.guard import parse_device, parse_security_option
 

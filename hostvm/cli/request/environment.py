@@ -12,13 +12,12 @@ class BadFile(ValueError):
 
 
 def environment(flags: list[str], files: list[str], lookup: "Lookup") -> list[str]:
-    """The files' variables, then the flags'. A bare name takes its value from `lookup`, and is left out without one.
+    """The files' variables, then the flags'. A bare name takes its value from `lookup`.
 
-    Raises BadFile.
+    Without a value it is left out of a file; as a flag it stays bare, which unsets what the image says. Raises BadFile.
     """
-    pairs = [pair for path in files for pair in _read_pairs(path, "env file")]
-    resolved = (_resolve(pair, lookup) for pair in [*pairs, *flags])
-    return [pair for pair in resolved if pair]
+    from_files = (_resolve(pair, lookup) for path in files for pair in _read_pairs(path, "env file"))
+    return [*(pair for pair in from_files if "=" in pair), *(_resolve(pair, lookup) for pair in flags)]
 
 
 def labels(flags: list[str], files: list[str]) -> dict[str, str]:
@@ -36,7 +35,7 @@ def _resolve(pair: str, lookup: "Lookup") -> str:
     if "=" in pair:
         return pair
     value = lookup(pair)
-    return "" if value is None else f"{pair}={value}"
+    return pair if value is None else f"{pair}={value}"
 
 
 def _read_pairs(path: str, what: str) -> list[str]:
