@@ -46,7 +46,7 @@ class LogSource:
                 return found
             if ended:
                 return None
-            await self._wait()
+            await self._changed.wait()
 
     def _next(self) -> tuple[int, bytes] | None:
         """The next chunks of one stream, joined."""
@@ -63,15 +63,6 @@ class LogSource:
             if pieces:
                 return stream, b"".join(pieces)
         return None
-
-    async def _wait(self) -> None:
-        changed = asyncio.ensure_future(self._changed.wait())
-        ended = asyncio.ensure_future(self._run.output_ended.wait())
-        try:
-            await asyncio.wait((changed, ended), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            ended.cancel()
 
     def close(self) -> None:
         self._log.unlisten(self._changed.set)

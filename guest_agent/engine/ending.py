@@ -24,7 +24,7 @@ from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import move_to_grave, remove_tree
 from guest_agent.wire.errors import HostvmError
 
-#: Seconds that output may still come after the process has ended: a child that left the pid namespace may hold the pipe.
+#: Seconds that output may still come after the process has ended: a stranger may hold the pipe.
 _OUTPUT_GRACE = 2.0
 
 #: What docker records where nobody knows how a process ended.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from guest_agent.engine.output import STDERR, STDOUT, Chunk, OutputLog, Position
 from guest_agent.engine.requests import LogLine, LogRequest
@@ -41,8 +41,8 @@ def _split_at_newlines(data: bytes) -> list[bytes]:
     return lines + [pieces[-1]] if pieces[-1] else lines
 
 
-async def read_lines(log: OutputLog, request: LogRequest, ended: Callable[[], bool]) -> AsyncIterator[LogLine]:
-    """The lines that `request` asks for. With `follow` it goes on until `ended()` and all is read."""
+async def read_lines(log: OutputLog, request: LogRequest, ended: asyncio.Event) -> AsyncIterator[LogLine]:
+    """The lines that `request` asks for. With `follow` it goes on until `ended` is set and all is read."""
     stop = log.snapshot()
     position = _find_start(log, request.tail, _wanted_streams(request))
     splitter = LineSplitter()
@@ -119,13 +119,13 @@ def _before(position: Position, chunk: Chunk) -> Position:
     return Position(position.entries - 1, position.stdout, chunk.offset)
 
 
-async def _follow(log: OutputLog, position: Position, ended: Callable[[], bool]) -> AsyncIterator[Chunk]:
+async def _follow(log: OutputLog, position: Position, ended: asyncio.Event) -> AsyncIterator[Chunk]:
     changed = asyncio.Event()
     log.listen(changed.set)
     try:
         while True:
             changed.clear()
-            finished = ended()
+            finished = ended.is_set()
             for chunk in _walk(log, position, log.snapshot()):
                 yield chunk
             if finished:

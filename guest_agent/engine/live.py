@@ -15,7 +15,8 @@ from guest_agent.engine.stdio import OutputPump, Stdio
 class Run:
     """One life of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: OutputLog) -> None:
+        self._log = log
         self.started = asyncio.Event()
         self.stdio = Stdio()
         self.pump: OutputPump | None = None
@@ -26,15 +27,20 @@ class Run:
         #: The process is gone: `stop` needn't wait any longer before it kills.
         self.process_ended = asyncio.Event()
 
-    def begin(self, stdio: Stdio, log: OutputLog) -> None:
+    def begin(self, stdio: Stdio) -> None:
         """Output flows from now on."""
         self.stdio = stdio
-        self.pump = OutputPump(stdio, log, self.output_ended.set)
+        self.pump = OutputPump(stdio, self._log, self.end_output)
         self.pump.start()
+
+    def end_output(self) -> None:
+        """Readers that have seen all of the log may stop waiting for more."""
+        self.output_ended.set()
+        self._log.notify()
 
     def give_up(self, exit_code: int) -> None:
         """It never started: whoever waits for its output or its end is let go."""
-        self.output_ended.set()
+        self.end_output()
         self.started.set()
         self.finish(exit_code)
 
@@ -55,7 +61,7 @@ class Live:
 
     def __init__(self, log: OutputLog) -> None:
         self.log = log
-        self.run = Run()
+        self.run = Run(log)
         #: Serialises start, stop, remove and the like; never held while waiting for a client.
         self.lock = asyncio.Lock()
         self.removed = asyncio.Event()
@@ -71,5 +77,5 @@ class Live:
 
     def next_run(self) -> Run:
         """The run that is over; a new one has taken its place."""
-        over, self.run = self.run, Run()
+        over, self.run = self.run, Run(self.log)
         return over

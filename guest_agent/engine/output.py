@@ -100,8 +100,7 @@ class OutputLog:
         except OSError:
             return  # a full disk: the next start finds the bytes by the file's size
         self.end.pass_over(Chunk(stream, length, time_ns, 0))
-        for listener in self._listeners:
-            listener()
+        self.notify()
 
     # -- reading
 
@@ -135,8 +134,13 @@ class OutputLog:
     def read(self, chunk: Chunk) -> bytes:
         return os.pread(self._file(_NAMES[chunk.stream]), chunk.length, chunk.offset)
 
+    def notify(self) -> None:
+        """Wake all who listen: there is more, or nothing more will come."""
+        for listener in self._listeners:
+            listener()
+
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each chunk, until `unlisten`."""
+        """Call `listener` after each chunk and when a run's output has ended, until `unlisten`."""
         self._listeners.add(listener)
 
     def unlisten(self, listener: Callable[[], None]) -> None:

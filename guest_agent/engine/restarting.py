@@ -18,8 +18,8 @@ def plan_restart(container: Container, now_ns: int) -> float | None:
         return None
     if now_ns - state.started_ns >= _SETTLED_NS:
         return _FIRST_PAUSE
-    # doubling is capped before the power is: 2 ** 1000 is no float
-    return min(_FIRST_PAUSE * 2 ** min(state.restart_count, 16), _LONGEST_PAUSE)
+    # The power is capped before the product is: 2 ** 2000 fits in no float.
+    return min(_FIRST_PAUSE * (1 << min(state.restart_count, 16)), _LONGEST_PAUSE)
 
 
 def wants_restart(container: Container) -> bool:

@@ -220,7 +220,7 @@ class Start:
 
     def _let_go(self, stdio: Stdio) -> None:
         with step("start"):
-            self.run.begin(stdio, self.parts.table.live(self.container.id).log)
+            self.run.begin(stdio)
             self.undo.callback(self.run.close)
             self.parts.runtime.start(self.container.id)
 

@@ -30,6 +30,8 @@ class ContainerTable:
         self._live: dict[ContainerId, Live] = {}
         self._names: dict[str, ContainerId] = {}
         self.warnings: list[str] = []
+        #: Ids of records that were set aside, this time or before: what belongs to them stays on disk.
+        self.unreadable: list[str] = [key for key, _text in records.items(_SET_ASIDE)]
 
     def load(self) -> None:
         """Read all records; one that can't be read is set aside, and its name said."""
@@ -38,6 +40,7 @@ class ContainerTable:
                 self._remember(from_plain(Container, parse_document(text)))
             except (ValueError, KeyError, TypeError) as error:
                 self.warnings.append(f"the record of container {key[:12]} can't be read ({error}); it was set aside")
+                self.unreadable.append(key)
                 with self._records.transaction():
                     self._records.put(_SET_ASIDE, key, text)
                     self._records.delete(_KIND, key)
@@ -91,6 +94,10 @@ class ContainerTable:
                 f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
+
+    def users_of_volume(self, name: str) -> list[str]:
+        """Ids of the containers that mount it."""
+        return [one.id for one in self._containers.values() if any(point.name == name for point in one.mount_points)]
 
     # -- storing
 

@@ -91,9 +91,9 @@ class KeeperClient:
         """
         return self._held.pop(key, ([], ""))
 
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> list[str]:
         """All keys that the keeper holds."""
-        return tuple(self._keys)
+        return sorted(self._keys)
 
     def drop(self, key: str) -> None:
         """The keeper closes its copies; nothing happens where there are none."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def start_ticks(pid: int) -> int:
@@ -42,6 +45,14 @@ def send_signal(pid: int, ticks: int, number: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children (prctl(2)); an exec keeps the attribute, a fork doesn't."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def _stat_fields(pid: int) -> list[bytes]:

@@ -1,0 +1,42 @@
+"""Commit: what a container changed becomes a layer on top of its image."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+from guest_agent.engine.container import Container
+from guest_agent.engine.instructions import apply_changes
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.requests import CommitRequest
+from guest_agent.images.make import Recipe, make_image
+from guest_agent.wire.models import ContainerConfig, ImageId
+
+
+async def commit_container(parts: Parts, container: Container, request: CommitRequest) -> ImageId:
+    """The new image's id; durable on return. Nothing is left behind where it fails."""
+    upper = parts.paths.upper(container.id)
+    os.makedirs(upper, mode=0o755, exist_ok=True)
+    parent = parts.images.get(container.image_id).config
+    config = apply_changes(_image_config(request.config or container.config), request.changes)
+    recipe = Recipe(
+        config=config,
+        name=request.reference,
+        parent=parent,
+        created_by=" ".join((container.path, *container.args)),
+        author=request.author,
+        comment=request.comment,
+    )
+    identity = await make_image(parts.images, recipe, parts.layers.diff(upper))
+    parts.tell(container, "commit", comment=request.comment, imageID=identity)
+    return identity
+
+
+def _image_config(config: ContainerConfig) -> ContainerConfig:
+    """What belongs to one container only isn't part of an image."""
+    cleared: dict[str, object] = {"hostname": "", "domainname": "", "image": "", "tty": False, "open_stdin": False}
+    streams = ("stdin_once", "attach_stdin", "attach_stdout", "attach_stderr")
+    cleared.update(dict.fromkeys(streams, False))
+    replace: Callable[..., ContainerConfig] = dataclasses.replace
+    return replace(config, **cleared)

@@ -1,0 +1,362 @@
+"""What can be done to containers, one method a verb. Each finds the container, checks the step, and does it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable
+
+from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
+from guest_agent.engine.commits import commit_container
+from guest_agent.engine.container import Container, Status
+from guest_agent.engine.ending import remove_folders
+from guest_agent.engine.lifecycle import Step, next_status
+from guest_agent.engine.lines import read_lines
+from guest_agent.engine.live import Live
+from guest_agent.engine.making import make_container
+from guest_agent.engine.mounting import mounted_rootfs
+from guest_agent.engine.naming import check_name
+from guest_agent.engine.parts import Parts, stdio_key
+from guest_agent.engine.requests import (
+    AttachRequest,
+    CommitRequest,
+    Created,
+    CreateRequest,
+    LogLine,
+    LogRequest,
+    Sizes,
+    WaitResult,
+)
+from guest_agent.engine.signals import DEFAULT_STOP_SIGNAL, parse_signal
+from guest_agent.engine.supervision import start_and_watch
+from guest_agent.linux.process import send_signal
+from guest_agent.runtime import cgroups
+from guest_agent.store.files import tree_size
+from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotModified
+from guest_agent.wire.models import ImageId
+
+#: Seconds between the stop signal and SIGKILL, as docker's.
+_STOP_TIMEOUT = 10
+_KILL_TIMEOUT = 30.0
+_FREEZE_TIMEOUT = 5.0
+
+
+class Containers:
+    """The container verbs of the engine."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._table = parts.table
+
+    # -- looking
+
+    def find(self, ref: str) -> Container:
+        """By id, unique prefix of one, or name. Raises NotFound."""
+        return self._table.find(ref)
+
+    def list(self, everything: bool) -> tuple[Container, ...]:
+        """Newest first; without `everything` only those that have a process, or will again."""
+        alive = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
+        return tuple(one for one in self._table.all() if everything or one.state.status in alive)
+
+    async def sizes(self, ref: str) -> Sizes:
+        """Bytes on disk; walks what the container wrote."""
+        container = self.find(ref)
+        written = await asyncio.to_thread(_size_of, self._parts.paths.upper(container.id))
+        return Sizes(written, written + self._parts.images.get(container.image_id).size)
+
+    def top_pids(self, ref: str) -> tuple[int, ...]:
+        """Every process of a running container, as the host numbers them."""
+        container = self.find(ref)
+        if not container.running:
+            raise Conflict(f"Container {container.id} is not running")
+        return cgroups.processes(self._parts.host.cgroups, cgroups.container_path(container.id))
+
+    # -- life
+
+    async def create(self, request: CreateRequest) -> Created:
+        """Raises NotFound (image), Conflict (name), InvalidArgument."""
+        container, warnings = make_container(self._parts, request, provisional=False)
+        return Created(container.id, warnings)
+
+    async def start(self, ref: str) -> None:
+        """Raises NotModified where it runs, and whatever the start fails with."""
+        identity = self.find(ref).id
+        async with self._live(identity).lock:
+            container = self.find(identity)
+            next_status(container, Step.START)
+            await start_and_watch(self._parts, _fresh(container))
+
+    async def stop(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
+        """The stop signal, then SIGKILL after `timeout` seconds (-1 = never). NotModified where it doesn't run."""
+        identity = self.find(ref).id
+        async with self._live(identity).lock:
+            await self._stop(identity, timeout, signal)
+
+    async def _stop(self, identity: str, timeout: int | None, signal: str) -> None:
+        container = self.find(identity)
+        if container.state.status is Status.RESTARTING:
+            self._end_restarting(container)
+            return
+        if not container.running:
+            raise NotModified(f"Container {identity} is already stopped")
+        number = parse_signal(signal or container.config.stop_signal or DEFAULT_STOP_SIGNAL)
+        self._mark_stopped(container)
+        self._signal(container, number)
+        grace = _first_not_none(timeout, container.config.stop_timeout, _STOP_TIMEOUT)
+        if not await self._has_ended(container, None if grace < 0 else float(grace)):
+            self._signal(container, parse_signal("KILL"))
+            if not await self._has_ended(container, _KILL_TIMEOUT):
+                raise HostFailed(f"cannot stop container {identity}: its process doesn't end, even killed")
+        self._parts.tell(container, "stop")
+
+    async def stop_for_shutdown(self, identity: str) -> None:
+        """As `stop`, but the user didn't ask for it: `always` and `unless-stopped` bring it back with the engine."""
+        async with self._live(identity).lock:
+            before = self.find(identity).state.stopped_by_user
+            await self._stop(identity, None, "")
+            ended = self._table.get(self.find(identity).id)
+            if ended is not None and not before:
+                self._table.save(_with_state(ended, stopped_by_user=False))
+
+    async def restart(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
+        """Stop where it runs, then start."""
+        identity = self.find(ref).id
+        async with self._live(identity).lock:
+            if self.find(identity).running:
+                await self._stop(identity, timeout, signal)
+            container = self.find(identity)
+            next_status(container, Step.START)
+            await start_and_watch(self._parts, _fresh(container))
+            self._parts.tell(container, "restart")
+
+    async def kill(self, ref: str, signal: str = "KILL") -> None:
+        """Send a signal to the init. Raises Conflict where there is none."""
+        container = self.find(ref)
+        number = parse_signal(signal or "KILL")
+        if not container.running:
+            raise Conflict(f"Cannot kill container: {ref}: Container {container.id} is not running")
+        stopping = {parse_signal("KILL"), parse_signal(container.config.stop_signal or DEFAULT_STOP_SIGNAL)}
+        if number in stopping:
+            self._mark_stopped(container)
+        self._signal(container, number)
+        self._parts.tell(container, "kill", signal=str(number))
+        if number == parse_signal("KILL"):
+            await self._has_ended(container, _STOP_TIMEOUT)
+
+    async def pause(self, ref: str) -> None:
+        """Freeze every process."""
+        await self._freeze(ref, Step.PAUSE)
+
+    async def unpause(self, ref: str) -> None:
+        """Let them go on."""
+        await self._freeze(ref, Step.UNPAUSE)
+
+    async def _freeze(self, ref: str, step: Step) -> None:
+        identity = self.find(ref).id
+        async with self._live(identity).lock:
+            container = self.find(identity)
+            status = next_status(container, step)
+            group = cgroups.container_path(identity)
+            frozen = step is Step.PAUSE
+            if not await asyncio.to_thread(
+                cgroups.set_frozen, self._parts.host.cgroups, group, frozen, _FREEZE_TIMEOUT
+            ):
+                raise HostFailed(f"Cannot {step} container {identity}: its processes don't settle")
+            self._table.save(_with_state(container, status=status))
+            self._parts.tell(container, step.value)
+
+    async def rename(self, ref: str, name: str) -> None:
+        """Raises Conflict where somebody has the name."""
+        if not name:
+            raise InvalidArgument("Neither old nor new names may be empty")
+        container = self.find(ref)
+        bare = check_name(name)
+        if bare == container.name:
+            raise InvalidArgument("Renaming a container with the same name as its current name")
+        self._table.check_name_free(bare)
+        self._table.save(dataclasses.replace(container, name=bare))
+        self._parts.tell(self.find(container.id), "rename", oldName=f"/{container.name}")
+
+    async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
+        """Delete the record, then what is on disk. Raises Conflict for a running one without `force`."""
+        identity = self.find(ref).id
+        live = self._live(identity)
+        async with live.lock:
+            container = self.find(identity)
+            if container.running or container.state.status is Status.RESTARTING:
+                if not force:
+                    raise _refuse_running(container)
+                container = await self._end_for_removal(container)
+                if container.host_config.auto_remove:
+                    return
+            self._table.forget(container)
+            self._parts.tell(container, "destroy")
+            await live.cleared()
+            await remove_folders(self._parts, container, volumes)
+
+    async def _end_for_removal(self, container: Container) -> Container:
+        if container.state.status is Status.RESTARTING:
+            self._end_restarting(container)
+            return self.find(container.id)
+        self._mark_stopped(container)
+        self._signal(container, parse_signal("KILL"))
+        self._parts.tell(container, "kill", signal="9")
+        if not await self._has_ended(container, _KILL_TIMEOUT):
+            raise HostFailed(f"cannot remove container {container.id}: its process doesn't end, even killed")
+        return self._table.get(container.id) or container
+
+    def _end_restarting(self, container: Container) -> None:
+        self._table.save(_with_state(container, status=Status.EXITED, stopped_by_user=True))
+        self._live(container.id).restart_cancelled.set()
+
+    # -- waiting
+
+    async def wait(self, ref: str, condition: str = "not-running") -> WaitResult:
+        """Until the condition holds; see `waiter`."""
+        return await self.waiter(ref, condition)
+
+    def waiter(self, ref: str, condition: str) -> Awaitable[WaitResult]:
+        """Registered at once: what ends between this call and the await isn't missed."""
+        container = self.find(ref)
+        live = self._live(container.id)
+        if condition not in ("", "not-running", "next-exit", "removed"):
+            raise InvalidArgument(f'invalid condition: "{condition}"')
+        if condition in ("", "not-running") and not container.running:
+            return _result(container.state.exit_code)
+        return _wait_for(live.run.exited, live if condition == "removed" else None, container)
+
+    async def _has_ended(self, container: Container, timeout: float | None) -> bool:
+        """Whether the process ended, and its record says so, within `timeout` seconds (None = whenever)."""
+        run = self._live(container.id).run
+        current = self._table.get(container.id)
+        if current is None or current.state.pid != container.state.pid:
+            return True
+        try:
+            async with asyncio.timeout(timeout):
+                await run.process_ended.wait()
+            await asyncio.shield(run.exited)
+        except TimeoutError:
+            return False
+        return True
+
+    # -- streams
+
+    def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLine]:
+        """Lines of its output; with `follow` until the present run has ended."""
+        container = self.find(ref)
+        live = self._live(container.id)
+        run = live.run
+        if not container.running and container.state.status is not Status.RESTARTING:
+            request = dataclasses.replace(request, follow=False)
+        return read_lines(live.log, request, run.output_ended)
+
+    def attach(self, ref: str, request: AttachRequest) -> Attachment:
+        """Registered at once, also before the start. Raises Conflict for a paused container."""
+        container = self.find(ref)
+        if container.state.status is Status.PAUSED:
+            raise Conflict(f"Container {container.id} is paused, unpause the container before attach.")
+        attachment = attach_client(self._parts, container, request, from_start=request.logs)
+        self._parts.tell(container, "attach")
+        return attachment
+
+    def resize(self, ref: str, rows: int, columns: int) -> None:
+        container = self.find(ref)
+        if not container.running:
+            raise Conflict(f"Container {container.id} is not running")
+        self._live(container.id).run.stdio.resize(rows, columns)
+
+    def export(self, ref: str) -> AsyncIterator[bytes]:
+        """A tar of its root file system, running or not."""
+        container = self.find(ref)
+        return _export(self._parts, container)
+
+    async def commit(self, request: CommitRequest) -> ImageId:
+        """An image of what the container changed, paused meanwhile where that is asked for."""
+        container = self.find(request.container)
+        pausing = request.pause and container.state.status is Status.RUNNING
+        if pausing:
+            await self.pause(container.id)
+        try:
+            return await commit_container(self._parts, container, request)
+        finally:
+            if pausing:
+                await self.unpause(container.id)
+
+    # -- small things
+
+    def _live(self, identity: str) -> Live:
+        return self._table.live(self.find(identity).id)
+
+    def _mark_stopped(self, container: Container) -> None:
+        """Before the signal: if we die in between, start-up knows that the user wanted it to stop."""
+        self._table.save(_with_state(container, stopped_by_user=True), durable=False)
+
+    def _signal(self, container: Container, number: int) -> None:
+        """Signals reach a frozen process when it thaws; SIGKILL must not wait for that."""
+        send_signal(container.state.pid, container.state.start_ticks, number)
+        if container.state.status is Status.PAUSED:
+            cgroups.set_frozen(self._parts.host.cgroups, cgroups.container_path(container.id), False, 0.0)
+
+
+def attach_client(parts: Parts, container: Container, request: AttachRequest, from_start: bool) -> Attachment:
+    """Tie a client to the present run, or to the coming one where none is under way."""
+    live = parts.table.live(container.id)
+    follow = request.stream or not from_start
+    source = LogSource(live.log, live.run, from_start, wanted_streams(request), follow)
+    config = container.config
+    return Attachment(
+        source,
+        live.run,
+        request,
+        config.tty,
+        stdin_ends_with_client=config.stdin_once,
+        release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *live.run.stdio.held()),
+    )
+
+
+def _fresh(container: Container) -> Container:
+    """The user starts it: what came before doesn't count for the restart policy any more."""
+    return _with_state(container, stopped_by_user=False, restart_count=0, error="")
+
+
+def _with_state(container: Container, **changes: object) -> Container:
+    state = dataclasses.replace(container.state, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(container, state=state)
+
+
+def _refuse_running(container: Container) -> Conflict:
+    return Conflict(
+        f"You cannot remove a {container.state.status} container {container.id}. "
+        "Stop the container before attempting removal or force remove"
+    )
+
+
+def _first_not_none(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return tree_size(path)
+    except FileNotFoundError:
+        return 0
+
+
+async def _result(code: int) -> WaitResult:
+    return WaitResult(code)
+
+
+async def _wait_for(exited: asyncio.Future[int], removal: Live | None, container: Container) -> WaitResult:
+    code = container.state.exit_code
+    if removal is None or container.running or container.state.status is Status.CREATED:
+        code = await asyncio.shield(exited)
+    if removal is not None:
+        await removal.removed.wait()
+    return WaitResult(code)
+
+
+async def _export(parts: Parts, container: Container) -> AsyncIterator[bytes]:
+    async with mounted_rootfs(parts, container) as rootfs:
+        async for piece in parts.layers.export(rootfs):
+            yield piece

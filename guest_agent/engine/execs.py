@@ -1,0 +1,228 @@
+"""More processes in a running container. They live in memory only: an exec doesn't outlive the engine's knowledge."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from dataclasses import dataclass, field
+
+from guest_agent.engine.attachment import Attachment
+from guest_agent.engine.container import Container
+from guest_agent.engine.descriptors import PipeSource
+from guest_agent.engine.lifecycle import Step, next_status
+from guest_agent.engine.live import Run
+from guest_agent.engine.naming import new_id
+from guest_agent.engine.output import STDERR, STDOUT
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.requests import AttachRequest, ExecRequest
+from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
+from guest_agent.runtime.console import ConsoleSocket
+from guest_agent.runtime.environment import plan_exec_environment
+from guest_agent.runtime.executables import check_command
+from guest_agent.runtime.spec import plan_exec_process
+from guest_agent.runtime.users import resolve_user
+from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
+
+_CONSOLE_TIMEOUT = 30.0
+
+#: Finished execs that are remembered for `exec inspect`; docker collects them after five minutes.
+_REMEMBERED = 512
+
+
+@dataclass(slots=True)
+class Exec:
+    """One command in a container."""
+
+    id: str
+    container_id: str
+    request: ExecRequest
+    run: Run
+    running: bool = False
+    exit_code: int | None = None
+    folder: str = ""
+    started: bool = field(default=False)
+
+    @property
+    def pid(self) -> int:
+        """The command's own, as the host numbers it; 0 before it runs."""
+        try:
+            with open(f"{self.folder}/pid") as file:
+                text = file.read()
+        except OSError:
+            return 0
+        return int(text) if text.isdecimal() else 0
+
+
+class Execs:
+    """The exec verbs of the engine."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._execs: dict[str, Exec] = {}
+
+    def create(self, request: ExecRequest) -> str:
+        """The new exec's id. Raises Conflict where the container doesn't run."""
+        container = self._parts.table.find(request.container)
+        next_status(container, Step.EXEC)
+        if not request.command:
+            raise InvalidArgument("No exec command specified")
+        identity = new_id()
+        log = self._parts.table.live(container.id).log
+        self._execs[identity] = Exec(identity, container.id, request, Run(log))
+        self._forget_old()
+        self._parts.tell(container, f"exec_create: {' '.join(request.command)}", execID=identity)
+        return identity
+
+    def find(self, exec_id: str) -> Exec:
+        """Raises NotFound."""
+        found = self._execs.get(exec_id)
+        if found is None:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return found
+
+    def for_container(self, container_id: str) -> tuple[str, ...]:
+        """Ids of those that run."""
+        return tuple(one.id for one in self._execs.values() if one.container_id == container_id and one.running)
+
+    def resize(self, exec_id: str, rows: int, columns: int) -> None:
+        self.find(exec_id).run.stdio.resize(rows, columns)
+
+    async def start(
+        self, exec_id: str, detach: bool, tty: bool | None, console_size: tuple[int, int]
+    ) -> Attachment | None:
+        """Run it; None with `detach`. Raises CommandNotFound and the like before anything runs."""
+        one = self.find(exec_id)
+        if one.started:
+            raise Conflict(f"Error: Exec command {exec_id} has already run")
+        container = self._parts.table.find(one.container_id)
+        next_status(container, Step.EXEC)
+        request = one.request if tty is None else dataclasses.replace(one.request, tty=tty)
+        size = console_size if any(console_size) else request.console_size
+        one.started = True
+        try:
+            runtime_pid = await self._spawn(one, container, request, detach, size)
+        except HostvmError as error:
+            one.exit_code = 127 if error.kind == "command-not-found" else 126
+            one.run.give_up(one.exit_code)
+            self._remove_folder(one)
+            raise
+        one.running = True
+        one.run.started.set()
+        self._parts.tell(container, f"exec_start: {' '.join(request.command)}", execID=exec_id)
+        self._parts.tasks.start(self._watch(one, container, runtime_pid), f"exec {exec_id[:12]}")
+        return None if detach else _attach(one, request)
+
+    # -- doing
+
+    async def _spawn(
+        self, one: Exec, container: Container, request: ExecRequest, detach: bool, size: tuple[int, int]
+    ) -> int:
+        process = self._plan(container, request, size)
+        one.folder = self._parts.paths.exec_folder(one.id)
+        os.makedirs(one.folder)
+        if request.tty:
+            return await self._spawn_with_terminal(one, process, size)
+        stdio = make_pipes(request.attach_stdin and not detach)
+        one.run.stdio = stdio
+        try:
+            if detach:
+                _discard_output(stdio)
+            return await self._parts.runtime.spawn_exec(container.id, one.folder, process, dict(stdio.child_ends))
+        finally:
+            stdio.close_child_ends()
+
+    async def _spawn_with_terminal(self, one: Exec, process: dict[str, object], size: tuple[int, int]) -> int:
+        console = ConsoleSocket(self._parts.paths.console_socket(one.id))
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            runtime_pid = await self._parts.runtime.spawn_exec(
+                one.container_id, one.folder, process, {0: null, 1: null, 2: null}, console.path
+            )
+            one.run.stdio = terminal_stdio(await console.receive(_CONSOLE_TIMEOUT))
+        finally:
+            console.close()
+            os.close(null)
+        if any(size):
+            one.run.stdio.resize(*size)
+        return runtime_pid
+
+    def _plan(self, container: Container, request: ExecRequest, size: tuple[int, int]) -> dict[str, object]:
+        """The process, checked against what the container sees. Raises CommandNotFound, CommandNotExecutable."""
+        root = f"/proc/{container.state.pid}/root"
+        user_text = request.user or container.config.user
+        user = resolve_user(root, user_text, container.host_config.group_add)
+        environment = plan_exec_environment(
+            _process_environment(container),
+            request.environment,
+            tty=request.tty,
+            home=user.home,
+            same_user=user_text == container.config.user,
+        )
+        working_dir = request.working_dir or container.config.working_dir or "/"
+        check_command(root, request.command[0], environment, working_dir)
+        return plan_exec_process(
+            container.host_config,
+            request.command,
+            environment,
+            user,
+            self._parts.host.capabilities,
+            working_dir=working_dir,
+            tty=request.tty,
+            privileged=request.privileged,
+            console_size=size,
+        )
+
+    async def _watch(self, one: Exec, container: Container, runtime_pid: int) -> None:
+        try:
+            one.exit_code = await self._parts.runtime.exec_result(runtime_pid, one.folder, one.request.command[0])
+        except HostvmError as error:
+            one.exit_code = 127 if error.kind == "command-not-found" else 126
+        one.running = False
+        one.run.end_output()
+        one.run.finish(one.exit_code)
+        one.run.close()
+        self._parts.tell(container, "exec_die", execID=one.id, exitCode=str(one.exit_code))
+        self._remove_folder(one)
+
+    def _remove_folder(self, one: Exec) -> None:
+        if one.folder:
+            shutil.rmtree(one.folder, ignore_errors=True)
+
+    def _forget_old(self) -> None:
+        finished = [one.id for one in self._execs.values() if one.started and not one.running]
+        for identity in finished[: max(0, len(finished) - _REMEMBERED)]:
+            del self._execs[identity]
+
+
+def _attach(one: Exec, request: ExecRequest) -> Attachment:
+    stdio = one.run.stdio
+    if request.tty:
+        streams = {os.dup(stdio.stdout): STDOUT}
+    else:
+        streams = {stdio.stdout: STDOUT, stdio.stderr: STDERR}
+        stdio.stdout = stdio.stderr = -1
+    wanted = AttachRequest(request.attach_stdin, True, True, detach_keys=request.detach_keys)
+    return Attachment(
+        PipeSource(streams), one.run, wanted, request.tty, stdin_ends_with_client=True, release_stdin=_nothing
+    )
+
+
+def _nothing() -> None:
+    """An exec's streams aren't held by the keeper."""
+
+
+def _discard_output(stdio: Stdio) -> None:
+    """A detached exec writes into the void: a pipe that nobody reads would stop it."""
+    for number in (1, 2):
+        os.close(stdio.child_ends.pop(number))
+        stdio.child_ends[number] = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _process_environment(container: Container) -> tuple[str, ...]:
+    """What the container's init was started with."""
+    try:
+        with open(f"/proc/{container.state.pid}/environ", "rb") as file:
+            return tuple(item.decode(errors="surrogateescape") for item in file.read().split(b"\0") if item)
+    except OSError:
+        return container.config.environment

@@ -1,0 +1,163 @@
+"""From a create request to a stored record: the image is there, names and modes are resolved, volumes exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+from guest_agent.engine.bundle import find_running
+from guest_agent.engine.container import Container, State
+from guest_agent.engine.creation import (
+    check_bind_source,
+    merge_config,
+    mount_point,
+    plan_argv,
+    plan_exposed_ports,
+    plan_mounts,
+)
+from guest_agent.engine.detach import parse_detach_keys
+from guest_agent.engine.naming import check_name, choose_name, new_id
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.requests import CreateRequest
+from guest_agent.engine.signals import parse_signal
+from guest_agent.images.platforms import host_platform, parse_platform
+from guest_agent.runtime.limits import check_resources
+from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
+from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
+from guest_agent.wire.models import (
+    ContainerConfig,
+    ContainerId,
+    HostConfig,
+    ImageConfig,
+    MountPoint,
+    MountType,
+    RestartCondition,
+)
+
+_NETWORK_MODES = ("default", "bridge", "host", "none")
+
+
+def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> tuple[Container, tuple[str, ...]]:
+    """Check everything, store the record, and tell: the record and docker's warnings.
+
+    A provisional record belongs to a `run` that isn't acknowledged yet: it isn't waited for on the disk.
+    """
+    image = parts.images.find(request.config.image)
+    _check_platform(image.config, request.platform)
+    identity = ContainerId(new_id())
+    name = _find_name(parts, request.name, identity)
+    host_config = _resolve_modes(parts, request.host_config)
+    config = _complete_config(parts, merge_config(request.config, image.config.config), host_config, identity)
+    _check(parts, config, host_config)
+    argv = plan_argv(config)
+    container = Container(
+        id=identity,
+        name=name,
+        created_ns=time.time_ns(),
+        image_id=image.config.id,
+        image_name=request.config.image,
+        config=config,
+        host_config=host_config,
+        path=argv[0],
+        args=argv[1:],
+        mount_points=_make_mount_points(parts, config, host_config),
+        state=State(provisional=provisional),
+    )
+    parts.table.save(container, durable=not provisional)
+    parts.tell(container, "create")
+    return container, _warnings(host_config)
+
+
+def _check_platform(config: ImageConfig, wanted: str) -> None:
+    """An image of another platform can't be what was asked for; one of our own needs no word."""
+    if not wanted:
+        return
+    asked = parse_platform(wanted)
+    if asked.architecture != config.architecture or asked.os != config.os:
+        found = f"{config.os}/{config.architecture}"
+        raise NotFound(
+            "image with reference was found but does not match the specified platform: "
+            f"wanted {wanted}, actual: {found}",
+            f"this machine runs {host_platform()}",
+        )
+
+
+def _find_name(parts: Parts, wanted: str, identity: ContainerId) -> str:
+    if not wanted:
+        return choose_name(parts.table.names, identity)
+    name = check_name(wanted)
+    parts.table.check_name_free(name)
+    return name
+
+
+def _resolve_modes(parts: Parts, host_config: HostConfig) -> HostConfig:
+    """`container:NAME` becomes `container:ID`, so that a rename changes nothing."""
+    return dataclasses.replace(
+        host_config,
+        network_mode=_resolve_mode(parts, host_config.network_mode or "default"),
+        pid_mode=_resolve_mode(parts, host_config.pid_mode),
+        ipc_mode=_resolve_mode(parts, host_config.ipc_mode),
+    )
+
+
+def _resolve_mode(parts: Parts, mode: str) -> str:
+    kind, _colon, reference = mode.partition(":")
+    return f"container:{parts.table.find(reference).id}" if kind == "container" else mode
+
+
+def _complete_config(
+    parts: Parts, config: ContainerConfig, host_config: HostConfig, identity: ContainerId
+) -> ContainerConfig:
+    mode = host_config.network_mode
+    hostname, domainname = config.hostname, config.domainname
+    if mode == "host" and not hostname:
+        hostname = os.uname().nodename
+    elif mode.startswith("container:"):
+        other = find_running(parts, mode.partition(":")[2]).config
+        hostname, domainname = other.hostname, other.domainname
+    return dataclasses.replace(
+        config,
+        hostname=hostname or identity[:12],
+        domainname=domainname,
+        exposed_ports=plan_exposed_ports(config, host_config),
+    )
+
+
+def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> None:
+    check_resources(host_config.resources, parts.host.cpus)
+    parse_security_options(host_config.security_opt)
+    plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
+    parse_detach_keys("")
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
+    mode = host_config.network_mode
+    if mode not in _NETWORK_MODES and not mode.startswith("container:"):
+        raise NotFound(f"network {mode} not found")
+    if mode.startswith("container:") and host_config.port_bindings:
+        raise Conflict("conflicting options: port publishing and the container type network mode")
+    if host_config.auto_remove and host_config.restart_policy.condition is not RestartCondition.NO:
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    if host_config.init and parts.host.init_binary is None:
+        raise InvalidArgument(
+            "--init needs a small init program, and there is none on this host", "apt-get install tini"
+        )
+
+
+def _make_mount_points(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> tuple[MountPoint, ...]:
+    points = []
+    for mount in plan_mounts(config, host_config):
+        check_bind_source(mount)
+        if mount.type is MountType.VOLUME:
+            volume = parts.volumes.create(mount.volume, anonymous=not mount.volume)
+            points.append(mount_point(mount, volume.name, volume.mountpoint))
+        else:
+            points.append(mount_point(mount))
+    return tuple(points)
+
+
+def _warnings(host_config: HostConfig) -> tuple[str, ...]:
+    warnings = []
+    if host_config.network_mode == "host" and host_config.port_bindings:
+        warnings.append("Published ports are discarded when using host network mode")
+    return tuple(warnings)

@@ -1,0 +1,40 @@
+"""A container's root file system for the engine's own eyes: export, archives."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from guest_agent.engine.container import Container
+from guest_agent.engine.parts import Parts
+from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
+
+
+@asynccontextmanager
+async def mounted_rootfs(parts: Parts, container: Container) -> AsyncIterator[str]:
+    """The folder of its root: the one it runs on, or a mount of its own for the time."""
+    paths = parts.paths
+    if container.running:
+        yield paths.rootfs(container.id)
+        return
+    live = parts.table.live(container.id)
+    await live.cleared()
+    target = f"{paths.temporary}/root-{secrets.token_hex(8)}"
+    os.makedirs(target)
+    image = parts.images.get(container.image_id)
+    try:
+        for folder in (paths.upper(container.id), paths.work(container.id)):
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+        mount_overlay(
+            parts.layers.names(image.config.diff_ids),
+            paths.layers,
+            paths.upper(container.id),
+            paths.work(container.id),
+            target,
+        )
+        yield target
+    finally:
+        umount_if_mounted(target)
+        os.rmdir(target)

@@ -1,0 +1,96 @@
+"""`run` in one exchange: pull by policy, create, attach, start. The same functions that the single verbs use."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from guest_agent.engine.attachment import Attachment
+from guest_agent.engine.container import Container
+from guest_agent.engine.containers import attach_client
+from guest_agent.engine.creation import plan_port_bindings
+from guest_agent.engine.ending import undo_create
+from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.images import Images
+from guest_agent.engine.making import make_container
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.requests import RunOutcome, RunRequest
+from guest_agent.engine.supervision import start_and_watch
+from guest_agent.networks.publisher import Reservation
+from guest_agent.wire.errors import RUN_EXIT_CODE, HostvmError, NotFound
+
+
+class RunListener(Protocol):
+    """Who is told how a run goes: the client's session."""
+
+    def progress(self, report: dict[str, object]) -> None:
+        """One of docker's progress objects of a pull."""
+
+    def created(self, container_id: str, warnings: tuple[str, ...]) -> None:
+        """The container exists."""
+
+    def attached(self, attachment: Attachment) -> None:
+        """Before the start, so that no output is missed."""
+
+    def started(self, container_id: str) -> None:
+        """The process runs."""
+
+
+class Runs:
+    """The whole of `run`."""
+
+    def __init__(self, parts: Parts, images: Images) -> None:
+        self._parts = parts
+        self._images = images
+
+    async def run(self, request: RunRequest, listener: RunListener) -> RunOutcome:
+        """Pull, create, attach and start. The outcome's exit code is the attachment's to wait for.
+
+        A taken port is refused before anything is made. Where the start fails by the engine's fault nothing stays;
+        a command that can't be executed leaves the container as created, as docker does.
+        """
+        await self._provide_image(request, listener)
+        failpoint("run.make.before")
+        container, warnings = make_container(self._parts, request.create, provisional=True)
+        failpoint("run.make.after")
+        live = self._parts.table.live(container.id)
+        async with live.lock:
+            try:
+                reservation = self._reserve(container)
+                listener.created(container.id, warnings)
+                if not request.detach:
+                    listener.attached(attach_client(self._parts, container, request.attach, from_start=True))
+                await start_and_watch(self._parts, container, reservation)
+            except HostvmError as error:
+                self._undo(container, error)
+                raise
+        listener.started(container.id)
+        return RunOutcome(container.id, None)
+
+    def _reserve(self, container: Container) -> Reservation | None:
+        bindings = plan_port_bindings(container.config, container.host_config)
+        if not bindings or container.host_config.network_mode not in ("bridge", "default"):
+            return None
+        return self._parts.networks.reserve(container.id, bindings, container.name)
+
+    def _undo(self, container: Container, error: HostvmError) -> None:
+        self._parts.networks.release(container.id)
+        if error.kind not in RUN_EXIT_CODE and self._parts.table.get(container.id) is not None:
+            undo_create(self._parts, container)
+
+    async def _provide_image(self, request: RunRequest, listener: RunListener) -> None:
+        name = request.create.config.image
+        if request.pull != "always":
+            try:
+                self._images.find(name)
+                return
+            except NotFound:
+                if request.pull == "never":
+                    raise
+        listener.progress({"status": f"Unable to find image '{_with_tag(name)}' locally"})
+        async for report in self._images.pull(name, request.create.platform, request.credentials):
+            listener.progress(report)
+
+
+def _with_tag(name: str) -> str:
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
