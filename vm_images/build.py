@@ -24,7 +24,7 @@ from vm_images.debian.archive import Archive
 from vm_images.debian.deb import open_data
 from vm_images.debian.download import Progress
 from vm_images.debian.packages import Package
-from vm_images.debian.resolver import Selection, find_package, plan_batches, resolve
+from vm_images.debian.resolver import Selection, closure, find_package, plan_batches, resolve
 from vm_images.host import ImageHost
 from vm_images.install_script import PACKAGES, base_script, include_script
 from vm_images.recipes import Recipe
@@ -91,9 +91,7 @@ class Builder:
 
     def _essential(self, system: Selection) -> Selection:
         """The packages that dpkg and every maintainer script may take for granted."""
-        seeds = [package for package in system.values() if package.essential]
-        merged = [system[name] for name in ("usr-is-merged",) if name in system]
-        return resolve(self._archive.catalogue, [*merged, *seeds])
+        return closure([package for package in system.values() if package.essential], system)
 
     def _base_script(self, system: Selection) -> str:
         essential = self._essential(system)

@@ -29,8 +29,8 @@ _DPKG = "dpkg --force-unsafe-io"
 #: What only this run has made: logs, caches, back-ups. Times after the release would differ in each build.
 _TAIL = """\
 rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /var/cache/ldconfig/aux-cache
-rm -rf /var/log/apt /var/log/*.log /var/cache/debconf/*-old /var/lib/dpkg/*-old
-rm -rf /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/.pwd.lock /tmp/* /var/tmp/*
+rm -rf /var/log/apt/* /var/log/*.log /var/cache/debconf/*-old /var/lib/dpkg/*-old
+rm -rf /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/.pwd.lock /run/adduser /tmp/* /var/tmp/*
 """
 _CLAMP = """\
 find / -xdev -newermt @{epoch} ! -path /proc ! -path /sys ! -path /dev \\

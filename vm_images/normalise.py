@@ -32,7 +32,8 @@ _APT_CONF = {
     "docker-no-languages": 'Acquire::Languages "none";\n',
 }
 _MOUNT_MODES = {
-    "dev": 0o755, "mnt": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555, "tmp": 0o1777, "var/tmp": 0o1777,
+    "dev": 0o755, "mnt": 0o755, "proc": 0o555, "run": 0o755, "run/lock": 0o1777, "sys": 0o555, "tmp": 0o1777,
+    "var/tmp": 0o1777,
 }  # fmt: skip
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 

@@ -87,6 +87,20 @@ def _check_conflict(package: Package, relation: Relation, packages: Iterable[Pac
             raise Conflict(f"packages {package.name} and {other.name} can't be installed together")
 
 
+def closure(seeds: Iterable[Package], within: Mapping[str, Package]) -> Selection:
+    """`seeds` and those packages of a finished selection that they depend on."""
+    found: Selection = {}
+    queue = list(seeds)
+    while queue:
+        package = queue.pop()
+        if package.name not in found:
+            found[package.name] = package
+            queue += [
+                within[name] for name in sorted(_needed((*package.pre_depends, *package.depends), package, within))
+            ]
+    return found
+
+
 def plan_batches(packages: Sequence[Package], installed: Mapping[str, Package]) -> list[list[Package]]:
     """`packages` as a list of `dpkg --install` commands, in order.
 

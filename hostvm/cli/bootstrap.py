@@ -1,0 +1,386 @@
+"""`hostvm bootstrap`: base images from Debian's packages, where no registry answers or none is wanted.
+
+What is built, and how, is in `vm_images`; here are the options, the progress on the terminal, and the engine as the
+builder needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import sys
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
+from hostvm.cli.failure import Failure
+from hostvm.cli.output import write_error, write_out
+from hostvm.cli.pulling import stream_error
+from hostvm.cli.query import escape, with_query
+from hostvm.client.connection import Engine
+from hostvm.machines.connect import connect
+from hostvm.settings import Settings, read_settings
+from vm_images.archive_file import Settings as ImageSettings
+from vm_images.build import Builder, cache_folder
+from vm_images.debian.apt_settings import read_apt_settings
+from vm_images.debian.archive import Archive, Trust, debian_architecture, open_archive
+from vm_images.debian.download import Fetcher, Progress
+from vm_images.debian.repositories import RELEASES, find_release, plan_repositories
+from vm_images.recipes import RECIPES, Recipe
+
+_BUSYBOX_RELEASE = "bookworm"
+_REFERENCE = re.compile(r"([a-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?", re.ASCII)
+_PORT = re.compile(r"(\d{1,5})(/(tcp|udp|sctp))?", re.ASCII)
+
+app = typer.Typer(help="Make a base image from Debian's packages.", add_completion=False)
+
+_IMAGE = typer.Argument(help="busybox, debian:RELEASE, or a recipe (see --list).", show_default=False)
+_LIST = typer.Option("--list", help="List what can be made, and quit.")
+_INCLUDE = typer.Option("--include", help="Debian packages to install as well.", metavar="PACKAGE,...")
+_TAG = typer.Option("--tag", "-t", help="The image's name.", metavar="NAME[:TAG]")
+_CMD = typer.Option("--cmd", help="The default command, as a shell would split it.", metavar="COMMAND")
+_ENTRYPOINT = typer.Option("--entrypoint", help="The entry point, as a shell would split it.", metavar="COMMAND")
+_ENV = typer.Option("--env", "-e", help="Set an environment variable.", metavar="NAME=VALUE")
+_EXPOSE = typer.Option("--expose", help="A port that the image serves.", metavar="PORT[/udp]")
+_VOLUME = typer.Option("--volume", "-v", help="A folder that becomes an anonymous volume.", metavar="PATH")
+
+
+@app.callback(invoke_without_command=True, context_settings={"allow_interspersed_args": True})
+def bootstrap(
+    image: Annotated[str, _IMAGE] = "",
+    list_all: Annotated[bool, _LIST] = False,
+    include: Annotated[list[str] | None, _INCLUDE] = None,
+    tag: Annotated[str, _TAG] = "",
+    cmd: Annotated[str, _CMD] = "",
+    entrypoint: Annotated[str, _ENTRYPOINT] = "",
+    env: Annotated[list[str] | None, _ENV] = None,
+    expose: Annotated[list[str] | None, _EXPOSE] = None,
+    volume: Annotated[list[str] | None, _VOLUME] = None,
+) -> None:
+    """Make a base image from Debian's packages, verified by Debian's signature; no registry is needed.
+
+    Examples: hostvm bootstrap busybox; hostvm bootstrap debian:bookworm --include nginx --tag nginx --expose 80
+    """
+    if list_all:
+        write_out(render_list())
+        return
+    try:
+        settings = parse_settings(cmd, entrypoint, env or [], expose or [], volume or [])
+        packages = [name.strip() for word in include or [] for name in word.split(",") if name.strip()]
+        _make(image, tag, packages, settings)
+    except HostvmError as error:
+        raise Failure(f"hostvm: {error.message}", 1, error.hint) from error
+
+
+def render_list() -> str:
+    """What --list prints."""
+    rows = [("busybox", "one static binary with all its applets (Debian's busybox-static)")]
+    rows += [
+        (f"debian:{name}", f"Debian {aliases[0]}: the minimal system with apt") for name, aliases in RELEASES.items()
+    ]
+    rows += [(name, recipe.summary) for name, recipe in RECIPES.items()]
+    return "".join(f"{name:<20}{text}\n" for name, text in [("IMAGE", "CONTENTS"), *rows])
+
+
+def parse_settings(
+    cmd: str, entrypoint: str, env: Sequence[str], expose: Sequence[str], volume: Sequence[str]
+) -> ImageSettings:
+    """The options as the image's settings. Raises InvalidArgument."""
+    for item in env:
+        if not item.partition("=")[0] or "=" not in item:
+            raise InvalidArgument(f"not an environment variable: {item!r}", "--env takes NAME=VALUE")
+    for path in volume:
+        if not path.startswith("/"):
+            raise InvalidArgument(f"not a path in the image: {path!r}", "--volume takes an absolute path")
+    return ImageSettings(
+        command=_split(cmd),
+        entrypoint=_split(entrypoint),
+        environment=tuple(env),
+        exposed=tuple(_parse_port(port) for port in expose),
+        volumes=tuple(volume),
+    )
+
+
+def _split(text: str) -> tuple[str, ...] | None:
+    try:
+        return tuple(shlex.split(text)) or None
+    except ValueError as error:
+        raise InvalidArgument(f"not a command: {text!r}", str(error)) from error
+
+
+def _parse_port(text: str) -> str:
+    match = _PORT.fullmatch(text)
+    if match is None or not 0 < int(match[1]) < 65536:
+        raise InvalidArgument(f"invalid containerPort: {text}", "--expose takes a number, or a number with /udp")
+    return f"{match[1]}/{match[3] or 'tcp'}"
+
+
+def parse_tag(text: str) -> str:
+    """An image's name with its tag. Raises InvalidArgument."""
+    if not _REFERENCE.fullmatch(text):
+        raise InvalidArgument(
+            f"invalid reference format: {text!r}", "a name is in lower case, such as web or team/web:1.2"
+        )
+    return text if ":" in text.rpartition("/")[2] else f"{text}:latest"
+
+
+def _make(image: str, tag: str, packages: Sequence[str], settings: ImageSettings) -> None:
+    plan = plan_image(image, tag, packages, settings)
+    progress = _open_progress()
+    try:
+        builder = _open_builder(plan.release, progress)
+        made = _build(builder, plan)
+    finally:
+        progress.close()
+    write_error("" if made else f"{plan.reference} is up to date\n")
+    write_out(f"{plan.reference}\n")
+
+
+class Plan:
+    """What to make. `recipe` is None for an image that is made at one go; `base` is what a recipe stands on."""
+
+    __slots__ = ("base", "recipe", "reference", "release")
+
+    def __init__(self, release: str, reference: str, base: str = "", recipe: Recipe | None = None) -> None:
+        self.release = release
+        self.reference = reference
+        self.base = base
+        self.recipe = recipe
+
+
+def plan_image(image: str, tag: str, packages: Sequence[str], settings: ImageSettings) -> Plan:
+    """The words of the command line as a plan. Raises InvalidArgument, NotFound."""
+    name, _, version = image.partition(":")
+    if not image:
+        raise InvalidArgument("no image is named", "hostvm bootstrap --list shows what there is")
+    if name in RECIPES and not version.removeprefix("latest"):
+        return _plan_recipe(RECIPES[name], parse_tag(tag or name), packages, settings)
+    extra = bool(packages) or settings != ImageSettings()
+    if name == "busybox" and not version.removeprefix("latest"):
+        if extra:
+            raise InvalidArgument("busybox takes no packages and settings", "start from debian:bookworm")
+        return Plan(_BUSYBOX_RELEASE, parse_tag(tag or "busybox"))
+    if name != "debian":
+        raise _unknown(name)
+    release = find_release(version)
+    if not extra:
+        return Plan(release, parse_tag(tag or image), base=parse_tag(tag or image))
+    if not tag:
+        raise InvalidArgument("an image with more than its base needs a name", "add --tag NAME")
+    return _plan_recipe(Recipe(release), parse_tag(tag), packages, settings)
+
+
+def _plan_recipe(recipe: Recipe, reference: str, packages: Sequence[str], settings: ImageSettings) -> Plan:
+    base = f"debian:{recipe.release}"
+    if reference == base:
+        raise InvalidArgument(f"{base} is the name of the base image", "give another with --tag")
+    names = tuple(dict.fromkeys([*recipe.packages, *packages]))
+    full = replace(recipe, packages=names, settings=merge_settings(recipe.settings, settings))
+    return Plan(recipe.release, reference, base, full)
+
+
+def merge_settings(base: ImageSettings, more: ImageSettings) -> ImageSettings:
+    """A recipe's settings with what the user adds, or says in their place."""
+    return ImageSettings(
+        command=more.command if more.command is not None else base.command,
+        entrypoint=more.entrypoint if more.entrypoint is not None else base.entrypoint,
+        environment=(*base.environment, *more.environment),
+        exposed=tuple(dict.fromkeys([*base.exposed, *more.exposed])),
+        volumes=tuple(dict.fromkeys([*base.volumes, *more.volumes])),
+        working_dir=base.working_dir,
+        user=base.user,
+        labels=base.labels,
+    )
+
+
+def _unknown(name: str) -> NotFound:
+    from hostvm.cli.suggest import closest
+
+    near = closest(name, ["busybox", "debian", *RECIPES])
+    hint = f"did you mean {near}? " if near else ""
+    return NotFound(f"no such image to make: {name}", f"{hint}hostvm bootstrap --list shows what there is")
+
+
+def _build(builder: Builder, plan: Plan) -> bool:
+    """Whether anything had to be made."""
+    if plan.recipe is not None:
+        builder.debian(plan.release, plan.base)
+        return builder.include(plan.base, plan.reference, plan.recipe)
+    if plan.base:
+        return builder.debian(plan.release, plan.reference)
+    return builder.busybox(plan.reference)
+
+
+def _open_builder(release: str, progress: Progress) -> Builder:
+    settings = read_settings(os.environb)
+    engine = Engine(lambda: connect(settings))
+    return Builder(_open_debian(release, settings, progress), EngineHost(engine), progress)
+
+
+def _open_debian(release: str, settings: Settings, progress: Progress) -> Archive:
+    apt = read_apt_settings()
+    mirror = os.environ.get("HOSTVM_DEBIAN_MIRROR") or read_mirror(settings.config)
+    cache = cache_folder(os.environ, platformdirs.user_cache_dir("hostvm"))
+    trust = Trust(os.environ.get("HOSTVM_DEBIAN_KEYRING", ""), apt.check_valid_until)
+    repositories = plan_repositories(release, apt.sources, mirror)
+    architecture = debian_architecture(platform.machine())
+    return open_archive(Fetcher(cache, progress, apt.proxies), repositories, architecture, trust, progress)
+
+
+def read_mirror(config: str) -> str:
+    """`debian_mirror` of the configuration's section [bootstrap]; "" where it isn't set. Raises InvalidArgument."""
+    try:
+        with open(config, "rb") as file:
+            section = tomllib.load(file).get("bootstrap", {})
+    except FileNotFoundError:
+        return ""
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidArgument(f"cannot read {config}: {error}", "HOSTVM_CONFIG names another file") from error
+    mirror = section.get("debian_mirror", "") if isinstance(section, dict) else None
+    if not isinstance(mirror, str):
+        raise InvalidArgument(f"{config}: debian_mirror in [bootstrap] is no text", 'debian_mirror = "http://…/debian"')
+    return mirror
+
+
+class EngineHost:
+    """`vm_images.host.ImageHost` over the engine's ordinary API."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find_labels(self, reference: str) -> Mapping[str, str] | None:
+        try:
+            image = self._engine.find(f"/images/{escape(reference)}/json")
+        except NotFound:
+            return None
+        config = image.get("Config")
+        labels = config.get("Labels") if isinstance(config, dict) else None
+        return labels if isinstance(labels, dict) else {}
+
+    def load(self, archive: Iterator[bytes]) -> None:
+        for record in self._engine.upload("/images/load?quiet=1", archive):
+            if "error" in record:
+                raise stream_error(record)
+
+    def create(self, image: str, command: Sequence[str], packages: str, target: str) -> str:
+        mount = {"Type": "bind", "Source": packages, "Target": target, "ReadOnly": True}
+        body = {
+            "Image": image,
+            "Cmd": list(command),
+            "Entrypoint": [],
+            "HostConfig": {"NetworkMode": "none", "Mounts": [mount]},
+        }
+        answer = self._engine.call("POST", "/containers/create", body)
+        assert isinstance(answer, dict)
+        return str(answer["Id"])
+
+    def run(self, container: str, output: Callable[[bytes], None]) -> int:
+        self._engine.call("POST", f"/containers/{container}/start")
+        logs = self._engine.open("GET", f"/containers/{container}/logs?follow=1&stdout=1&stderr=1")
+        for data in demultiplex(logs.chunks()):
+            output(data)
+        answer = self._engine.call("POST", f"/containers/{container}/wait")
+        assert isinstance(answer, dict)
+        return int(answer["StatusCode"])
+
+    def export(self, container: str) -> Iterator[bytes]:
+        return self._engine.open("GET", f"/containers/{container}/export").chunks()
+
+    def commit(self, container: str, reference: str, changes: Sequence[str]) -> None:
+        repository, _, tag = reference.rpartition(":")
+        path = with_query("/commit", container=container, repo=repository, tag=tag)
+        self._engine.call("POST", path + "".join(f"&changes={escape(change)}" for change in changes), {})
+
+    def remove_container(self, container: str) -> None:
+        try:
+            self._engine.call("DELETE", f"/containers/{container}?force=1&v=1")
+        except NotFound:
+            pass
+
+    def remove_image(self, reference: str) -> None:
+        try:
+            self._engine.call("DELETE", f"/images/{escape(reference)}")
+        except NotFound:
+            pass
+
+
+def demultiplex(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The payloads of Docker's stream format: 8 bytes of header (stream, length) before each."""
+    buffer = b""
+    for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= 8 and len(buffer) >= (end := 8 + int.from_bytes(buffer[4:8], "big")):
+            yield buffer[8:end]
+            buffer = buffer[end:]
+
+
+class PlainProgress:
+    """A line for each step, on stderr."""
+
+    def note(self, text: str) -> None:
+        write_error(f"{text}\n")
+
+    def begin(self, title: str, total: int) -> None:
+        self.note(f"{title} ({total / 1e6:.1f} MB)")
+
+    def advance(self, count: int) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class BarProgress:
+    """A bar for what is downloaded, a line that turns for what takes its time."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self._console = Console(stderr=True)
+        self._bars = Progress(*columns, console=self._console, transient=True)
+        self._steps = Progress(SpinnerColumn(), TextColumn("{task.description}"), console=self._console, transient=True)
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        self._steps.stop()
+        for task in self._steps.task_ids:
+            self._steps.remove_task(task)
+        if text.startswith("warning:"):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
+        self._steps.add_task(text, total=None)
+        self._steps.start()
+
+    def begin(self, title: str, total: int) -> None:
+        self._steps.stop()
+        self._bars.add_task(title, total=total)
+        self._bars.start()
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            self._bars.advance(self._bars.task_ids[-1], count)
+
+    def finish(self) -> None:
+        self._bars.stop()
+        for task in self._bars.task_ids:
+            self._bars.remove_task(task)
+
+    def close(self) -> None:
+        self._steps.stop()
+
+
+def _open_progress() -> PlainProgress | BarProgress:
+    return BarProgress() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else PlainProgress()
