@@ -38,6 +38,7 @@ quote() {
 
 # SQL identifier.
 name() {
+    # shellcheck disable=SC2016  # these are SQL's backticks
     printf '`%s`' "$(printf '%s' "$1" | sed 's/`/``/g')"
 }
 
@@ -51,29 +52,37 @@ choose_root_password() {
         fail "give one of MARIADB_ROOT_PASSWORD, MARIADB_ALLOW_EMPTY_ROOT_PASSWORD and MARIADB_RANDOM_ROOT_PASSWORD"
     fi
     root_password=$(head -c 24 /dev/urandom | base64)
-    echo "GENERATED ROOT PASSWORD: $root_password"
+    say "GENERATED ROOT PASSWORD: $root_password"
+}
+
+# A line as it is: `echo` of sh understands backslashes.
+say() {
+    printf '%s\n' "$1"
 }
 
 statements() {
     root_host=$(setting ROOT_HOST)
     database=$(setting DATABASE)
     user=$(setting USER)
-    echo "USE mysql;"
-    echo "FLUSH PRIVILEGES;"
-    echo "ALTER USER 'root'@'localhost' IDENTIFIED BY $(quote "$root_password");"
+    # mariadb-install-db makes roots without a password for 127.0.0.1, ::1 and the build's host name as well.
+    say "USE mysql;"
+    say "DELETE FROM global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost');"
+    say "DELETE FROM proxies_priv WHERE Host <> 'localhost';"
+    say "FLUSH PRIVILEGES;"
+    say "ALTER USER 'root'@'localhost' IDENTIFIED BY $(quote "$root_password");"
     if [ "${root_host:-%}" != localhost ]; then
         host=$(quote "${root_host:-%}")
-        echo "CREATE USER 'root'@$host IDENTIFIED BY $(quote "$root_password");"
-        echo "GRANT ALL ON *.* TO 'root'@$host WITH GRANT OPTION;"
+        say "CREATE USER 'root'@$host IDENTIFIED BY $(quote "$root_password");"
+        say "GRANT ALL ON *.* TO 'root'@$host WITH GRANT OPTION;"
     fi
     if [ -n "$database" ]; then
-        echo "CREATE DATABASE IF NOT EXISTS $(name "$database");"
+        say "CREATE DATABASE IF NOT EXISTS $(name "$database");"
     fi
     if [ -n "$user" ]; then
-        echo "CREATE USER $(quote "$user")@'%' IDENTIFIED BY $(quote "$(setting PASSWORD)");"
+        say "CREATE USER $(quote "$user")@'%' IDENTIFIED BY $(quote "$(setting PASSWORD)");"
     fi
     if [ -n "$user" ] && [ -n "$database" ]; then
-        echo "GRANT ALL ON $(name "$database").* TO $(quote "$user")@'%';"
+        say "GRANT ALL ON $(name "$database").* TO $(quote "$user")@'%';"
     fi
 }
 
@@ -86,7 +95,7 @@ initialise() {
     for script in /docker-entrypoint-initdb.d/*.sql; do
         [ -e "$script" ] || continue
         echo "Running $script"
-        { [ -z "$(setting DATABASE)" ] || echo "USE $(name "$(setting DATABASE)");"; cat "$script"; } |
+        { [ -z "$(setting DATABASE)" ] || say "USE $(name "$(setting DATABASE)");"; cat "$script"; } |
             mariadbd --user=mysql --datadir="$data" --bootstrap --skip-log-bin --silent-startup
     done
     echo "Database files initialized"
