@@ -28,6 +28,7 @@ def worker() -> Iterator[Worker]:
     """Namespaces for this pytest process."""
     if os.geteuid() != 0:
         pytest.skip("the native engine needs root")
+    images.build_missing()
     worker = enter_worker()
     yield worker
     worker.close()
@@ -42,7 +43,6 @@ def make_machine(worker: Worker) -> MachineMaker:
         number = next(numbers)
         machine = NativeMachine(f"{worker.folder}/m{number}", f"hvt{number}", environment)
         for name in names:
-            images.build(name)
             machine("load", "--quiet", "--input", images.archive(name))
         return machine
 
@@ -78,7 +78,8 @@ def fresh_machine(make_machine: MachineMaker) -> Iterator[MachineMaker]:
 
     yield make
     for machine in made:
-        clean(machine)
+        if machine.running():
+            clean(machine)
         stop_and_check(machine)
 
 

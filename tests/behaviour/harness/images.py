@@ -1,42 +1,111 @@
-"""Images for the tests, built once from Debian's packages and kept as archives; each engine loads what it needs.
+"""Images for the tests, bootstrapped once from Debian's packages and kept as archives; each engine loads what it needs.
 
-`python -m tests.behaviour.harness.images` makes those that are missing.
+`python -m tests.behaviour.harness.images` makes those that are missing. An archive is the export of a container with
+the image's settings beside it: one layer, in the form that `docker save` has (moby, image/spec/v1.2.md).
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import io
+import json
 import os
+import shutil
 import subprocess
+import tarfile
+import tempfile
+from typing import IO, Any
 
-from tests.behaviour.harness.machine import HOSTVM
+from tests.behaviour.harness.machine import DOCKER, HOSTVM, NativeMachine
 
-CACHE = f"{os.path.dirname(os.path.abspath(__file__))}/../../../.cache/images"
-
-#: Name in the tests -> the words after `hostvm bootstrap`.
-RECIPES = {
-    "busybox": ("busybox",),
-    "debian": ("debian:bookworm",),
-    "mariadb": ("debian:bookworm", "--include", "mariadb-server", "--tag", "mariadb"),
-}
-#: Name in the tests -> name in the engine.
-NAMES = {"busybox": "busybox", "debian": "debian:bookworm", "mariadb": "mariadb"}
+ROOT = os.path.normpath(f"{os.path.dirname(os.path.abspath(__file__))}/../../..")
+#: Name in the tests -> name for `hostvm bootstrap`, which is the image's name as well.
+RECIPES = {"busybox": "busybox", "debian": "debian:bookworm", "mariadb": "mariadb"}
 
 
 def archive(name: str) -> str:
-    """The path of an image's archive."""
-    return os.path.normpath(f"{CACHE}/{name}.tar")
+    """The path of an image's archive; another one when the code that builds images has changed."""
+    return f"{ROOT}/.cache/images/{_builder_digest()}/{name}.tar"
 
 
-def build(name: str) -> None:
-    """Makes an archive unless it is there; half a one never gets the name."""
-    if os.path.exists(archive(name)):
+def _builder_digest() -> str:
+    digest = hashlib.sha256()
+    for folder, folders, files in os.walk(f"{ROOT}/vm_images"):
+        folders.sort()
+        for name in sorted(file for file in files if file.endswith(".py")):
+            with open(f"{folder}/{name}", "rb") as file:
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def build_missing() -> None:
+    """Makes what isn't there, in an engine that lives as long as this call; others wait meanwhile.
+
+    MUST be called before this process leaves the host's network: packages are fetched.
+    """
+    os.makedirs(f"{ROOT}/.cache", exist_ok=True)
+    with open(f"{ROOT}/.cache/images.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build_missing()
+
+
+def _build_missing() -> None:
+    missing = [name for name in RECIPES if not os.path.exists(archive(name))]
+    if not missing:
         return
-    os.makedirs(CACHE, exist_ok=True)
-    unfinished = f"{archive(name)}.unfinished"
-    subprocess.run([HOSTVM, "bootstrap", *RECIPES[name], "--output", unfinished], check=True, timeout=1200)
-    os.replace(unfinished, archive(name))
+    shutil.rmtree(f"{ROOT}/.cache/images", ignore_errors=True)  # of another builder, or half made
+    os.makedirs(os.path.dirname(archive("any")))
+    # In memory: dpkg waits for the disk after every package.
+    folder = tempfile.mkdtemp(prefix="hv-", dir="/dev/shm")
+    machine = NativeMachine(f"{folder}/m", "hvtimages")
+    # In a network namespace of its own; only the command line, which fetches the packages, is outside.
+    subprocess.run(["unshare", "--net", HOSTVM, "machine", "start"], env=machine.environment, check=True)
+    try:
+        for name in RECIPES:
+            subprocess.run([HOSTVM, "bootstrap", RECIPES[name]], env=machine.environment, check=True)
+            keep(machine, RECIPES[name], archive(name))
+    finally:
+        machine.stop()
+        shutil.rmtree(folder)
+
+
+def keep(machine: NativeMachine, image: str, path: str) -> None:
+    """Writes an archive; half a one never gets the name."""
+    container = machine("create", image)
+    (seen,) = json.loads(machine("image", "inspect", image))
+    with open(f"{path}.layer", "w+b") as layer:
+        subprocess.run([DOCKER, "export", container], env=machine.environment, stdout=layer, check=True)
+        layer.seek(0)
+        with tarfile.open(f"{path}.unfinished", "w") as tar:
+            for name, content in describe(image, seen, hashlib.file_digest(layer, "sha256").hexdigest()).items():
+                add_file(tar, name, len(content), io.BytesIO(content))
+            layer.seek(0)
+            add_file(tar, "layer.tar", os.fstat(layer.fileno()).st_size, layer)
+    machine("rm", container)
+    os.unlink(f"{path}.layer")
+    os.replace(f"{path}.unfinished", path)
+
+
+def describe(image: str, seen: dict[str, Any], diff_id: str) -> dict[str, bytes]:
+    """The archive's two documents, from what `image inspect` shows."""
+    configuration = {
+        "architecture": seen["Architecture"],
+        "os": seen["Os"],
+        "created": seen["Created"],
+        "config": seen["Config"],
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+    }
+    tag = image if ":" in image else f"{image}:latest"
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    return {"manifest.json": json.dumps(manifest).encode(), "config.json": json.dumps(configuration).encode()}
+
+
+def add_file(tar: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    tar.addfile(entry, content)
 
 
 if __name__ == "__main__":
-    for recipe in RECIPES:
-        build(recipe)
+    build_missing()

@@ -101,6 +101,10 @@ class NativeMachine:
             raise Failed(["docker", *words], result)
         return result.out.removesuffix("\n")
 
+    def command(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Result:
+        """Any command in this machine's environment."""
+        return self._command(list(argv), None, environment)
+
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """`hostvm WORDS` in the background, with pipes; whoever starts it ends it."""
         pipe = subprocess.PIPE
@@ -174,6 +178,11 @@ class NativeMachine:
             keeper = self.keeper_pid()
             self("machine", "stop")
             wait_for(lambda: not is_alive(keeper), f"the end of keeper {keeper}")
+
+    def restart(self, environment: Mapping[str, str]) -> None:
+        """Ends the engine and its keeper, and starts them with these variables in their environment."""
+        self.stop()
+        self("machine", "start", environment=environment)
 
     def cut_power(self) -> None:
         """Everything that a power cut ends: processes, and the mounts that they kept. The disk stays as it is."""
