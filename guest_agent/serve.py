@@ -33,6 +33,7 @@ _KEEPER_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from guest_agent.ke
 
 def serve(paths: EnginePaths, config_path: str, ready: int) -> None:
     """Doesn't return where it succeeds; on failure one line of JSON goes to the descriptor `ready`."""
+    ready = os.dup(ready)  # it may be our standard output, which becomes the log
     try:
         argv = _prepare(paths, config_path, ready)
     except HostvmError as error:

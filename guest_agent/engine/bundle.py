@@ -11,9 +11,7 @@ from guest_agent.runtime.cgroups import container_path
 from guest_agent.runtime.devices import find_devices, list_host_devices
 from guest_agent.runtime.environment import plan_environment
 from guest_agent.runtime.filesystems import plan_tmpfs
-from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
-from guest_agent.runtime.seccomp import default_profile, parse_profile, plan_seccomp
-from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec
+from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.errors import Conflict
 from guest_agent.wire.models import Mount, MountPoint, MountType
@@ -25,6 +23,7 @@ ENGINE_FILES = {"hosts": "/etc/hosts", "hostname": "/etc/hostname", "resolv.conf
 def write_config(parts: Parts, container: Container, network_namespace: str | None) -> None:
     """Write config.json into the bundle; the root file system is mounted and the engine's files are there."""
     inputs = _collect_inputs(parts, container, network_namespace)
+    inputs = with_seccomp(inputs, parts.filters, precompiled=parts.runtime.choice.precompiled_seccomp)
     with open(f"{parts.paths.bundle(container.id)}/config.json", "wb") as file:
         file.write(dump_spec(plan_spec(inputs)))
 
@@ -33,7 +32,6 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
     config, host_config = container.config, container.host_config
     rootfs = parts.paths.rootfs(container.id)
     user = resolve_user(rootfs, config.user, host_config.group_add)
-    seccomp, program = _find_seccomp(parts, container)
     hostname = os.uname().nodename if host_config.uts_mode == "host" else config.hostname
     return SpecInputs(
         container_id=container.id,
@@ -51,24 +49,11 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
         network_namespace=network_namespace,
         ipc_pid=_joined_pid(parts, host_config.ipc_mode),
         pid_pid=_joined_pid(parts, host_config.pid_mode),
-        seccomp=seccomp,
-        seccomp_bpf=program,
         console_size=host_config.console_size,
         init_binary=parts.host.init_binary,
         host_devices=list_host_devices() if host_config.privileged else (),
         extra_devices=find_devices(host_config.resources.devices),
     )
-
-
-def _find_seccomp(parts: Parts, container: Container) -> tuple[dict[str, object] | None, bytes | None]:
-    host_config = container.host_config
-    chosen = parse_security_options(host_config.security_opt).seccomp
-    if host_config.privileged or chosen == "unconfined":
-        return None, None
-    capabilities = plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
-    profile = parse_profile(chosen) if chosen else default_profile()
-    planned = plan_seccomp(profile, capabilities, parts.host.machine)
-    return planned, parts.filters.compiled(planned) if parts.runtime.choice.precompiled_seccomp else None
 
 
 def _joined_pid(parts: Parts, mode: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import fcntl
 import logging
 import os
@@ -29,7 +30,7 @@ from guest_agent.linux.capabilities import available
 from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.runtime import cgroups
-from guest_agent.runtime.crun import OciRuntime
+from guest_agent.runtime.crun import OciRuntime, RuntimeChoice, protect_binary
 from guest_agent.runtime.preflight import find_init, preflight
 from guest_agent.runtime.probe import probe_runtime
 from guest_agent.runtime.seccomp import FilterCache
@@ -89,6 +90,7 @@ async def open_engine(paths: EnginePaths, config: EngineConfig, keeper: KeeperCl
     """Open the stores, probe the host, reconcile. Raises HostvmError with what keeps the engine from starting."""
     lock_data(paths)
     facts = cgroups.detect()
+    cgroups.prepare_v2(facts)
     for finding in preflight(facts):
         if finding.fatal:
             raise HostFailed(finding.message, finding.hint)
@@ -116,7 +118,7 @@ def _wire(
     table.load()
     warnings += table.warnings
     capabilities = available()
-    choice = probe_runtime(paths.probes, facts, capabilities)
+    choice = _choose_runtime(paths, facts, capabilities)
     cpus = os.cpu_count() or 1
     parts = Parts(
         paths=paths,
@@ -135,6 +137,15 @@ def _wire(
         registries=RegistrySettings(config.insecure_registries, config.registry_mirrors),
     )
     return parts, warnings + list(choice.warnings)
+
+
+def _choose_runtime(paths: EnginePaths, facts: cgroups.CgroupFacts, capabilities: tuple[str, ...]) -> RuntimeChoice:
+    """What works here; crun from a place where no container can write to it, which saves it a copy at every call."""
+    choice = probe_runtime(paths.probes, facts, capabilities)
+    if choice.name != "crun":
+        return choice
+    binary = protect_binary(choice.binary, paths.protected_runtime)
+    return dataclasses.replace(choice, binary=binary, protected=True)
 
 
 def lock_data(paths: EnginePaths) -> None:
