@@ -28,9 +28,12 @@ def ps(context: "Context", arguments: Arguments) -> int:
     return show(CONTAINERS, context.engine.list(path), arguments, shown, arguments.flag("no-trunc"))
 
 
-def each(names: list[str], act: "Callable[[str], None]") -> int:
-    """Does it for every name; each refusal is a line on stderr, and makes the exit code 1."""
-    code = 0
+def each(names: list[str], act: "Callable[[str], None]", complaint: str = "") -> int:
+    """Does it for every name; each refusal is a line on stderr, and makes the exit code 1.
+
+    With a `complaint` a last line names all that were refused, as docker has it for `start`.
+    """
+    refusals = []
     for name in names:
         try:
             act(name)
@@ -38,19 +41,21 @@ def each(names: list[str], act: "Callable[[str], None]") -> int:
             write_out(name + "\n")
         except HostvmError as error:
             write_error(refused(error).text + "\n")
-            code = 1
+            refusals.append(name)
         else:
             write_out(name + "\n")
-    return code
+    if refusals and complaint:
+        write_error(f"Error: {complaint}: {', '.join(refusals)}\n")
+    return 1 if refusals else 0
 
 
-def _post_each(context: "Context", arguments: Arguments, verb: str, **parameters: object) -> int:
-    """`POST /containers/NAME/VERB` for every argument."""
+def _post_each(context: "Context", arguments: Arguments, verb: str, complaint: str = "") -> int:
+    """`POST /containers/NAME/VERB` for every argument; `verb` may have a query."""
 
     def post(name: str) -> None:
-        context.engine.call("POST", with_query(f"/containers/{escape(name)}/{verb}", **parameters))
+        context.engine.call("POST", f"/containers/{escape(name)}/{verb}")
 
-    return each(arguments.positional, post)
+    return each(arguments.positional, post, complaint)
 
 
 def start(context: "Context", arguments: Arguments) -> int:
@@ -58,25 +63,26 @@ def start(context: "Context", arguments: Arguments) -> int:
         from hostvm.cli.execs import start_attached
 
         return start_attached(context, arguments)
-    return _post_each(context, arguments, "start")
+    return _post_each(context, arguments, "start", complaint="failed to start containers")
 
 
-def _stop_parameters(arguments: Arguments) -> dict[str, object]:
+def _stopping(arguments: Arguments, verb: str) -> str:
+    """The verb with --signal and --timeout; a timeout of 0 is one too."""
     name = "timeout" if arguments.given("timeout") else "time"
     timeout = str(arguments.number(name)) if arguments.given(name) else None
-    return {"signal": arguments.text("signal"), "t": timeout}
+    return with_query(verb, signal=arguments.text("signal"), t=timeout)
 
 
 def stop(context: "Context", arguments: Arguments) -> int:
-    return _post_each(context, arguments, "stop", **_stop_parameters(arguments))
+    return _post_each(context, arguments, _stopping(arguments, "stop"))
 
 
 def restart(context: "Context", arguments: Arguments) -> int:
-    return _post_each(context, arguments, "restart", **_stop_parameters(arguments))
+    return _post_each(context, arguments, _stopping(arguments, "restart"))
 
 
 def kill(context: "Context", arguments: Arguments) -> int:
-    return _post_each(context, arguments, "kill", signal=arguments.text("signal"))
+    return _post_each(context, arguments, with_query("kill", signal=arguments.text("signal")))
 
 
 def pause(context: "Context", arguments: Arguments) -> int:
@@ -89,7 +95,10 @@ def unpause(context: "Context", arguments: Arguments) -> int:
 
 def rename(context: "Context", arguments: Arguments) -> int:
     old, new = arguments.positional
-    context.engine.call("POST", with_query(f"/containers/{escape(old)}/rename", name=new))
+    try:
+        context.engine.call("POST", with_query(f"/containers/{escape(old)}/rename", name=new))
+    except HostvmError as error:
+        raise Failure(f"{refused(error).text}\nError: failed to rename container named {old}") from error
     return 0
 
 

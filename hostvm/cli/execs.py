@@ -6,7 +6,6 @@ from guest_agent.wire.errors import RUN_EXIT_CODE, HostvmError
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure, refused
 from hostvm.cli.foreground import Foreground, Listener, run_detachable
-from hostvm.cli.output import write_error
 from hostvm.cli.query import escape
 from hostvm.cli.request.environment import BadFile, environment
 from hostvm.cli.run import check_terminal, terminal_size
@@ -104,11 +103,7 @@ def _attached(
         session = Session(*context.engine.upgrade("/hostvm/attach", body))
         return Foreground(session, interactive, tty, proxy, Listener()).run()
     except HostvmError as error:
-        failure = refused(error, RUN_EXIT_CODE.get(error.kind, 1))
-        if not start:
-            raise failure from error
-        write_error(failure.text + "\n")
-        raise Failure(f"Error: failed to start containers: {arguments.positional[0]}", 1) from error
+        raise refused(error, RUN_EXIT_CODE.get(error.kind, 1)) from error
 
 
 def _size(tty: bool) -> list[int]:

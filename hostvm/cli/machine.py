@@ -5,7 +5,6 @@ import time
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
-from hostvm.cli.query import with_query
 from hostvm.cli.render.view import View
 from hostvm.machines import native
 from hostvm.machines.connect import check
@@ -13,9 +12,6 @@ from hostvm.machines.connect import check
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hostvm.cli.main import Context
-
-#: Seconds for an engine to end after its last container has.
-_STOP_DEADLINE = 30.0
 
 MACHINES = View(
     "*formatter.machineContext",
@@ -52,10 +48,11 @@ def stop(context: "Context", arguments: Arguments) -> int:
     if not native.is_running(settings):
         write_error("the engine isn't running\n")
         return 0
-    seconds = arguments.number("timeout")
-    query = with_query("/hostvm/shutdown", keep=arguments.flag("keep-containers"), t=str(seconds))
-    context.engine.call("POST", query)
-    if not native.wait_stopped(settings, time.monotonic() + seconds + _STOP_DEADLINE):
-        raise Failure("the engine still runs", 1, "its log says what it waits for")
+    keep = arguments.flag("keep-containers")
+    context.engine.call("POST", "/hostvm/shutdown", {"keep_containers": keep})
+    # With containers kept the keeper goes on listening for them, and the next client wakes the engine.
+    if not keep and not native.wait_stopped(settings, time.monotonic() + arguments.number("timeout")):
+        hint = f"its log, {settings.data}/engine.log, says what it waits for"
+        raise Failure("the engine still runs", 1, hint)
     write_out("native\n")
     return 0

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+from guest_agent.wire.errors import Unsupported
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.credentials import config_path
 from hostvm.cli.failure import Failure
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 
 
 def login(context: Context, arguments: Arguments) -> int:
-    """Lets the engine try the credentials, then keeps them."""
+    """Lets the engine try the credentials where it can, then keeps them."""
     server = _server(arguments)
     username = arguments.text("username") or _ask("Username: ")
     password = _password(arguments)
     body = {"username": username, "password": password, "serveraddress": server}
-    context.engine.call("POST", "/auth", body)
+    try:
+        context.engine.call("POST", "/auth", body)
+        news = "Login Succeeded\n"
+    except Unsupported:
+        news = "Login saved; it will be tried at the next pull\n"
     pair = base64.b64encode(f"{username}:{password}".encode()).decode()
     _change(server, {"auth": pair})
-    write_out("Login Succeeded\n")
+    write_out(news)
     return 0
 
 

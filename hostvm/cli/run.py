@@ -134,8 +134,6 @@ class _RunListener(Listener):
     """Tells about the pull, keeps the id, and prints it for -d."""
 
     def __init__(self, arguments: Arguments, cidfile: "_CidFile", detach: bool) -> None:
-        self._image = with_tag(arguments.positional[0])
-        self._announce = arguments.text("pull") != "always"
         self._quiet = arguments.flag("quiet")
         self._cidfile = cidfile
         self._detach = detach
@@ -145,8 +143,6 @@ class _RunListener(Listener):
         if self._progress is None:
             from hostvm.cli.progress import open_progress
 
-            if self._announce and not self._quiet:
-                write_error(f"Unable to find image '{self._image}' locally\n")
             self._progress = open_progress(self._quiet, on_stderr=True)
         self._progress.take(record)
 

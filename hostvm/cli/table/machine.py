@@ -11,7 +11,7 @@ STOP = Command(
     "Stop the engine; containers are stopped with their stop signal",
     (
         switch("keep-containers", "", "Leave the containers running"),
-        option("timeout", "t", "int", "Seconds to wait for each container", 10),
+        option("timeout", "t", "int", "Seconds to wait until it has ended", 60),
     ),
     examples=("hostvm machine stop", "hostvm machine stop --keep-containers"),
 )

@@ -208,6 +208,7 @@ def missing_command(peer: Peer) -> None:
 
 
 def pulling(peer: Peer) -> None:
+    peer.send(frames.PROGRESS, {"status": "Unable to find image 'busybox:latest' locally"})
     for status in ("Pulling fs layer", "Pull complete"):
         peer.send(frames.PROGRESS, {"id": "abc", "status": status, "progressDetail": {}})
     peer.send(frames.PROGRESS, {"id": "abc", "status": "Downloading", "progressDetail": {"current": 1, "total": 2}})
