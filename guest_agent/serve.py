@@ -62,7 +62,7 @@ def _prepare(paths: EnginePaths, config_path: str, ready: int) -> list[str]:
     root = os.path.dirname(os.path.dirname(os.path.abspath(guest_agent.__file__)))
     keeper = [sys.executable, "-I", "-S", "-c", _KEEPER_PROGRAM.format(root=root)]
     engine = [sys.executable, "-I", "-m", "guest_agent", "engine", "--data", paths.data, "--run", paths.run]
-    return [*keeper, str(listener), str(ready), paths.exit_journal, *engine, "--config", config_path]
+    return [*keeper, str(lock), str(listener), str(ready), paths.exit_journal, *engine, "--config", config_path]
 
 
 def _make_folders(paths: EnginePaths) -> None:

@@ -276,8 +276,10 @@ def _signal_pipe() -> int:
 
 
 def main() -> None:
-    """argv: listener fd, ready fd, journal path, then the engine's argv."""
-    listener, ready, journal, *engine_argv = sys.argv[1:]
+    """argv: lock fd, listener fd, ready fd, journal path, then the engine's argv."""
+    lock, listener, ready, journal, *engine_argv = sys.argv[1:]
+    for inherited in (lock, listener, ready):
+        os.set_inheritable(int(inherited), False)  # nobody else's: a container could hold the lock for ever
     keeper = Keeper(engine_argv, int(listener), int(ready), journal)
     signal.signal(signal.SIGTERM, lambda _number, _frame: keeper.terminate())
     sys.exit(keeper.run())
