@@ -168,7 +168,7 @@ def test_the_keeper_killed(fragile: NativeMachine) -> None:
 
 
 def find_failpoints() -> list[str]:
-    """Names of all failpoints of a run, read from the engine's sources: `step("x")` has two, `failpoint("y")` is one."""
+    """Names of all failpoints of a run, from the engine's sources: `step("x")` has two, `failpoint("y")` is one."""
     found: set[str] = set()
     for path in glob.glob(f"{ROOT}/guest_agent/engine/*.py"):
         with open(path, encoding="utf-8") as file:
@@ -178,11 +178,11 @@ def find_failpoints() -> list[str]:
 
 def failpoints_of(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-        argument = node.args[0]
-        if isinstance(argument, ast.Constant) and node.func.id == "step":
-            yield from (f"run.{argument.value}.before", f"run.{argument.value}.after")
-        if isinstance(argument, ast.Constant) and node.func.id == "failpoint":
-            yield str(argument.value)
+        name = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+        if isinstance(name, str) and node.func.id == "step":
+            yield from (f"run.{name}.before", f"run.{name}.after")
+        if isinstance(name, str) and node.func.id == "failpoint":
+            yield name
 
 
 @pytest.mark.parametrize("action", ["error", "kill"])
