@@ -169,7 +169,7 @@ def plan_image(image: str, tag: str, packages: Sequence[str], settings: ImageSet
             raise InvalidArgument("busybox takes no packages and settings", "start from debian:bookworm")
         return Plan(_BUSYBOX_RELEASE, parse_tag(tag or "busybox"))
     if name != "debian":
-        raise _unknown(name)
+        raise _unknown(image)
     release = find_release(version)
     if not extra:
         return Plan(release, parse_tag(tag or image), base=parse_tag(tag or image))
@@ -204,7 +204,7 @@ def merge_settings(base: ImageSettings, more: ImageSettings) -> ImageSettings:
 def _unknown(name: str) -> NotFound:
     from hostvm.cli.suggest import closest
 
-    near = closest(name, ["busybox", "debian", *RECIPES])
+    near = closest(name.partition(":")[0], ["busybox", "debian", *RECIPES])
     hint = f"did you mean {near}? " if near else ""
     return NotFound(f"no such image to make: {name}", f"{hint}hostvm bootstrap --list shows what there is")
 

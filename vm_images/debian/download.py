@@ -49,8 +49,11 @@ class Download:
 class Fetcher:
     """Downloads by several connections at once. `cache` is a folder of our own; it is made on first use."""
 
-    def __init__(self, cache: str, progress: Progress, proxies: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, cache: str, progress: Progress, proxies: Mapping[str, str] | None = None, pause: float = 0.3
+    ) -> None:
         self.cache = cache
+        self._pause = pause
         self._progress = progress
         handler = urllib.request.ProxyHandler(_merge_proxies(proxies or {}))
         self._opener = urllib.request.build_opener(handler)
@@ -66,7 +69,7 @@ class Fetcher:
 
     def get(self, url: str) -> bytes:
         """A small file that the caller verifies. Raises NotFound (404), Unavailable."""
-        for last in _attempts():
+        for last in _attempts(self._pause):
             try:
                 with self._opener.open(url, timeout=_TIMEOUT) as response:
                     return bytes(response.read())
@@ -111,7 +114,7 @@ class Fetcher:
                 job.result()
 
     def _fetch_one(self, download: Download) -> None:
-        for last in _attempts():
+        for last in _attempts(self._pause):
             try:
                 return self._transfer(download)
             except PeerMisbehaved:
@@ -166,11 +169,11 @@ def _check(download: Download, size: int, sha256: str) -> None:
         )
 
 
-def _attempts() -> Iterator[bool]:
-    """One turn for each attempt, True for the last; waits before all but the first."""
+def _attempts(pause: float) -> Iterator[bool]:
+    """One turn for each attempt, True for the last; waits `pause` seconds and then longer before all but the first."""
     for attempt in range(_ATTEMPTS):
         if attempt:
-            time.sleep(0.3 * attempt)
+            time.sleep(pause * attempt)
         yield attempt == _ATTEMPTS - 1
 
 
