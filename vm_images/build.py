@@ -51,8 +51,10 @@ class Builder:
 
     def busybox(self, reference: str) -> bool:
         """Makes the image; False where the engine has it already."""
+        if self._is_known(reference, "busybox", {}):
+            return False
         package = find_package(self._archive.catalogue, busybox.PACKAGE)
-        label = _inputs("busybox", [package], {})
+        label = self._label("busybox", [package], {})
         if self._is_present(reference, label):
             return False
         self._archive.fetch([package])
@@ -65,8 +67,10 @@ class Builder:
 
     def debian(self, codename: str, reference: str) -> bool:
         """Makes a release's base image, of one layer; False where the engine has it already."""
+        if self._is_known(reference, codename, {}):
+            return False
         system = self._minimal_system()
-        label = _inputs(codename, system.values(), {})
+        label = self._label(codename, system.values(), {})
         if self._is_present(reference, label):
             return False
         self._archive.fetch(system.values())
@@ -120,10 +124,12 @@ class Builder:
 
         `base` is the release's base image, which `debian` made of this same archive.
         """
+        if self._is_known(reference, recipe.release, asdict(recipe)):
+            return False
         system = self._minimal_system()
         catalogue = self._archive.catalogue
         chosen = resolve(catalogue, [find_package(catalogue, name) for name in recipe.packages], system)
-        label = _inputs(recipe.release, chosen.values(), asdict(recipe))
+        label = self._label(recipe.release, chosen.values(), asdict(recipe))
         if self._is_present(reference, label):
             return False
         added = [package for name, package in chosen.items() if name not in system]
@@ -137,6 +143,18 @@ class Builder:
         return True
 
     # -- the steps that they share
+
+    def _is_known(self, reference: str, what: str, more: Mapping[str, object]) -> bool:
+        """Whether an earlier run from these same package lists made the image: no list has to be read for that."""
+        label = self._archive.recall(_digest(what, more))
+        return bool(label) and self._is_present(reference, label)
+
+    def _label(self, what: str, packages: Iterable[Package], more: Mapping[str, object]) -> str:
+        """The digest of everything that an image depends on, also kept for `_is_known`."""
+        sums = sorted((it.name, it.version, it.sha256) for it in packages)
+        label = _digest(what, sums, more)
+        self._archive.remember(_digest(what, more), label)
+        return label
 
     def _is_present(self, reference: str, label: str) -> bool:
         labels = self._host.find_labels(reference)
@@ -212,11 +230,8 @@ def _labelled(settings: Settings, label: str) -> Settings:
     return replace(settings, labels={**settings.labels, INPUTS_LABEL: label})
 
 
-def _inputs(what: str, packages: Iterable[Package], more: Mapping[str, object]) -> str:
-    """The digest of everything that an image depends on."""
-    sums = sorted((it.name, it.version, it.sha256) for it in packages)
-    text = json.dumps([_BUILDER, what, sums, more], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(*values: object) -> str:
+    return hashlib.sha256(json.dumps([_BUILDER, *values], sort_keys=True).encode()).hexdigest()
 
 
 def plan_changes(settings: Settings) -> list[str]:

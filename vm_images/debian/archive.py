@@ -58,14 +58,22 @@ class Archive:
         """The main suite's date, in seconds: what is made from it is not younger."""
         return int(self.suites[0].release.date.timestamp())
 
-    @property
-    def state(self) -> str:
-        """Changes whenever an index does."""
-        sums = [
-            f"{suite.repository.base} {suite.release.files[_find_index(suite, self.architecture)].sha256}"
-            for suite in self.suites
-        ]
-        return hashlib.sha256("\n".join([self.architecture, *sums]).encode()).hexdigest()
+    def recall(self, key: str) -> str:
+        """What `remember` was given for `key` while the package lists were these; "" otherwise."""
+        try:
+            with open(self._note(key), encoding="ascii") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def remember(self, key: str, value: str) -> None:
+        """Keeps what was worked out from the package lists. It is a short cut, never the truth."""
+        _keep(self._note(key), value.encode("ascii"))
+
+    def _note(self, key: str) -> str:
+        sums = [suite.release.files[_find_index(suite, self.architecture)].sha256 for suite in self.suites]
+        name = hashlib.sha256("\n".join([key, self.architecture, *sums]).encode()).hexdigest()
+        return os.path.join(self.fetcher.cache, "labels", name)
 
     @property
     def catalogue(self) -> Catalogue:

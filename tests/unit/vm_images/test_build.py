@@ -120,6 +120,21 @@ def test_a_second_run_has_nothing_to_do(builder: Builder, host: MemoryHost) -> N
     assert len(host.scripts) == 1
 
 
+def test_a_second_run_reads_no_package_list(
+    builder: Builder, opened: Opener, host: MemoryHost, progress: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.busybox("busybox:latest")
+    archive = opened()
+    monkeypatch.setattr(archive, "_indices", lambda: pytest.fail("read the package lists"))
+    assert not Builder(archive, host, progress).busybox("busybox:latest")
+
+
+def test_an_image_that_was_removed_is_made_again(builder: Builder, host: MemoryHost) -> None:
+    builder.busybox("busybox:latest")
+    host.remove_image("busybox:latest")
+    assert builder.busybox("busybox:latest")
+
+
 def test_applets_of_a_binary_without_any() -> None:
     from guest_agent.wire.errors import PeerMisbehaved
 
