@@ -23,8 +23,6 @@ def ls(context: "Context", arguments: Arguments) -> int:
         with_query("/images/json", all=arguments.flag("all"), filters=_filters(arguments, wanted))
     )
     rows = split_tags(records, wanted)
-    if arguments.flag("quiet"):
-        rows = list({str(row.get("Id")): row for row in rows}.values())
     digests = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
     return show(IMAGES, rows, arguments, digests if arguments.flag("digests") else (), arguments.flag("no-trunc"))
 

@@ -81,7 +81,7 @@ def _render(records: "list[Record]", template: str) -> str:
     if not template:
         return pretty(records) + "\n"
     if template == "json":
-        return "".join(compact(record) + "\n" for record in records)
+        return compact(records) + "\n"
     from hostvm.cli.render.formatted import render_record
 
     return "".join(render_record(record, template) + "\n" for record in records)

@@ -11,7 +11,7 @@ from posix import _exit, environ
 from guest_agent.wire.errors import HostvmError
 from hostvm import __version__
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.failure import Failure, refused, with_hint
+from hostvm.cli.failure import Failure, bad_run, refused, with_hint
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.parse import HelpWanted, parse
 from hostvm.cli.table import COLD_VERBS, NOUNS, VERBS, load
@@ -31,17 +31,20 @@ if TYPE_CHECKING:
 class Context:
     """What a handler is given besides its arguments."""
 
-    __slots__ = ("engine", "settings")
+    __slots__ = ("_path", "engine", "settings")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, path: str) -> None:
         self.settings = settings
         self.engine = Engine(self._connect)
+        self._path = path
 
     def _connect(self) -> "Socket":
         try:
             return connect(self.settings)
         except HostvmError as error:
-            raise Failure(error.message, 125 if error.kind == "unavailable" else 1, error.hint) from error
+            if self._path.removeprefix("container ") in ("run", "create"):
+                raise bad_run(self._path, error.message, error.hint) from error
+            raise Failure(error.message, 1, error.hint) from error
 
 
 def main(words: list[str] | None = None) -> "NoReturn":
@@ -119,7 +122,7 @@ def call(path: str, words: list[str], settings: Settings) -> int:
         arguments = parse(command, words)
     except HelpWanted:
         return _cold([*path.split(), "--help"], settings)
-    return handler(command.handler)(Context(settings), arguments)
+    return handler(command.handler)(Context(settings, path), arguments)
 
 
 def handler(reference: str) -> "Handler":

@@ -91,7 +91,10 @@ class Engine:
     def call(self, method: str, path: str, body: object = None, headers: str = "") -> object:
         """A request whose answer is JSON, or nothing (None)."""
         text = self.open(method, path, body, headers).read()
-        return loads(text) if text.strip() else None
+        try:
+            return loads(text) if text.strip() else None
+        except ValueError as error:
+            raise PeerMisbehaved(f"the engine's answer to {path} is no JSON: {error}") from error
 
     def find(self, path: str) -> dict[str, object]:
         """GET of one JSON object."""

@@ -25,6 +25,14 @@ class _Columns:
             )
         return self._row.field(name) if self._row else self._view.columns[name][0]
 
+    def template_method(self, name: str, arguments: list[object]) -> object:
+        """`.Label "key"`: the value of one label; its header is the key."""
+        if name != "Label" or "Labels" not in self._view.columns or len(arguments) != 1:
+            raise TemplateError(f"can't give argument to non-function .{name}")
+        key = str(arguments[0])
+        labels = self._row.record.get("Labels") if self._row else {key: key.rpartition(".")[2]}
+        return labels.get(key, "") if isinstance(labels, dict) else ""
+
     def as_json(self) -> dict[str, str]:
         names = sorted(self._view.columns)
         return {name: self._row.field(name) if self._row else self._view.columns[name][0] for name in names}
@@ -35,13 +43,13 @@ def render_template(view: View, rows: "Sequence[Row]", text: str) -> str:
     text = text.replace("\\t", "\t").replace("\\n", "\n")
     is_table = text.startswith("table")
     try:
-        template = _parse(text.removeprefix("table").lstrip(" ") if is_table else text)
+        template = _parse(text.removeprefix("table").lstrip(" ") if is_table else text, "failed to parse template", 1)
         lines = [template.render(_Columns(view, row)) for row in rows]
         if is_table:
             lines.insert(0, template.render(_Columns(view, None)))
             return _align(lines)
     except TemplateError as error:
-        raise Failure(f"failed to execute template: template: :1: {error}", 1) from error
+        raise Failure(f"failed to execute template: template: :1:2: {error}", 1) from error
     return "".join(line + "\n" for line in lines)
 
 
@@ -54,14 +62,14 @@ def _align(lines: list[str]) -> str:
 def render_record(record: dict[str, object], text: str) -> str:
     """One record through a template. Raises Failure."""
     try:
-        return _parse(text, strict=True).render(record)
+        return _parse(text, "template parsing error", 64, strict=True).render(record)
     except TemplateError as error:
-        raise Failure(f"template parsing error: template: :1: {error}", 1) from error
+        raise Failure(f"template parsing error: template: :1:1: {error}", 1) from error
 
 
-def _parse(text: str, strict: bool = False) -> Template:
+def _parse(text: str, complaint: str, code: int, strict: bool = False) -> Template:
     try:
         return Template(text, strict)
     except TemplateError as error:
         hint = "docker's Go templates: {{.Names}}, {{json .}}, {{range .Mounts}}…{{end}}"
-        raise Failure(f"failed to parse template: template: :1: {error}", 1, hint) from error
+        raise Failure(f"{complaint}: template: :1: {error}", code, hint) from error

@@ -9,23 +9,22 @@ if TYPE_CHECKING:
     from hostvm.cli.render.view import Record
 
 
-def split_tags(records: "list[Record]", wanted: str = "", digests: bool = False) -> "list[Record]":
+def split_tags(records: "list[Record]", wanted: str = "") -> "list[Record]":
     """A record for each name of each image, as the listing has a line for each; `<none>` where there is none."""
     rows = []
     for record in records:
-        for repository, tag, digest in _names(record, digests):
+        for repository, tag, digest in _names(record):
             rows.append({**record, "_Repository": repository, "_Tag": tag, "_Digest": digest})
     return [row for row in rows if _is_wanted(row, wanted)]
 
 
-def _names(record: "Record", with_digests: bool) -> list[tuple[str, str, str]]:
+def _names(record: "Record") -> list[tuple[str, str, str]]:
     tags = [split_tag(name) for name in _texts(record.get("RepoTags")) if name != "<none>:<none>"]
     digests = dict(name.split("@", 1) for name in _texts(record.get("RepoDigests")) if name != "<none>@<none>")
-    if tags:
-        return [(repository, tag, digests.get(repository, "<none>")) for repository, tag in tags]
-    if digests:
-        return [(repository, "<none>", digest) for repository, digest in digests.items()]
-    return [("<none>", "<none>", "<none>")]
+    tagged = {repository for repository, _ in tags}
+    names = [(repository, tag, digests.get(repository, "<none>")) for repository, tag in tags]
+    names += [(repository, "<none>", digest) for repository, digest in digests.items() if repository not in tagged]
+    return names or [("<none>", "<none>", "<none>")]
 
 
 def split_tag(name: str) -> tuple[str, str]:

@@ -66,7 +66,7 @@ class _Run:
         elif isinstance(node, Action):
             value = self._pipeline(node.pipeline, dot)
             if not node.pipeline.names:
-                self.output.append("<no value>" if value is None else go_value(value))
+                self.output.append(go_value(value))
         elif isinstance(node, Leave):
             raise _Broken if node.kind == "break" else _Left
         elif isinstance(node, Block):
@@ -131,8 +131,16 @@ class _Run:
         if isinstance(first, Function):
             return self._call(first.name, rest, dot, piped)
         if rest or piped:
-            raise TemplateError(f"can't give argument to non-function {_describe(first)}")
+            return self._method(first, [*(self._operand(operand, dot) for operand in rest), *piped], dot)
         return self._operand(first, dot)
+
+    def _method(self, first: object, arguments: list[object], dot: object) -> object:
+        """`.Label "x"`: a field that takes arguments."""
+        base = self._operand(first.base, dot) if isinstance(first, Chain) and len(first.fields) == 1 else None
+        call = getattr(base, "template_method", None)
+        if call is None or not isinstance(first, Chain):
+            raise TemplateError(f"can't give argument to non-function {_describe(first)}")
+        return call(first.fields[0], arguments)
 
     def _call(self, name: str, operands: list[object], dot: object, piped: list[object]) -> object:
         if name in ("and", "or"):
@@ -192,9 +200,14 @@ class _Run:
         for key in (name, name.replace("ID", "Id"), name.replace("Id", "ID")):
             if key in value:
                 return value[key]
-        if self._strict:
+        if self._strict and not _is_dictionary(value):
             raise TemplateError(f'executing "" at <.{name}>: map has no entry for key "{name}"')
         return MISSING
+
+
+def _is_dictionary(value: dict[str, object]) -> bool:
+    """Whether it is a map in Go, such as Labels, and not a struct: only its values tell."""
+    return all(isinstance(item, str) for item in value.values())
 
 
 def _items(value: object) -> list[tuple[object, object]]:

@@ -114,6 +114,11 @@ def _truncate(text: object, length: object) -> str:
     return _text(text)[: length if isinstance(length, int) else 0]
 
 
+def _html(value: object) -> str:
+    escapes = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"}
+    return "".join(escapes.get(letter, letter) for letter in _text(value))
+
+
 def _pad(text: object, before: object, after: object) -> str:
     if not text:
         return ""
@@ -142,6 +147,7 @@ FUNCTIONS: "dict[str, Callable[..., object]]" = {
     "lower": lambda text: _text(text).lower(),
     "upper": lambda text: _text(text).upper(),
     "title": lambda text: _text(text).title(),
+    "html": _html,
     "truncate": _truncate,
     "pad": _pad,
 }

@@ -4,12 +4,18 @@ from hostvm.cli.render.gotemplate import TemplateError
 
 
 def go_value(value: object) -> str:
-    """%v: `[a b]`, `map[k:v]` by key, `<nil>`, true, 1.5."""
+    """%v: `[a b]`, `map[k:v]` by key, true, 1.5.
+
+    JSON doesn't tell of what type a null is: nearly all in docker's answers are empty slices, which print as `[]`. A
+    port binding is a struct, which prints without its names.
+    """
     if value is None:
-        return "<nil>"
+        return "[]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
+        if value.keys() == {"HostIp", "HostPort"}:
+            return f"{{{value['HostIp']} {value['HostPort']}}}"
         return "map[" + " ".join(f"{key}:{go_value(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
         return "[" + " ".join(map(go_value, value)) + "]"
@@ -111,5 +117,5 @@ def _padded(flags: str, text: str, verb: str) -> str:
 
 
 def _go_type(value: object) -> str:
-    names = {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}", type(None): "<nil>"}
+    names = {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}", type(None): "[]string"}
     return names.get(type(value), "map[string]interface {}")
