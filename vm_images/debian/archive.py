@@ -38,10 +38,11 @@ def debian_architecture(machine: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A repository whose Release file was verified."""
+    """A repository whose Release file was verified. `stale` says why it is one of an earlier run; "" = it is fresh."""
 
     repository: Repository
     release: Release
+    stale: str = ""
 
 
 class Archive:
@@ -147,46 +148,46 @@ def open_archive(
     with ThreadPoolExecutor(len(repositories)) as pool:
         jobs = [pool.submit(_open_suite, fetcher, it, trust, progress) for it in repositories]
     suites = [suite for job in jobs if (suite := job.result()) is not None]
+    for reason in sorted({suite.stale for suite in suites if suite.stale}):
+        progress.note(f"warning: {reason}; using the Release files of an earlier run")
     return Archive(fetcher, suites, architecture)
 
 
 def _open_suite(fetcher: Fetcher, repository: Repository, trust: Trust, progress: Progress) -> Suite | None:
     keyrings = find_keyrings(trust.keyring or repository.keyring)
     try:
-        release = _parse(_fetch_release(fetcher, repository, keyrings, progress), repository)
+        text, stale = _fetch_release(fetcher, repository, keyrings)
     except NotFound as error:
         if repository.required:
             raise
         progress.note(f"warning: the mirror has no {repository.suite}: {error.message}")
         return None
+    release = _parse(text, repository)
     _check_release(release, repository, trust)
-    return Suite(repository, release)
+    return Suite(repository, release, stale)
 
 
-def _fetch_release(fetcher: Fetcher, repository: Repository, keyrings: Sequence[str], progress: Progress) -> str:
-    """The verified text. InRelease first, then Release with Release.gpg."""
+def _fetch_release(fetcher: Fetcher, repository: Repository, keyrings: Sequence[str]) -> tuple[str, str]:
+    """The verified text, and `Suite.stale`. InRelease first, then Release with Release.gpg."""
     url = f"{repository.base}/InRelease"
     try:
         data = fetcher.get(url)
     except Unavailable as error:
-        return _from_cache(fetcher, repository, keyrings, progress, error)
+        return _from_cache(fetcher, repository, keyrings, error), error.message
     except NotFound:
         plain, signature = fetcher.get(f"{repository.base}/Release"), fetcher.get(f"{repository.base}/Release.gpg")
-        return verify_detached(plain, signature, keyrings, f"{repository.base}/Release")
+        return verify_detached(plain, signature, keyrings, f"{repository.base}/Release"), ""
     text = verify_clearsigned(data, keyrings, url)
     _keep(_cached_release(fetcher, repository), data)
-    return text
+    return text, ""
 
 
-def _from_cache(
-    fetcher: Fetcher, repository: Repository, keyrings: Sequence[str], progress: Progress, error: Unavailable
-) -> str:
+def _from_cache(fetcher: Fetcher, repository: Repository, keyrings: Sequence[str], error: Unavailable) -> str:
     try:
         with open(_cached_release(fetcher, repository), "rb") as file:
             data = file.read()
     except FileNotFoundError:
         raise error from None
-    progress.note(f"warning: {error.message}; using the Release file of an earlier run")
     return verify_clearsigned(data, keyrings, f"{repository.base}/InRelease")
 
 

@@ -226,7 +226,7 @@ def test_a_mirror_that_went_away_leaves_the_cache(
     _ = opened().catalogue
     monkeypatch.setattr(fetcher, "get", unreachable)
     assert package_of(opened()).version == "1.0"
-    assert progress.notes == ["warning: cannot reach the Debian mirror; using the Release file of an earlier run"]
+    assert progress.notes == ["warning: cannot reach the Debian mirror; using the Release files of an earlier run"]
 
 
 def test_a_cached_release_is_verified_again(
