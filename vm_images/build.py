@@ -253,7 +253,9 @@ def plan_changes(settings: Settings) -> list[str]:
 
 
 def _quote(value: str) -> str:
-    """A value as the Dockerfile's parser reads it back."""
+    """A value as a Dockerfile's parser reads it back: in single quotes nothing is special but their own end."""
+    if "'" not in value:
+        return f"'{value}'"
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 

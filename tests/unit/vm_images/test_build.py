@@ -66,7 +66,7 @@ class MemoryHost:
         self.changes = list(changes)
         label = next(change for change in changes if change.startswith("LABEL "))
         name, _, value = label.removeprefix("LABEL ").partition("=")
-        self.images[reference] = {name: value.strip('"')}
+        self.images[reference] = {name: value.strip("'")}
 
     def remove_container(self, container: str) -> None:
         self.containers.discard(container)
@@ -198,7 +198,8 @@ def test_an_unknown_package_is_refused_before_anything_is_made(builder: Builder,
 
 def test_changes_clear_the_scripts_command() -> None:
     assert plan_changes(Settings()) == ['CMD ["bash"]']
-    assert plan_changes(Settings(environment=("A=x $y",))) == ['CMD ["bash"]', 'ENV A="x \\$y"']
+    assert plan_changes(Settings(environment=("A=x $y",))) == ['CMD ["bash"]', "ENV A='x $y'"]
+    assert plan_changes(Settings(environment=("A=it's $y",)))[1] == 'ENV A="it\'s \\$y"'
 
 
 @pytest.mark.parametrize("text", [ENTRYPOINT])
