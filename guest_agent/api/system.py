@@ -149,7 +149,7 @@ def render_info(info: SystemInfo) -> Json:
         "ContainersStopped": info.stopped,
         "Images": info.images,
         "Driver": info.storage_driver,
-        "DriverStatus": [["Backing Filesystem", ""]],
+        "DriverStatus": [],
         **_INFO_DEFAULTS,
         "Debug": info.debug,
         "SystemTime": rfc3339(info.system_time_ns),

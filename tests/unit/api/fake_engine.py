@@ -1,0 +1,473 @@
+"""An engine in memory: containers that print what they are told and exit, without any kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from guest_agent.api.contract import Attachment, RunListener
+from guest_agent.engine.container import Container, State, Status
+from guest_agent.engine.requests import (
+    AttachRequest,
+    CommitRequest,
+    Created,
+    CreateRequest,
+    ExecRequest,
+    ImageDeletion,
+    LogLine,
+    LogRequest,
+    RunOutcome,
+    RunRequest,
+    Sizes,
+    WaitResult,
+)
+from guest_agent.wire.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified
+from guest_agent.wire.models import (
+    ContainerConfig,
+    ContainerId,
+    Credentials,
+    DiffId,
+    Endpoint,
+    Event,
+    HistoryEntry,
+    Image,
+    ImageConfig,
+    ImageId,
+    PublishedPort,
+    Volume,
+)
+
+BUSYBOX = ImageId("sha256:" + "b" * 64)
+_SECOND = 1_000_000_000
+
+
+class FakeAttachment:
+    """Echoes its input in capitals when `echo`; otherwise gives `output` and ends."""
+
+    def __init__(self, output: list[tuple[int, bytes]], tty: bool = False, echo: bool = False, code: int = 0) -> None:
+        self.tty = tty
+        self.detached = False
+        self.closed = False
+        self.sizes: list[tuple[int, int]] = []
+        self.begun = asyncio.Event()
+        self.ended: Callable[[], None] = lambda: None
+        self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
+        self._code = code
+        for piece in output:
+            self._queue.put_nowait(piece)
+        if not echo:
+            self._queue.put_nowait(None)
+
+    async def read(self) -> tuple[int, bytes] | None:
+        await self.begun.wait()
+        return await self._queue.get()
+
+    async def write(self, data: bytes) -> None:
+        if b"\x10\x11" in data:
+            self.detached = True
+            self._queue.put_nowait(None)
+            return
+        self._queue.put_nowait((1, data.upper()))
+
+    async def close_stdin(self) -> None:
+        self._queue.put_nowait(None)
+        self.ended()
+
+    async def wait_exit(self) -> int:
+        return self._code
+
+    def resize(self, rows: int, columns: int) -> None:
+        self.sizes.append((rows, columns))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeContainers:
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self._ids = itertools.count(1)
+        self.records: dict[str, Container] = {}
+        self.attachments: dict[str, FakeAttachment] = {}
+        self.waiters: dict[str, list[asyncio.Future[WaitResult]]] = {}
+        self.calls: list[tuple[object, ...]] = []
+
+    def find(self, ref: str) -> Container:
+        bare = ref.removeprefix("/")
+        for record in self.records.values():
+            if record.name == bare or record.id.startswith(bare):
+                return record
+        raise NotFound(f"No such container: {ref}")
+
+    def list(self, everything: bool) -> tuple[Container, ...]:
+        found = [record for record in self.records.values() if everything or record.running]
+        return tuple(sorted(found, key=lambda record: record.created_ns, reverse=True))
+
+    async def create(self, request: CreateRequest) -> Created:
+        self._engine.images.find(request.config.image)
+        if any(record.name == request.name for record in self.records.values()):
+            raise Conflict(f'Conflict. The container name "/{request.name}" is already in use')
+        number = next(self._ids)
+        words = (request.config.entrypoint or ()) + (request.config.command or ("sh",))
+        container_id = ContainerId(f"{number:064x}"[::-1])
+        self.records[container_id] = Container(
+            id=container_id,
+            name=request.name or f"fake_{number}",
+            created_ns=time.time_ns() - 10 * _SECOND + number,
+            image_id=BUSYBOX,
+            image_name=request.config.image,
+            config=request.config,
+            host_config=request.host_config,
+            path=words[0],
+            args=words[1:],
+        )
+        return Created(container_id, ("a warning",) if request.platform else ())
+
+    async def start(self, ref: str) -> None:
+        record = self.find(ref)
+        if record.running:
+            raise NotModified("already started")
+        if record.path == "nosuch":
+            raise CommandNotFound('exec: "nosuch": executable file not found in $PATH')
+        state = State(status=Status.RUNNING, pid=4242, started_ns=time.time_ns() - 5 * _SECOND)
+        ports = tuple(PublishedPort(b.container_port, "0.0.0.0", b.host_port) for b in record.host_config.port_bindings)
+        endpoint = Endpoint("bridge", "f" * 64, "e" * 64, "172.30.0.2", 16, "172.30.0.1", "02:42:ac:1e:00:02")
+        self.records[record.id] = replace(record, state=state, ports=ports, endpoints=(endpoint,))
+        if record.id in self.attachments:
+            self.attachments[record.id].begun.set()
+        if record.config.command != ("sleep",) and not record.config.open_stdin:
+            self.finish(record.id, 0)
+
+    def finish(self, container_id: str, code: int) -> None:
+        record = self.records[container_id]
+        state = replace(record.state, status=Status.EXITED, exit_code=code, finished_ns=time.time_ns() - 3 * _SECOND)
+        self.records[record.id] = replace(record, state=state, ports=(), endpoints=())
+        for waiter in self.waiters.pop(container_id, []):
+            waiter.set_result(WaitResult(code))
+
+    async def stop(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
+        self.calls.append(("stop", timeout, signal))
+        record = self.find(ref)
+        if not record.running:
+            raise NotModified("already stopped")
+        self.finish(record.id, 137)
+
+    async def restart(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
+        self.calls.append(("restart", timeout, signal))
+
+    async def kill(self, ref: str, signal: str = "KILL") -> None:
+        self.calls.append(("kill", self.find(ref).name, signal))
+
+    async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
+        record = self.find(ref)
+        if record.running and not force:
+            raise Conflict("You cannot remove a running container")
+        del self.records[record.id]
+
+    async def rename(self, ref: str, name: str) -> None:
+        record = self.find(ref)
+        self.records[record.id] = replace(record, name=name)
+
+    async def pause(self, ref: str) -> None:
+        record = self.find(ref)
+        self.records[record.id] = replace(record, state=replace(record.state, status=Status.PAUSED))
+
+    async def unpause(self, ref: str) -> None:
+        record = self.find(ref)
+        self.records[record.id] = replace(record, state=replace(record.state, status=Status.RUNNING))
+
+    def waiter(self, ref: str, condition: str) -> Awaitable[WaitResult]:
+        record = self.find(ref)
+        future: asyncio.Future[WaitResult] = asyncio.get_running_loop().create_future()
+        if condition == "not-running" and not record.running:
+            future.set_result(WaitResult(record.state.exit_code))
+        else:
+            self.waiters.setdefault(record.id, []).append(future)
+        return future
+
+    async def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLine]:
+        for number in range(3):
+            stream = 2 if number == 1 else 1
+            if (request.stdout, request.stderr)[stream - 1]:
+                yield LogLine(stream, 1_700_000_000 * _SECOND + number, f"line {number}\n".encode())
+
+    def attach(self, ref: str, request: AttachRequest) -> Attachment:
+        record = self.find(ref)
+        echo = record.config.open_stdin and request.stdin
+        held = FakeAttachment([(1, b"out\n"), (2, b"err\n")], record.config.tty, echo, code=3)
+        if record.running:
+            held.begun.set()
+        held.ended = lambda: self.finish(record.id, 3)
+        self.attachments[record.id] = held
+        return held
+
+    def resize(self, ref: str, rows: int, columns: int) -> None:
+        self.calls.append(("resize", rows, columns))
+
+    async def sizes(self, ref: str) -> Sizes:
+        return Sizes(10, 1000)
+
+    def top_pids(self, ref: str) -> tuple[int, ...]:
+        return (1,)
+
+    async def commit(self, request: CommitRequest) -> str:
+        self.calls.append(("commit", request))
+        return BUSYBOX
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        yield b"tar"
+
+
+class FakeRuns:
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self.cancelled = False
+
+    async def run(self, request: RunRequest, listener: RunListener) -> RunOutcome:
+        containers = self._engine.containers
+        if request.pull == "always":
+            async for report in self._engine.images.pull(request.create.config.image, "", None):
+                listener.progress(report)
+        if request.create.config.image == "endless":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled = True
+        created = await containers.create(request.create)
+        listener.created(created.id, created.warnings)
+        attachment = None if request.detach else containers.attach(created.id, request.attach)
+        if attachment is not None:
+            listener.attached(attachment)
+        await containers.start(created.id)
+        listener.started(created.id)
+        return RunOutcome(created.id, None)
+
+
+@dataclass
+class FakeExec:
+    id: str
+    container_id: str
+    request: ExecRequest
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+
+
+class FakeExecs:
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self._execs: dict[str, FakeExec] = {}
+
+    def create(self, request: ExecRequest) -> str:
+        container = self._engine.containers.find(request.container)
+        if not container.running:
+            raise Conflict(f"container {container.id} is not running")
+        exec_id = f"{len(self._execs) + 1:064x}"
+        self._execs[exec_id] = FakeExec(exec_id, container.id, request)
+        return exec_id
+
+    async def start(
+        self, exec_id: str, detach: bool, tty: bool | None, console_size: tuple[int, int]
+    ) -> Attachment | None:
+        held = self.find(exec_id)
+        if held.request.command[0] == "nosuch":
+            held.exit_code = 127
+            raise CommandNotFound('exec: "nosuch": executable file not found in $PATH')
+        held.exit_code = 3
+        if detach:
+            return None
+        attachment = FakeAttachment([(1, b"out\n"), (2, b"err\n")], held.request.tty, held.request.attach_stdin, 3)
+        attachment.begun.set()
+        return attachment
+
+    def find(self, exec_id: str) -> FakeExec:
+        try:
+            return self._execs[exec_id]
+        except KeyError:
+            raise NotFound(f"No such exec instance: {exec_id}") from None
+
+    def resize(self, exec_id: str, rows: int, columns: int) -> None:
+        self.find(exec_id)
+
+    def for_container(self, container_id: str) -> tuple[str, ...]:
+        return tuple(one.id for one in self._execs.values() if one.container_id == container_id)
+
+
+def fake_image(names: tuple[str, ...] = ("busybox:latest",)) -> Image:
+    config = ContainerConfig(command=("sh",), environment=("PATH=/bin",), labels={"made": "here"})
+    layers = (DiffId("sha256:" + "d" * 64),)
+    described = ImageConfig(
+        BUSYBOX, "amd64", "linux", "", "2024-05-01T10:00:00Z", config, layers,
+        history=(HistoryEntry("2024-05-01T10:00:00Z", "ADD busybox", "", False), HistoryEntry(empty_layer=True)),
+    )  # fmt: skip
+    return Image(described, names, ("busybox@sha256:" + "c" * 64,), 1_234_567, 1_714_557_600 * _SECOND)
+
+
+class FakeImages:
+    def __init__(self) -> None:
+        self.records = [fake_image()]
+        self.loaded = b""
+        self.credentials: Credentials | None = None
+
+    def list(self) -> tuple[Image, ...]:
+        return tuple(self.records)
+
+    def find(self, ref: str) -> Image:
+        for image in self.records:
+            if ref in (image.config.id, *image.tags, *(tag.removesuffix(":latest") for tag in image.tags)):
+                return image
+        raise NotFound(f"No such image: {ref}")
+
+    async def pull(
+        self, reference: str, platform: str, credentials: Credentials | None
+    ) -> AsyncIterator[dict[str, object]]:
+        self.credentials = credentials
+        if "nosuch" in reference:
+            raise NotFound(f"pull access denied for {reference}, repository does not exist")
+        yield {"status": "Pulling from library/busybox", "id": "latest"}
+        if "broken" in reference:
+            raise InvalidArgument("filesystem layer verification failed")
+        yield {"status": f"Status: Downloaded newer image for {reference}"}
+
+    def tag(self, source: str, target: str) -> None:
+        image = self.find(source)
+        self.records[self.records.index(image)] = replace(image, tags=image.tags + (target,))
+
+    async def remove(self, ref: str, force: bool, no_prune: bool) -> tuple[ImageDeletion, ...]:
+        self.records.remove(self.find(ref))
+        return ImageDeletion(untagged=ref), ImageDeletion(deleted=BUSYBOX)
+
+    async def load(self, chunks: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[dict[str, object]]:
+        async for chunk in chunks:
+            self.loaded += chunk
+        yield {"stream": "Loaded image: busybox:latest\n"}
+
+    def history(self, ref: str) -> tuple[HistoryEntry, ...]:
+        return self.find(ref).config.history
+
+
+class FakeVolumes:
+    def __init__(self) -> None:
+        self.records: dict[str, Volume] = {}
+
+    def list(self) -> tuple[Volume, ...]:
+        return tuple(self.records.values())
+
+    def find(self, name: str) -> Volume:
+        try:
+            return self.records[name]
+        except KeyError:
+            raise NotFound(f"get {name}: no such volume") from None
+
+    def create(self, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> Volume:
+        volume = Volume(name or "a" * 64, f"/volumes/{name}/_data", _SECOND, driver, labels, options, not name)
+        return self.records.setdefault(volume.name, volume)
+
+    def remove(self, name: str, force: bool) -> None:
+        self.find(name)
+        del self.records[name]
+
+
+@dataclass
+class FakeNetwork:
+    id: str = "f" * 64
+    name: str = "bridge"
+    driver: str = "bridge"
+    scope: str = "local"
+    created_ns: int = _SECOND
+    internal: bool = False
+    subnet: str = "172.30.0.0/16"
+    gateway: str = "172.30.0.1"
+    options: dict[str, str] = field(default_factory=dict)
+    containers: tuple[tuple[str, str, Endpoint], ...] = (
+        ("a" * 64, "web", Endpoint("bridge", "f" * 64, "e" * 64, "172.30.0.2", 16)),
+    )
+
+
+class FakeNetworks:
+    def list(self) -> tuple[FakeNetwork, ...]:
+        none = FakeNetwork("0" * 64, "none", "null", subnet="", gateway="", containers=())
+        return FakeNetwork(), none
+
+    def find(self, ref: str) -> FakeNetwork:
+        for network in self.list():
+            if ref in (network.name, network.id):
+                return network
+        raise NotFound(f"network {ref} not found")
+
+
+@dataclass
+class FakeInfo:
+    id: str = "ID"
+    name: str = "machine"
+    containers: int = 3
+    running: int = 1
+    paused: int = 1
+    stopped: int = 1
+    images: int = 1
+    kernel_version: str = "6.12"
+    operating_system: str = "Debian"
+    os_version: str = "12"
+    architecture: str = "x86_64"
+    cpus: int = 2
+    memory_total: int = 1 << 30
+    data_root: str = "/data"
+    cgroup_driver: str = "cgroupfs"
+    cgroup_version: str = "2"
+    storage_driver: str = "overlay2"
+    runtime: str = "crun"
+    warnings: tuple[str, ...] = ()
+    server_version: str = "0.1.0"
+    security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
+    insecure_registries: tuple[str, ...] = ("registry:5000",)
+    registry_mirrors: tuple[str, ...] = ()
+    debug: bool = False
+    system_time_ns: int = _SECOND
+
+
+@dataclass
+class FakeVersion:
+    version: str = "0.1.0"
+    api_version: str = "1.44"
+    min_api_version: str = "1.24"
+    git_commit: str = "abc"
+    os: str = "linux"
+    arch: str = "amd64"
+    kernel_version: str = "6.12"
+    build_time: str = "2024-01-01T00:00:00.000000000+00:00"
+    components: tuple[tuple[str, str, dict[str, str]], ...] = (("crun", "1.8", {"GitCommit": "x"}),)
+
+
+class FakeSystem:
+    def info(self) -> FakeInfo:
+        return FakeInfo()
+
+    def version(self) -> FakeVersion:
+        return FakeVersion()
+
+
+class FakeEvents:
+    async def subscribe(self, since_ns: int, until_ns: int) -> AsyncIterator[Event]:
+        yield Event("container", "start", "a" * 64, {"image": "busybox:1", "name": "web", "tier": "db"}, 5 * _SECOND)
+        yield Event("image", "pull", "busybox:1", {"name": "busybox"}, 6 * _SECOND)
+        if not until_ns:
+            await asyncio.Event().wait()
+
+
+class FakeEngine:
+    def __init__(self) -> None:
+        self.images = FakeImages()
+        self.containers = FakeContainers(self)
+        self.runs = FakeRuns(self)
+        self.execs = FakeExecs(self)
+        self.volumes = FakeVolumes()
+        self.networks = FakeNetworks()
+        self.system = FakeSystem()
+        self.events = FakeEvents()
+        self.shut_down: list[bool] = []
+
+    async def shutdown(self, keep_containers: bool) -> None:
+        self.shut_down.append(keep_containers)

@@ -1,0 +1,398 @@
+"""Docker's endpoints over a real socket, with an engine in memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import struct
+import time
+
+import pytest
+
+from tests.unit.api.conftest import Api
+from tests.unit.api.fake_engine import BUSYBOX
+from tests.unit.http.serving import receive_all, receive_until
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_ping(api: Api, method: str) -> None:
+    answer = api.ask(method, "/_ping")
+    assert answer.read() == (b"OK" if method == "GET" else b"")
+    wanted = {"Api-Version": "1.44", "Ostype": "linux", "Docker-Experimental": "false", "Pragma": "no-cache"}
+    assert {name: answer.headers[name] for name in wanted} == wanted
+    assert "Builder-Version" in answer.headers and "no-store" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/v1.44/version", 200, None),
+        ("/v1.24/version", 200, None),
+        ("/v1.45/version", 400, "client version 1.45 is too new. Maximum supported API version is 1.44"),
+        ("/v1.23/version", 400, "client version 1.23 is too old. Minimum supported API version is 1.24, "
+                                "please upgrade your client to a newer version"),
+        ("/v1.44/nosuch", 404, "page not found"),
+        ("/", 404, "page not found"),
+        ("/vX/version", 404, "page not found"),
+    ],
+)  # fmt: skip
+def test_versions_and_unknown_pages(api: Api, path: str, status: int, message: str | None) -> None:
+    found, answer = api.call("GET", path)
+    assert found == status and isinstance(answer, dict) and answer.get("message") == message
+
+
+def test_a_wrong_method_is_an_unknown_page(api: Api) -> None:
+    assert api.message("DELETE", "/version") == (404, "page not found")
+
+
+def test_errors_carry_kind_and_hint_beside_dockers_message(api: Api) -> None:
+    assert api.call("GET", "/containers/nosuch/json") == (
+        404,
+        {"message": "No such container: nosuch", "kind": "not-found", "hint": ""},
+    )
+    assert api.message("POST", "/auth", {})[0] == 501
+
+
+def test_a_bug_is_one_line_and_the_connection_lives(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    api.engine.system.info = None  # type: ignore[method-assign, assignment]
+    status, message = api.message("GET", "/info")
+    assert status == 500 and "\n" not in message
+    assert "TypeError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "invalid JSON: "),
+        (b"[]", "invalid JSON: json: cannot unmarshal array into a Go value of type object"),
+        (b"", "config cannot be empty in order to create a container"),
+        (b'{"Image": 5}', "invalid JSON: json: cannot unmarshal number into Go struct field Image of type string"),
+        (b'{"Image": "busybox", "Env": ["=x"]}', "invalid environment variable: =x"),
+        (b"\xff\xfe", "invalid JSON: "),
+    ],
+)
+def test_bad_bodies_are_refused(api: Api, body: bytes, message: str) -> None:
+    status, found = api.message("POST", "/containers/create", body)
+    assert status == 400 and found.startswith(message)
+
+
+def test_the_life_of_a_container(api: Api) -> None:
+    container = api.create("web", Cmd=["sleep"], HostConfig={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
+    assert api.message("POST", "/containers/create?name=web", {"Image": "busybox"})[0] == 409
+    assert api.call("POST", "/containers/web/start") == (204, None)
+    assert api.call("POST", "/containers/web/start") == (304, None)
+    status, inspected = api.call("GET", f"/v1.40/containers/{container[:12]}/json")
+    assert status == 200 and isinstance(inspected, dict)
+    assert inspected["State"]["Running"] and inspected["Name"] == "/web"
+    assert inspected["NetworkSettings"]["Ports"] == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}
+    assert inspected["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] == "172.30.0.2"
+    assert api.call("POST", "/containers/web/pause")[0] == api.call("POST", "/containers/web/unpause")[0] == 204
+    assert api.call("POST", "/containers/web/rename?name=shop")[0] == 204
+    assert api.message("DELETE", "/containers/shop")[0] == 409
+    assert api.call("POST", "/containers/shop/kill?signal=HUP")[0] == 204
+    assert api.call("POST", "/containers/shop/stop?t=1&signal=INT")[0] == 204
+    assert api.engine.containers.calls == [("kill", "shop", "HUP"), ("stop", 1, "INT")]
+    assert api.call("DELETE", "/containers/shop?v=1&force=1") == (204, None)
+    assert api.call("GET", "/containers/json?all=1") == (200, [])
+
+
+def names(answer: tuple[int, object]) -> list[str]:
+    status, found = answer
+    assert status == 200 and isinstance(found, list), found
+    return [one["Names"][0][1:] for one in found]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["web"]),
+        ({"status": ["exited"]}, ["job"]),
+        ({"status": {"created": True, "running": True}}, ["new", "web"]),
+        ({"exited": ["0"]}, ["job"]),
+        ({"name": ["^/we"]}, ["web"]),
+        ({"name": ["("]}, []),
+        ({"label": ["tier=db"], "status": ["created"]}, ["new"]),
+        ({"label": ["tier=db", "absent"]}, []),
+        ({"ancestor": ["busybox"]}, ["web"]),
+        ({"ancestor": ["nosuch"]}, []),
+        ({"publish": ["80"]}, ["web"]),
+        ({"publish": ["79-81/udp"]}, []),
+        ({"network": ["bridge"]}, ["web"]),
+        ({"volume": ["nosuch"]}, []),
+        ({"is-task": ["true"]}, []),
+        ({"health": ["healthy"]}, []),
+    ],
+)
+def test_filters_of_ps(api: Api, filters: dict[str, object], expected: list[str]) -> None:
+    api.create("job")
+    api.call("POST", "/containers/job/start")
+    api.create("web", Cmd=["sleep"], HostConfig={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
+    api.call("POST", "/containers/web/start")
+    api.create("new", Labels={"tier": "db"})
+    assert names(api.call("GET", "/containers/json", filters=filters)) == expected
+
+
+def test_order_limit_and_size_of_ps(api: Api) -> None:
+    for name in ("a", "b", "c"):
+        api.create(name)
+    assert names(api.call("GET", "/containers/json", limit=2)) == ["c", "b"]
+    assert names(api.call("GET", "/containers/json", all=1, filters={"before": ["b"]})) == ["a"]
+    assert names(api.call("GET", "/containers/json", all=1, filters={"since": ["b"]})) == ["c"]
+    _, listed = api.call("GET", "/containers/json", all=1, size=1)
+    assert isinstance(listed, list) and listed[0]["SizeRw"] == 10
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"status": ["asleep"]}, "invalid filter 'status=asleep'"),
+        ({"color": ["red"]}, "invalid filter 'color'"),
+        ({"exited": ["x"]}, "invalid filter 'exited=x'"),
+        ({"health": ["x"]}, "unrecognised filter value for health: x"),
+        ({"publish": ["x"]}, 'invalid port specification: "x"'),
+    ],
+)
+def test_bad_filters_of_ps(api: Api, filters: dict[str, object], message: str) -> None:
+    assert api.message("GET", "/containers/json", filters=filters) == (400, message)
+
+
+def test_a_renamed_image_shows_as_its_id(api: Api) -> None:
+    api.create("web")
+    api.call("DELETE", "/images/busybox")
+    _, listed = api.call("GET", "/containers/json?all=1")
+    assert isinstance(listed, list) and listed[0]["Image"] == BUSYBOX
+
+
+def test_prune_takes_what_does_not_run(api: Api) -> None:
+    api.create("web", Cmd=["sleep"])
+    api.call("POST", "/containers/web/start")
+    old = api.create("old")
+    kept = {"filters": {"label!": ["keep"]}}
+    api.create("kept", Labels={"keep": ""})
+    assert api.call("POST", "/containers/prune", **kept) == (200, {"ContainersDeleted": [old], "SpaceReclaimed": 10})
+
+
+def test_top_shows_the_processes_of_the_container(api: Api) -> None:
+    api.create("web", Cmd=["sleep"])
+    assert api.message("GET", "/containers/web/top")[0] == 409
+    api.call("POST", "/containers/web/start")
+    _, found = api.call("GET", "/containers/web/top", ps_args="-o pid,comm -e")
+    assert isinstance(found, dict) and found["Titles"] == ["PID", "COMMAND"] and len(found["Processes"]) == 1
+    assert api.message("GET", "/containers/web/top", ps_args="-o comm -e")[0] == 400
+
+
+# -- streams
+
+
+def test_the_head_of_wait_comes_before_the_exit(api: Api) -> None:
+    api.create("web", Cmd=["sleep"])
+    api.call("POST", "/containers/web/start")
+    client = api.place.connect()
+    client.sendall(b"POST /containers/web/wait?condition=next-exit HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert b"200 OK" in receive_until(client, b"\r\n\r\n")
+    api.call("POST", "/containers/web/stop")
+    assert b'{"StatusCode":137}' in receive_until(client, b"0\r\n\r\n")
+    assert api.message("POST", "/containers/web/wait?condition=x") == (400, 'invalid condition: "x"')
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while data:
+        kind, length = struct.unpack(">BxxxI", data[:8])
+        found.append((kind, data[8 : 8 + length]))
+        data = data[8 + length :]
+    return found
+
+
+def test_logs_are_multiplexed(api: Api) -> None:
+    api.create("web")
+    answer = api.ask("GET", "/containers/web/logs?stdout=1&stderr=1&timestamps=1")
+    assert answer.headers["Content-Type"] == "application/vnd.docker.multiplexed-stream"
+    stamp = b"2023-11-14T22:13:20.00000000"
+    assert frames(answer.read()) == [
+        (1, stamp + b"0Z line 0\n"),
+        (2, stamp + b"1Z line 1\n"),
+        (1, stamp + b"2Z line 2\n"),
+    ]
+    assert api.ask("GET", "/v1.41/containers/web/logs?stdout=1").headers["Content-Type"].endswith("raw-stream")
+
+
+def test_logs_of_a_terminal_are_raw(api: Api) -> None:
+    api.create("web", Tty=True)
+    assert api.ask("GET", "/containers/web/logs?stdout=1").read() == b"line 0\nline 2\n"
+
+
+def test_logs_need_a_stream(api: Api) -> None:
+    api.create("web")
+    expected = (400, "Bad parameters: you must choose at least one stream")
+    assert api.message("GET", "/containers/web/logs") == expected
+
+
+def test_attach_before_start(api: Api) -> None:
+    """The docker CLI's order: attach, then start; nothing of the output may be missed."""
+    container = api.create("web", OpenStdin=True)
+    path = "/containers/web/attach?stream=1&stdin=1&stdout=1&stderr=1"
+    head, client = api.hijack(path)
+    assert b"101 UPGRADED" in head and b"multiplexed-stream" in head
+    api.call("POST", "/containers/web/start")
+    client.sendall(b"typed")
+    client.shutdown(socket.SHUT_WR)
+    assert frames(receive_all(client)) == [(1, b"out\n"), (2, b"err\n"), (1, b"TYPED")]
+    deadline = time.monotonic() + 5
+    while not api.engine.containers.attachments[container].closed:
+        assert time.monotonic() < deadline
+
+
+def test_a_vanished_client_lets_go_of_the_container(api: Api) -> None:
+    container = api.create("web", OpenStdin=True, Tty=True)
+    _, client = api.hijack("/containers/web/attach?stream=1&stdin=1&stdout=1")
+    client.close()
+    deadline = time.monotonic() + 5
+    while not api.engine.containers.attachments[container].closed:
+        assert time.monotonic() < deadline
+
+
+def test_exec(api: Api) -> None:
+    api.create("web", Cmd=["sleep"])
+    assert api.message("POST", "/containers/web/exec", {"Cmd": ["ls"]})[0] == 409
+    api.call("POST", "/containers/web/start")
+    assert api.message("POST", "/containers/web/exec", {}) == (400, "No exec command specified")
+    status, made = api.call("POST", "/containers/web/exec", {"Cmd": ["ls", "-l"], "AttachStdout": True})
+    assert status == 201 and isinstance(made, dict)
+    _, client = api.hijack(f"/exec/{made['Id']}/start", {"Detach": False, "Tty": False})
+    assert frames(receive_all(client)) == [(1, b"out\n"), (2, b"err\n")]
+    _, found = api.call("GET", f"/exec/{made['Id']}/json")
+    assert isinstance(found, dict) and found["ExitCode"] == 3
+    assert found["ProcessConfig"]["entrypoint"] == "ls" and found["ProcessConfig"]["arguments"] == ["-l"]
+
+
+def test_an_exec_that_does_not_start_says_so_in_its_stream(api: Api) -> None:
+    api.create("web", Cmd=["sleep"])
+    api.call("POST", "/containers/web/start")
+    _, made = api.call("POST", "/containers/web/exec", {"Cmd": ["nosuch"]})
+    assert isinstance(made, dict)
+    head, client = api.hijack(f"/exec/{made['Id']}/start", {})
+    assert b"101" in head and b"executable file not found" in receive_all(client)
+    assert api.message("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 400
+
+
+def test_export_and_commit(api: Api) -> None:
+    api.create("web")
+    assert api.ask("GET", "/containers/web/export").read() == b"tar"
+    assert api.call("POST", "/commit", container="web", repo="a/b", tag="2", changes="CMD x", pause=0)[0] == 201
+    request = api.engine.containers.calls[-1][1]
+    assert (request.reference, request.changes, request.pause) == ("a/b:2", ("CMD x",), False)  # type: ignore[attr-defined]
+
+
+# -- images
+
+
+def lines(answer_body: bytes) -> list[dict[str, object]]:
+    return [json.loads(line) for line in answer_body.splitlines()]
+
+
+def test_pull_is_a_stream_of_progress(api: Api) -> None:
+    auth = base64.urlsafe_b64encode(b'{"username": "u", "password": "p"}').decode()
+    answer = api.ask("POST", "/images/create?fromImage=busybox&tag=latest", headers={"X-Registry-Auth": auth})
+    assert answer.status == 200 and len(lines(answer.read())) == 2
+    assert api.engine.images.credentials and api.engine.images.credentials.password == "p"
+
+
+def test_errors_of_a_pull(api: Api) -> None:
+    """Before the first line an HTTP error; afterwards only a line can tell."""
+    assert api.message("POST", "/images/create?fromImage=nosuch&tag=1")[0] == 404
+    answer = api.ask("POST", "/images/create?fromImage=broken&tag=1")
+    message = "filesystem layer verification failed"
+    assert lines(answer.read())[-1] == {"errorDetail": {"message": message}, "error": message}
+    assert api.message("POST", "/images/create?fromSrc=-")[0] == 501
+    assert api.message("POST", "/images/create") == (400, "invalid reference format")
+    bad = api.ask("POST", "/images/create?fromImage=busybox", headers={"X-Registry-Auth": "%%%"})
+    assert bad.status == 400
+
+
+def test_names_of_images_contain_slashes(api: Api) -> None:
+    assert api.call("POST", "/images/busybox/tag?repo=localhost:5000/a/b&tag=1")[0] == 201
+    for path in ("localhost:5000/a/b:1", "localhost:5000%2Fa%2Fb:1"):
+        status, found = api.call("GET", f"/images/{path}/json")
+        assert status == 200 and isinstance(found, dict) and "localhost:5000/a/b:1" in found["RepoTags"]
+    _, listed = api.call("GET", "/images/json", filters={"reference": ["localhost:5000/*/b"]})
+    assert isinstance(listed, list) and len(listed) == 1
+    _, removed = api.call("DELETE", "/images/localhost:5000/a/b:1")
+    assert removed == [{"Untagged": "localhost:5000/a/b:1"}, {"Deleted": BUSYBOX}]
+
+
+def test_history_load_and_prune_of_images(api: Api) -> None:
+    _, entries = api.call("GET", "/images/busybox/history")
+    assert isinstance(entries, list) and [entry["Id"] for entry in entries] == [BUSYBOX, "<missing>"]
+    archive = b"x" * 3_000_000
+    assert lines(api.ask("POST", "/images/load?quiet=1", archive).read())[0]["stream"]
+    assert api.engine.images.loaded == archive
+    assert api.call("POST", "/images/prune") == (200, {"ImagesDeleted": None, "SpaceReclaimed": 0})
+    _, pruned = api.call("POST", "/images/prune", filters={"dangling": ["false"]})
+    assert isinstance(pruned, dict) and pruned["SpaceReclaimed"] == 1_234_567
+
+
+# -- volumes, networks, events, system
+
+
+def test_volumes(api: Api) -> None:
+    status, volume = api.call("POST", "/volumes/create", {"Name": "data", "Labels": {"a": "b"}})
+    assert status == 201 and isinstance(volume, dict) and volume["Driver"] == "local"
+    assert api.call("GET", "/volumes/data") == (200, volume)
+    api.call("POST", "/volumes/create", {})
+    _, listed = api.call("GET", "/volumes", filters={"name": ["dat"]})
+    assert isinstance(listed, dict) and listed["Volumes"] == [volume]
+    _, pruned = api.call("POST", "/volumes/prune")
+    assert isinstance(pruned, dict) and pruned["VolumesDeleted"] == ["a" * 64]
+    assert api.call("DELETE", "/volumes/data") == (204, None)
+    assert api.message("DELETE", "/volumes/data")[0] == 404
+
+
+def test_networks(api: Api) -> None:
+    _, listed = api.call("GET", "/networks", filters={"driver": ["bridge"]})
+    assert isinstance(listed, list) and [one["Name"] for one in listed] == ["bridge"]
+    _, bridge = api.call("GET", "/networks/bridge")
+    assert isinstance(bridge, dict) and bridge["Containers"]["a" * 64]["IPv4Address"] == "172.30.0.2/16"
+    assert bridge["IPAM"]["Config"] == [{"Subnet": "172.30.0.0/16", "Gateway": "172.30.0.1"}]
+    assert api.message("POST", "/networks/create", {"Name": "x"})[0] == 501
+
+
+@pytest.mark.parametrize(
+    ("filters", "kinds"),
+    [
+        ({}, ["container", "image"]),
+        ({"type": ["image"]}, ["image"]),
+        ({"event": ["start"]}, ["container"]),
+        ({"container": ["web"]}, ["container"]),
+        ({"container": ["aaaa"]}, ["container"]),
+        ({"container": ["other"]}, []),
+        ({"image": ["busybox"]}, ["container", "image"]),
+        ({"label": ["tier=db"]}, ["container"]),
+        ({"scope": ["swarm"]}, []),
+    ],
+)
+def test_events(api: Api, filters: dict[str, object], kinds: list[str]) -> None:
+    answer = api.ask("GET", f"/events?until=10&filters={json.dumps(filters).replace(' ', '')}")
+    assert [event["Type"] for event in lines(answer.read())] == kinds
+
+
+def test_live_events_come_at_once(api: Api) -> None:
+    client = api.place.connect()
+    client.sendall(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert b'"time":5,"timeNano":5000000000' in receive_until(client, b'"Action":"pull"')
+
+
+def test_info_and_version(api: Api) -> None:
+    _, info = api.call("GET", "/info")
+    assert isinstance(info, dict) and info["NCPU"] == 2 and info["Swarm"]["LocalNodeState"] == "inactive"
+    assert info["RegistryConfig"]["IndexConfigs"]["registry:5000"]["Secure"] is False
+    _, version = api.call("GET", "/version")
+    assert isinstance(version, dict) and [part["Name"] for part in version["Components"]] == ["Engine", "crun"]
+
+
+def test_shutdown_answers_first(api: Api) -> None:
+    assert api.call("POST", "/hostvm/shutdown", {"keep_containers": False}) == (204, None)
+    deadline = time.monotonic() + 5
+    while api.engine.shut_down != [False]:
+        assert time.monotonic() < deadline
