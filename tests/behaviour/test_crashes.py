@@ -70,6 +70,7 @@ def test_restart_policies_go_on(fragile: NativeMachine) -> None:
 
 
 def test_ports_and_exec_after_the_engine_died(fragile: NativeMachine) -> None:
+    fragile("load", "-i", archive("debian"))
     name = fragile("run", "-d", "-p", "8095:80", *SERVER)
     assert ask_soon("127.0.0.1", 8095) == "hello you"
     fragile.kill_engine()

@@ -108,12 +108,6 @@ def test_mounts_inside_do_not_reach_the_host(machine: NativeMachine, shared: Pat
     assert (shared / "file").exists()
 
 
-def test_volumes_from(machine: NativeMachine) -> None:
-    machine("create", "--name", "holder", "-v", "data:/data", "busybox")
-    machine("run", "--rm", "--volumes-from", "holder", "busybox", "touch", "/data/seen")
-    assert machine("run", "--rm", "-v", "data:/d", "busybox", "ls", "/d") == "seen"
-
-
 def test_owner_and_mode_are_the_host_s(machine: NativeMachine, shared: Path) -> None:
     os.chown(shared / "file", 1234, 4321)
     (shared / "file").chmod(0o640)

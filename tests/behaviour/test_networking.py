@@ -14,9 +14,19 @@ from tests.behaviour.harness.machine import NativeMachine
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.harness.worker import OUTSIDE_ADDRESS, OWN_ADDRESS, OWN_ADDRESS6, Worker
 
-#: Answers each connection with the peer's address as it sees it.
-SERVER = ("busybox", "nc", "-lk", "-p", "80", "-e", "sh", "-c", "read line; echo hello $line")
-UDP_SERVER = ("busybox", "nc", "-lu", "-p", "53", "-e", "sh", "-c", "read line; echo hello $line")
+#: Answer a line with "hello" and the line. In perl, which is in every Debian; Debian's busybox has no such server.
+TCP_SCRIPT = """
+use IO::Socket::INET;
+my $listener = IO::Socket::INET->new(Listen => 128, LocalPort => 80, ReuseAddr => 1) or die $!;
+while (my $client = $listener->accept) { my $line = <$client>; print $client "hello $line"; close $client }
+"""
+UDP_SCRIPT = """
+use IO::Socket::INET;
+my $socket = IO::Socket::INET->new(Proto => "udp", LocalPort => 53) or die $!;
+while (1) { $socket->recv(my $line, 1000); $socket->send("hello $line") }
+"""
+SERVER = ("debian:bookworm", "perl", "-e", TCP_SCRIPT)
+UDP_SERVER = ("debian:bookworm", "perl", "-e", UDP_SCRIPT)
 
 
 def ask(host: str, port: int, word: str = "you") -> str:

@@ -77,7 +77,8 @@ def test_logs_of_a_container_that_never_ran(machine: NativeMachine) -> None:
 
 
 def test_attach_sees_what_comes(machine: NativeMachine) -> None:
-    name = machine("run", "-d", "-i", "busybox", "cat")
+    name = machine("create", "-i", "busybox", "cat")  # with run -d -i, cat's input would stay open for the next client
+    machine("start", name)
     assert machine("attach", name, stdin=b"one\ntwo\n") == "one\ntwo"
     assert machine("wait", name) == "0"
 

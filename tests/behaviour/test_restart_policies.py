@@ -49,4 +49,4 @@ def test_rm_and_restart_contradict_each_other(machine: NativeMachine) -> None:
 
 
 def test_a_malformed_policy(machine: NativeMachine) -> None:
-    assert "invalid restart policy" in machine.fails(125, "run", "--rm", "--restart", "sometimes", "busybox").lower()
+    assert "invalid restart policy" in machine.fails(125, "create", "--restart", "sometimes", "busybox").lower()
