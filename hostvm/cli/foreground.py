@@ -21,6 +21,15 @@ _OWN = frozenset((
 ))  # fmt: skip
 
 
+def passed_on() -> list[tuple[int, str]]:
+    """(number, name without SIG) of every signal that is the container's while it is in the foreground."""
+    return [
+        (number, name[3:])
+        for name, number in vars(_signal).items()
+        if name.startswith("SIG") and name[3] != "_" and name not in _OWN and isinstance(number, int)
+    ]
+
+
 class ConnectionLost(Failure):
     """The engine ended the stream without saying how the container ended; with -d it does so after STARTED."""
 
@@ -48,7 +57,7 @@ def run_detachable(foreground: "Foreground", detach: bool) -> int:
     try:
         return foreground.run()
     except ConnectionLost:
-        if detach and foreground.started:
+        if detach and foreground.identifier:
             return 0
         raise
 
@@ -65,7 +74,8 @@ class Foreground:
         self._raw: RawMode | None = None
         self._failed: HostvmError | None = None
         self._output_gone = False
-        self.started = False
+        self.received = {frames.STDOUT: 0, frames.STDERR: 0}  #: bytes of each stream that the user has
+        self.identifier = ""  #: of the container, once it has started
         self.exit_code: int | None = None
         self.detached = False
 
@@ -115,7 +125,8 @@ class Foreground:
             warnings = fields.get("Warnings")
             self._listener.created(str(fields.get("Id")), list(warnings) if isinstance(warnings, list) else [])
         elif kind == frames.STARTED:
-            self._listener.started(str(fields.get("Id")))
+            self.identifier = str(fields.get("Id"))
+            self._listener.started(self.identifier)
             self._start()
 
     def _write(self, kind: int, payload: bytes) -> bool:
@@ -127,11 +138,11 @@ class Foreground:
             if self._proxy:
                 self._session.send(frames.SIGNAL, b'{"signal":"PIPE"}')
             return True
+        self.received[kind] += len(payload)
         return False
 
     def _start(self) -> None:
         """Signals before this point end us, and with us the pull; from here on they are the container's."""
-        self.started = True
         if self._proxy:
             self._proxy_signals()
         if self._tty:
@@ -140,12 +151,9 @@ class Foreground:
             self._session.follow_input(0)
 
     def _proxy_signals(self) -> None:
-        for name, number in vars(_signal).items():
-            if name.startswith("SIG") and name[3] != "_" and name not in _OWN and isinstance(number, int):
-                payload = dumps({"signal": name[3:]}).encode()
-                _signal.signal(
-                    number, lambda _number, _frame, payload=payload: self._session.send(frames.SIGNAL, payload)
-                )
+        for number, name in passed_on():
+            payload = dumps({"signal": name}).encode()
+            _signal.signal(number, lambda _number, _frame, payload=payload: self._session.send(frames.SIGNAL, payload))
 
     def _take_terminal(self) -> None:
         from hostvm.cli.terminal import RawMode, is_terminal

@@ -2,10 +2,10 @@
 
 from time import time
 
-from guest_agent.wire.frames import STDERR, FrameDecoder
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.output import write_bytes
 from hostvm.cli.query import escape, with_query
+from hostvm.cli.resume import read_log
 from hostvm.cli.times import parse_time
 
 TYPE_CHECKING = False
@@ -21,10 +21,6 @@ def logs(context: "Context", arguments: Arguments) -> int:
         since=parse_time(arguments.text("since"), now), until=parse_time(arguments.text("until"), now),
         tail=arguments.text("tail"),
     )  # fmt: skip
-    answer = context.engine.open("GET", path)
-    raw = answer.head.headers.get("content-type", "").startswith("application/vnd.docker.raw-stream")
-    decoder = FrameDecoder()
-    for chunk in answer.chunks():
-        for kind, data in [(1, chunk)] if raw else decoder.feed(chunk):
-            write_bytes(2 if kind == STDERR else 1, data)
+    for stream, data in read_log(context.engine.open("GET", path)):
+        write_bytes(stream, data)
     return 0

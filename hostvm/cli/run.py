@@ -5,7 +5,7 @@ import os
 from guest_agent.wire.errors import HostvmError
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure, bad_run, refused_run
-from hostvm.cli.foreground import Foreground, Listener, run_detachable
+from hostvm.cli.foreground import ConnectionLost, Foreground, Listener, passed_on, run_detachable
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.query import with_query
 from hostvm.cli.request.create import attached_streams, plan_create
@@ -36,13 +36,30 @@ def run(context: "Context", arguments: Arguments) -> int:
         session = Session(*context.engine.upgrade("/hostvm/run", _exchange(context, arguments, body, streams)))
         interactive = "stdin" in streams and arguments.flag("interactive")
         foreground = Foreground(session, interactive, arguments.flag("tty"), arguments.flag("sig-proxy"), listener)
-        code = run_detachable(foreground, detach)
+        try:
+            code = run_detachable(foreground, detach)
+        except ConnectionLost:
+            if interactive or not foreground.identifier:
+                raise
+            code = _resume(context, foreground, streams, arguments.flag("sig-proxy"))
     except HostvmError as error:
         raise refused_run(path, error) from error
     finally:
         listener.close()
         cidfile.close()
     return code
+
+
+def _resume(context: "Context", foreground: Foreground, streams: list[str], proxy: bool) -> int:
+    """The engine was killed; its successor knows the rest. An interactive session can't be picked up this way."""
+    from hostvm.cli.resume import resume, send_signals
+
+    if proxy:
+        send_signals(context.engine, foreground.identifier, passed_on())
+    try:
+        return resume(context.engine, foreground.identifier, foreground.received, streams)
+    except (HostvmError, Failure) as error:
+        raise ConnectionLost from error
 
 
 def create(context: "Context", arguments: Arguments) -> int:

@@ -96,6 +96,12 @@ class Engine:
         except ValueError as error:
             raise PeerMisbehaved(f"the engine's answer to {path} is no JSON: {error}") from error
 
+    def ask(self, method: str, path: str) -> "Callable[[], object]":
+        """Sends a request that may take long; the function that it gives waits for the answer."""
+        stream = self._connect()
+        stream.sendall(encode_request(method, API + path))
+        return lambda: loads(self._receive(stream, method).read())
+
     def find(self, path: str) -> dict[str, object]:
         """GET of one JSON object."""
         value = self.call("GET", path)

@@ -19,7 +19,7 @@ import pytest
 from guest_agent.wire import frames
 from tests.unit.cli import fake_engine
 from tests.unit.cli.conftest import Start, argv
-from tests.unit.cli.fake_engine import ID
+from tests.unit.cli.fake_engine import ID, Reply
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -125,6 +125,18 @@ def test_engine_that_dies_is_125(start_engine: Start, process: Process) -> None:
     done = process("run", "busybox")
     assert (done.stdout, done.returncode) == ("first\n", 125)
     assert done.stderr.startswith("hostvm: the engine ended the connection\nhint: ")
+
+
+def test_engine_that_is_killed_and_comes_again_loses_nothing(start_engine: Start, process: Process) -> None:
+    """Its successor has the whole log: what the user has seen of it is skipped, stream by stream."""
+    log = b"".join(frames.encode(kind, data) for kind, data in [(1, b"fir"), (2, b"oh\n"), (1, b"st\nsecond\n")])
+    successor = {
+        f"GET /containers/{ID}/logs": Reply(log, chunked=True),
+        f"POST /containers/{ID}/wait": Reply({"StatusCode": 9}),
+    }
+    start_engine(fake_engine.engine_dies, successor)
+    done = process("run", "busybox")
+    assert (done.stdout, done.stderr, done.returncode) == ("first\nsecond\n", "oh\n", 9)
 
 
 def test_it_wants_a_terminal(start_engine: Start, process: Process) -> None:
