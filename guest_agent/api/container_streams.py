@@ -8,7 +8,7 @@ from guest_agent.api.contract import Engine
 from guest_agent.api.messages import MAX_JSON, TYPE_JSON, Answer, Hijack, Stream, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import closing, log_stream, relay, stream_type
+from guest_agent.api.streams import begun, closing, log_stream, relay, stream_type
 from guest_agent.engine.requests import AttachRequest, LogRequest, WaitResult
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
@@ -50,8 +50,8 @@ class ContainerStreamsResource:
         return Hijack(lambda duplex: relay(duplex, attachment), content_type, wanted_protocol(call))
 
     async def export(self, call: Call) -> Answer:
-        self._containers.find(call.name)
-        return Stream(_bytes_of(self._containers.export(call.name)), content_type="application/x-tar")
+        pieces = await begun(self._containers.export(call.name))
+        return Stream(_bytes_of(pieces), content_type="application/x-tar")
 
 
 def wanted_protocol(call: Call) -> str:

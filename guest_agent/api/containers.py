@@ -24,6 +24,8 @@ class ContainersResource:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._containers = engine.containers
+        info = engine.system.info()  # what inspect shows of it is constant
+        self._runtime, self._driver = info.runtime, info.storage_driver
 
     def routes(self) -> tuple[Route, ...]:
         one = "/containers/{name}"
@@ -73,8 +75,7 @@ class ContainersResource:
         container = self._containers.find(call.name)
         sizes = await self._containers.sizes(container.id) if call.query.flag("size") else None
         exec_ids = self._engine.execs.for_container(container.id)
-        info = self._engine.system.info()
-        return json_response(render_inspect(container, info.runtime, info.storage_driver, exec_ids, sizes))
+        return json_response(render_inspect(container, self._runtime, self._driver, exec_ids, sizes))
 
     async def top(self, call: Call) -> Answer:
         container = self._containers.find(call.name)

@@ -9,7 +9,7 @@ from guest_agent.api.contract import Engine
 from guest_agent.api.credentials import parse_credentials
 from guest_agent.api.fields import read_fields
 from guest_agent.api.image_list import FILTERS, PRUNE_FILTERS, prunable, select
-from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response
+from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response, render_json
 from guest_agent.api.parse_config import parse_config
 from guest_agent.api.query import Query
 from guest_agent.api.render_config import Json
@@ -24,6 +24,7 @@ class ImagesResource:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._images = engine.images
+        self._driver = engine.system.info().storage_driver
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -47,27 +48,39 @@ class ImagesResource:
         """A pull. An error before the first report is still an HTTP error; later ones are lines of the stream."""
         query = call.query
         if query.text("fromSrc"):
-            raise Unsupported("importing an image from a root file system is not supported")
+            return await self._import(call)
         reference = pull_reference(query)
         credentials = parse_credentials(call.request.headers.get("x-registry-auth", ""))
         reports = await begun(self._images.pull(reference, query.text("platform"), credentials))
         return Stream(progress_stream(reports), content_type=TYPE_JSON)
+
+    async def _import(self, call: Call) -> Answer:
+        """The body is the tar of a root file system; the answer's one line is the new image's id."""
+        query = call.query
+        if query.text("fromSrc") != "-":
+            raise Unsupported("importing from a URL is not supported", "download it and import the file")
+        image_id = await self._images.import_root(
+            call.request.body,
+            image_name(query),
+            query.text("message"),
+            query.texts("changes"),
+            query.text("platform"),
+        )
+        return Response(200, render_json({"status": image_id}), TYPE_JSON)
 
     async def load(self, call: Call) -> Answer:
         reports = await begun(self._images.load(call.request.body, call.query.flag("quiet")))
         return Stream(progress_stream(reports), content_type=TYPE_JSON)
 
     async def inspect(self, call: Call) -> Answer:
-        driver = self._engine.system.info().storage_driver
-        return json_response(render_image(self._images.find(call.name), driver))
+        return json_response(render_image(self._images.find(call.name), self._driver))
 
     async def history(self, call: Call) -> Answer:
         image = self._images.find(call.name)
         return json_response(render_history(image, self._images.history(call.name)))
 
     async def tag(self, call: Call) -> Answer:
-        repository, tag = call.query.text("repo"), call.query.text("tag")
-        self._images.tag(call.name, f"{repository}:{tag}" if tag else repository)
+        self._images.tag(call.name, image_name(call.query))
         return Response(201)
 
     async def remove(self, call: Call) -> Answer:
@@ -92,12 +105,11 @@ class ImagesResource:
     async def commit(self, call: Call) -> Answer:
         query = call.query
         body = await call.request.json()
-        repository, tag = query.text("repo"), query.text("tag")
         if not query.text("container"):
             raise InvalidArgument("container name or ID is required")
         request = CommitRequest(
             container=query.text("container"),
-            reference=f"{repository}:{tag}" if tag else repository,
+            reference=image_name(query),
             comment=query.text("comment"),
             author=query.text("author"),
             changes=query.texts("changes"),
@@ -105,6 +117,12 @@ class ImagesResource:
             config=parse_config(read_fields(body)) if body else None,
         )
         return json_response({"Id": await self._engine.containers.commit(request)}, 201)
+
+
+def image_name(query: Query) -> str:
+    """`repo` and `tag`, "" if there is no name."""
+    repository, tag = query.text("repo"), query.text("tag")
+    return f"{repository}:{tag}" if repository and tag else repository
 
 
 def pull_reference(query: Query) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from guest_agent.api.contract import Attachment, Engine
 from guest_agent.api.credentials import parse_credentials
@@ -125,8 +126,12 @@ def parse_run(body: Fields) -> RunRequest:
     policy = body.text("Pull") or "missing"
     if policy not in _PULL_POLICIES:
         raise InvalidArgument(f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"')
+    create = parse_create(body.text("Name"), body.part("Config"), body.text("Platform"))
+    if "ConsoleSize" in body:
+        host = replace(create.host_config, console_size=body.size("ConsoleSize"))
+        create = replace(create, host_config=host)
     return RunRequest(
-        create=parse_create(body.text("Name"), body.part("Config"), body.text("Platform")),
+        create=create,
         pull=policy,
         credentials=parse_credentials(body.text("RegistryAuth")),
         detach=body.flag("Detach"),

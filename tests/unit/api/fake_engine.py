@@ -345,6 +345,13 @@ class FakeImages:
             self.loaded += chunk
         yield {"stream": "Loaded image: busybox:latest\n"}
 
+    async def import_root(
+        self, chunks: AsyncIterator[bytes], reference: str, message: str, changes: tuple[str, ...], platform: str
+    ) -> str:
+        self.loaded = b"".join([chunk async for chunk in chunks])
+        self.tag(BUSYBOX, reference)
+        return BUSYBOX
+
     def history(self, ref: str) -> tuple[HistoryEntry, ...]:
         return self.find(ref).config.history
 

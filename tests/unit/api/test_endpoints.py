@@ -305,10 +305,15 @@ def test_errors_of_a_pull(api: Api) -> None:
     answer = api.ask("POST", "/images/create?fromImage=broken&tag=1")
     message = "filesystem layer verification failed"
     assert lines(answer.read())[-1] == {"errorDetail": {"message": message}, "error": message}
-    assert api.message("POST", "/images/create?fromSrc=-")[0] == 501
+    assert api.message("POST", "/images/create?fromSrc=http://example.org/root.tar")[0] == 501
     assert api.message("POST", "/images/create") == (400, "invalid reference format")
     bad = api.ask("POST", "/images/create?fromImage=busybox", headers={"X-Registry-Auth": "%%%"})
     assert bad.status == 400
+
+
+def test_an_image_is_imported_from_the_body(api: Api) -> None:
+    assert api.call("POST", "/images/create?fromSrc=-&repo=mine&tag=1", b"tar") == (200, {"status": BUSYBOX})
+    assert api.engine.images.loaded == b"tar" and "mine:1" in api.engine.images.find(BUSYBOX).tags
 
 
 def test_names_of_images_contain_slashes(api: Api) -> None:

@@ -30,7 +30,8 @@ class Served:
 
     def stop(self) -> None:
         assert self.loop and self.stopping
-        self.loop.call_soon_threadsafe(self.stopping.set)
+        with contextlib.suppress(RuntimeError):  # it has ended, and closed its loop
+            self.loop.call_soon_threadsafe(self.stopping.set)
 
     def tasks(self) -> int:
         """How many requests are being served."""
