@@ -23,12 +23,12 @@ def complete(words: list[str], settings: Settings) -> int:
 
 def _names(engine: Engine, kind: str) -> list[str]:
     if kind in ("container", "running"):
-        records = engine.list("/containers/json" + ("" if kind == "running" else "?all=1"))
+        records = engine.records("/containers/json" + ("" if kind == "running" else "?all=1"))
         return [name.removeprefix("/") for record in records for name in _texts(record.get("Names"))]
     if kind == "image":
-        return [name for record in engine.list("/images/json") for name in _texts(record.get("RepoTags"))]
+        return [name for record in engine.records("/images/json") for name in _texts(record.get("RepoTags"))]
     if kind == "network":
-        return [str(record.get("Name")) for record in engine.list("/networks")]
+        return [str(record.get("Name")) for record in engine.records("/networks")]
     if kind == "volume":
         volumes = engine.find("/volumes").get("Volumes")
         return [str(volume.get("Name")) for volume in volumes] if isinstance(volumes, list) else []

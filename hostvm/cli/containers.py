@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 
 def ps(context: "Context", arguments: Arguments) -> int:
-    from hostvm.cli.listing import show
-    from hostvm.cli.render.container_view import CONTAINERS
-
     template = arguments.text("format")
     size = arguments.flag("size") or ".Size" in template
     last = 1 if arguments.flag("latest") else arguments.number("last")
@@ -24,8 +21,13 @@ def ps(context: "Context", arguments: Arguments) -> int:
         "/containers/json", all=arguments.flag("all"), limit=last if last > 0 else None, size=size,
         filters=filters(arguments),
     )  # fmt: skip
+    records = context.engine.ask_records(path)
+    # While the engine works: these imports take as long as its answer.
+    from hostvm.cli.listing import show
+    from hostvm.cli.render.container_view import CONTAINERS
+
     shown = (*CONTAINERS.default, "Size") if size else CONTAINERS.default
-    return show(CONTAINERS, context.engine.list(path), arguments, shown, arguments.flag("no-trunc"))
+    return show(CONTAINERS, records(), arguments, shown, arguments.flag("no-trunc"))
 
 
 def each(names: list[str], act: "Callable[[str], None]", complaint: str = "") -> int:

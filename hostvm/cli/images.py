@@ -19,7 +19,7 @@ def ls(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.render.image_view import IMAGES, split_tags
 
     wanted = arguments.positional[0] if arguments.positional else ""
-    records = context.engine.list(
+    records = context.engine.records(
         with_query("/images/json", all=arguments.flag("all"), filters=_filters(arguments, wanted))
     )
     rows = split_tags(records, wanted)
@@ -110,7 +110,7 @@ def history(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.listing import show
     from hostvm.cli.render.image_view import HISTORY
 
-    records = context.engine.list(f"/images/{escape(arguments.positional[0])}/history")
+    records = context.engine.records(f"/images/{escape(arguments.positional[0])}/history")
     return show(HISTORY, records, arguments, (), arguments.flag("no-trunc"))
 
 

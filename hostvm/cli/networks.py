@@ -35,6 +35,6 @@ NETWORKS = View(
 def ls(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.listing import show
 
-    records = context.engine.list(with_query("/networks", filters=filters(arguments)))
+    records = context.engine.records(with_query("/networks", filters=filters(arguments)))
     records.sort(key=lambda record: str(record.get("Name")))
     return show(NETWORKS, records, arguments, (), arguments.flag("no-trunc"))

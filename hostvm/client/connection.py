@@ -90,17 +90,13 @@ class Engine:
 
     def call(self, method: str, path: str, body: object = None, headers: str = "") -> object:
         """A request whose answer is JSON, or nothing (None)."""
-        text = self.open(method, path, body, headers).read()
-        try:
-            return loads(text) if text.strip() else None
-        except ValueError as error:
-            raise PeerMisbehaved(f"the engine's answer to {path} is no JSON: {error}") from error
+        return _decode(self.open(method, path, body, headers).read(), path)
 
     def ask(self, method: str, path: str) -> "Callable[[], object]":
-        """Sends a request that may take long; the function that it gives waits for the answer."""
+        """Sends a request; the function that it gives waits for the answer. Between the two there is time to use."""
         stream = self._connect()
         stream.sendall(encode_request(method, API + path))
-        return lambda: loads(self._receive(stream, method).read())
+        return lambda: _decode(self._receive(stream, method).read(), path)
 
     def find(self, path: str) -> dict[str, object]:
         """GET of one JSON object."""
@@ -109,12 +105,14 @@ class Engine:
             raise PeerMisbehaved(f"the engine's answer to {path} is no object")
         return value
 
-    def list(self, path: str) -> "list[dict[str, object]]":
+    def records(self, path: str) -> "list[dict[str, object]]":
         """GET of a JSON list of objects."""
-        value = self.call("GET", path)
-        if not isinstance(value, list):
-            raise PeerMisbehaved(f"the engine's answer to {path} is no list")
-        return value
+        return _list(self.call("GET", path), path)
+
+    def ask_records(self, path: str) -> "Callable[[], list[dict[str, object]]]":
+        """`records` in two steps, as `ask`."""
+        answer = self.ask("GET", path)
+        return lambda: _list(answer(), path)
 
     def lines(self, method: str, path: str, headers: str = "") -> "Iterator[dict[str, object]]":
         """A request whose answer is a stream of JSON objects, one a line."""
@@ -153,6 +151,19 @@ def _read_head(stream: Socket) -> tuple[Head, bytes]:
             raise ProtocolError("the head of the answer doesn't end")
     head, _, rest = data.partition(b"\r\n\r\n")
     return parse_head(head), rest
+
+
+def _decode(text: bytes, path: str) -> object:
+    try:
+        return loads(text) if text.strip() else None
+    except ValueError as error:
+        raise PeerMisbehaved(f"the engine's answer to {path} is no JSON: {error}") from error
+
+
+def _list(value: object, path: str) -> "list[dict[str, object]]":
+    if not isinstance(value, list):
+        raise PeerMisbehaved(f"the engine's answer to {path} is no list")
+    return value
 
 
 def _objects(answer: Answer) -> "Iterator[dict[str, object]]":
