@@ -20,9 +20,9 @@ ENGINE_MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api": ("engine",),
     "http": ("api",),
     "config": (),
-    "serve": ("daemon", "http", "api", "engine", *SUBSYSTEMS, "store", "linux", "keeper", "config"),
-    "daemon": ("keeper", "config"),
-    "__main__": ("serve", "daemon", "http", "api", "engine", *SUBSYSTEMS, "store", "linux", "keeper", "config"),
+    "serve": ("store", "linux", "config"),
+    "daemon": ("http", "engine", "keeper", "store", "config"),
+    "__main__": ("serve", "daemon", "store"),
     "__init__": (),
 }
 #: A part of hostvm -> the parts that it may import besides itself.
