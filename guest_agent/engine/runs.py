@@ -60,7 +60,7 @@ class Runs:
                 if not request.detach:
                     listener.attached(attach_client(self._parts, container, request.attach, from_start=True))
                 await start_and_watch(self._parts, container, reservation)
-            except HostvmError as error:
+            except BaseException as error:  # also the cancellation when the client has vanished
                 self._undo(container, error)
                 raise
         listener.started(container.id)
@@ -72,9 +72,10 @@ class Runs:
             return None
         return self._parts.networks.reserve(container.id, bindings, container.name)
 
-    def _undo(self, container: Container, error: HostvmError) -> None:
+    def _undo(self, container: Container, error: BaseException) -> None:
         self._parts.networks.release(container.id)
-        if error.kind not in RUN_EXIT_CODE and self._parts.table.get(container.id) is not None:
+        stays = isinstance(error, HostvmError) and error.kind in RUN_EXIT_CODE
+        if not stays and self._parts.table.get(container.id) is not None:
             undo_create(self._parts, container)
 
     async def _provide_image(self, request: RunRequest, listener: RunListener) -> None:
