@@ -13,6 +13,7 @@ import subprocess
 import time
 from typing import Any
 
+from guest_agent.runtime.seccomp import default_profile, plan_seccomp
 from tests.bench.contenders import Hostvm
 from tests.bench.processes import run
 
@@ -41,6 +42,7 @@ class BareCrun:
                 configuration = json.load(file)
             (seen,) = json.loads(run(hostvm.command("inspect", container), hostvm.environment))
             root = f"/proc/{seen['State']['Pid']}/root"
+            os.makedirs(f"{folder}/root")
             run(["cp", "-a", "--one-file-system", root + "/.", folder + "/root/"])
         finally:
             run(hostvm.command("rm", "--force", container), hostvm.environment)
@@ -77,8 +79,7 @@ def without_engine(configuration: dict[str, Any], root: str) -> dict[str, Any]:
 
 def with_profile(configuration: dict[str, Any]) -> dict[str, Any]:
     """The same with the seccomp profile as text, as everybody but hostvm hands it over."""
-    from guest_agent.runtime.seccomp import oci_profile
-
     annotations = {key: value for key, value in configuration.get("annotations", {}).items() if key != COMPILED}
-    linux = {**configuration["linux"], "seccomp": oci_profile(configuration["process"]["capabilities"]["bounding"])}
+    bounding = configuration["process"]["capabilities"]["bounding"]
+    linux = {**configuration["linux"], "seccomp": plan_seccomp(default_profile(), bounding, os.uname().machine)}
     return {**configuration, "annotations": annotations, "linux": linux}
