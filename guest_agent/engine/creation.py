@@ -56,10 +56,17 @@ def _merge_command(wanted: ContainerConfig, image: ContainerConfig) -> tuple[tup
 
 
 def merge_environment(image: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """The image's variables, each replaced in its place where the user set it; then the user's others."""
+    """The image's variables, each replaced in its place where the user set it; then the user's others.
+
+    A bare name takes the image's away: `-e NAME` where the user's shell has no NAME.
+    """
     merged = {variable.partition("=")[0]: variable for variable in image}
     for variable in wanted:
-        merged[variable.partition("=")[0]] = variable
+        name, equals, _value = variable.partition("=")
+        if equals:
+            merged[name] = variable
+        else:
+            merged.pop(name, None)
     return tuple(merged.values())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
@@ -38,10 +39,12 @@ class Images:
 
     async def pull(
         self, reference: str, platform: str, credentials: Credentials | None
-    ) -> AsyncIterator[dict[str, object]]:
+    ) -> AsyncGenerator[dict[str, object], None]:
         """docker's progress objects; raises HostvmError at any point, with nothing of the image visible."""
-        async for report in pull(self._parts.images, reference, platform, self._parts.registries, credentials):
-            yield report
+        pulling = pull(self._parts.images, reference, platform, self._parts.registries, credentials)
+        async with aclosing(pulling) as reports:
+            async for report in reports:
+                yield report
         self._tell(self.find(reference), "pull", reference)
 
     async def load(self, chunks: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Protocol
 
 from guest_agent.engine.attachment import Attachment
@@ -87,9 +88,10 @@ class Runs:
             except NotFound:
                 if request.pull == "never":
                     raise
-        listener.progress({"status": f"Unable to find image '{_with_tag(name)}' locally"})
-        async for report in self._images.pull(name, request.create.platform, request.credentials):
-            listener.progress(report)
+            listener.progress({"status": f"Unable to find image '{_with_tag(name)}' locally"})
+        async with aclosing(self._images.pull(name, request.create.platform, request.credentials)) as reports:
+            async for report in reports:
+                listener.progress(report)
 
 
 def _with_tag(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
@@ -51,7 +51,7 @@ async def pull(
     platform: str,
     settings: RegistrySettings,
     credentials: Credentials | None = None,
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress, None]:
     """Pull `name` for `platform` ("" = this machine's); docker's progress objects, to the "Status:" line.
 
     Raises HostvmError at any point; nothing of the image is visible then. Closing the iterator cancels.
