@@ -82,7 +82,7 @@ def _decode(hint: Any, plain: Any) -> Any:
     if origin is tuple:
         return _decode_tuple(typing.get_args(hint), plain)
     if origin is dict:
-        return {key: _decode(typing.get_args(hint)[1], item) for key, item in plain.items()}
+        return _decode_dict(typing.get_args(hint)[1], plain)
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type, hint), plain)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -92,6 +92,12 @@ def _decode(hint: Any, plain: Any) -> Any:
 
 def _without_none(hint: Any) -> Any:
     return next(argument for argument in typing.get_args(hint) if argument is not type(None))
+
+
+def _decode_dict(hint: Any, plain: Any) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise ValueError(f"an object was expected, found {type(plain).__name__}")
+    return {key: _decode(hint, item) for key, item in plain.items()}
 
 
 def _decode_tuple(arguments: tuple[Any, ...], plain: Any) -> tuple[Any, ...]:
