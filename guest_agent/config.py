@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 from guest_agent.wire.errors import InvalidArgument
 
+#: `bootstrap` is read by the command of that name, on the host's side.
+_SECTIONS = {"engine", "registries", "bootstrap"}
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -36,12 +39,15 @@ def load_config(path: str) -> EngineConfig:
             return parse_config(tomllib.load(file), path)
     except FileNotFoundError:
         return EngineConfig()
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # TOMLDecodeError, and UnicodeDecodeError for what isn't UTF-8
         raise InvalidArgument(f"can't read the configuration {path}: {error}") from error
 
 
 def parse_config(document: dict[str, object], path: str = "config.toml") -> EngineConfig:
     """Pure. Unknown keys are an error: a misspelt one would silently do nothing."""
+    unknown = sorted(set(document) - _SECTIONS)
+    if unknown:
+        raise InvalidArgument(f"{path}: there is no section {unknown[0]!r}", f"known: {', '.join(sorted(_SECTIONS))}")
     engine = _table(document, "engine", path)
     registries = _table(document, "registries", path)
     _refuse_unknown(engine, {"bridge", "subnet", "group"}, "engine", path)
