@@ -47,12 +47,12 @@ class EventBus:
 
 
 async def _next_before(queue: asyncio.Queue[Event], until_ns: int) -> Event | None:
+    """What is in the queue already came in time or not, however late its reader is."""
     if not until_ns:
         return await queue.get()
-    remaining = (until_ns - time.time_ns()) / 1e9
-    if remaining <= 0:
-        return None
     try:
-        return await asyncio.wait_for(queue.get(), remaining)
+        remaining = max(0.0, (until_ns - time.time_ns()) / 1e9)
+        event = await asyncio.wait_for(queue.get(), remaining) if queue.empty() else queue.get_nowait()
     except TimeoutError:
         return None
+    return event if event.time_ns <= until_ns else None
