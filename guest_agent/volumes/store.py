@@ -12,7 +12,7 @@ from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound, Unsupported
 from guest_agent.wire.models import Volume
 
 _KIND = "volume"
@@ -67,8 +67,15 @@ class Volumes:
                 anonymous,
             )
             self._records.put(_KIND, name, render_document(to_plain(volume)))
-        volume = self.find(name)
-        os.makedirs(volume.mountpoint, exist_ok=True)
+        return self._with_folder(self.find(name))
+
+    def _with_folder(self, volume: Volume) -> Volume:
+        """Its folder is there; where it can't be made, there is no volume either."""
+        try:
+            os.makedirs(volume.mountpoint, exist_ok=True)
+        except OSError as error:
+            self._records.delete(_KIND, volume.name)
+            raise HostFailed(f"create {volume.name}: mkdir {volume.mountpoint}: {error.strerror}") from error
         return volume
 
     def remove(self, name: str, force: bool = False) -> None:
