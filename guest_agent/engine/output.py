@@ -14,8 +14,10 @@ client neither stops the container nor costs memory.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,6 +62,10 @@ class Position:
         return self.stdout if stream == STDOUT else self.stderr
 
 
+def _bytes_in(pipe: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
+
+
 class OutputLog:
     """The output of one container over all its runs. The files are made at the first byte."""
 
@@ -78,6 +84,8 @@ class OutputLog:
 
         On a full disk the bytes are dropped, so that the container goes on (as dockerd does).
         """
+        if not _bytes_in(pipe):
+            return 0  # readable and empty is the end; a container that is silent costs no file
         try:
             moved = os.splice(pipe, self._file(_NAMES[stream]), _SPLICE_SIZE, offset_dst=self.end.offset(stream))
         except OSError:
