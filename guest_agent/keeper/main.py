@@ -14,6 +14,7 @@ kernel can't use the pid again.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -100,8 +101,7 @@ class Keeper:
     def _engine_ended(self, status: int) -> None:
         lived = time.monotonic() - self._engine_started
         self._failures = 0 if lived > _SETTLED_SECONDS else self._failures + 1
-        delay = min(0.1 * 2 ** (self._failures - 2), _BACKOFF_LIMIT) if self._failures > 1 else 0.0
-        self._next_start = time.monotonic() + delay
+        self._next_start = time.monotonic() + plan_pause(self._failures)
         self._engine_pid = 0
         self._drain_channel()
         if self._resting:
@@ -201,17 +201,21 @@ class Keeper:
     def _spawn(self, message: protocol.Message, fds: list[int]) -> None:
         argv = [str(word) for word in _list(message["argv"])]
         environment = message.get("env")
-        raised = [_above(fd) for fd in fds]
         targets = [int(str(target)) for target in _list(message["targets"])]
-        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for fd, target in zip(raised, targets, strict=True)]
+        raised: list[int] = []
         reply: protocol.Message = {"id": message["id"]}
         try:
+            for fd in fds:
+                raised.append(_above(fd))  # one by one, so that those before one that fails are closed
+            actions = [(os.POSIX_SPAWN_DUP2, fd, target) for fd, target in zip(raised, targets, strict=True)]
             pid = os.posix_spawn(
                 argv[0], argv, environment if isinstance(environment, dict) else os.environ, file_actions=actions
             )
             reply |= {"pid": pid, "ticks": _start_ticks(pid)}
         except OSError as error:
             reply["error"] = error.errno
+        except ValueError:  # a zero byte in a word, or more targets than descriptors
+            reply["error"] = errno.EINVAL
         for fd in (*raised, *fds):
             os.close(fd)
         self._send(reply)
@@ -241,9 +245,17 @@ class Keeper:
         self._send({"exit": pid, "ticks": ticks, "status": status})
 
     def _rotate_journal(self) -> None:
+        """The old one stays open until there is a new one: a closed number could soon be somebody's pipe."""
         os.rename(self._journal_path, self._journal_path + ".old")
+        fresh = _open_journal(self._journal_path)
         os.close(self._journal)
-        self._journal = _open_journal(self._journal_path)
+        self._journal = fresh
+
+
+def plan_pause(failures: int) -> float:
+    """Seconds before the next start after so many quick ends in a row."""
+    # The power is capped before the product is: 2 ** 2000 fits in no float.
+    return min(0.1 * (1 << min(failures - 2, 16)), _BACKOFF_LIMIT) if failures > 1 else 0.0
 
 
 def _open_journal(path: str) -> int:
