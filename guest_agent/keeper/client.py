@@ -43,18 +43,19 @@ class KeeperClient:
 
     def receive_inventory(self) -> None:
         """Blocks until the keeper has told everything that it holds. Call once, before the loop serves."""
-        while True:
+        welcome = False
+        while not welcome:
             data, fds = protocol.receive(self._channel)
             if not data:
                 raise HostFailed("the keeper went away")
             for message, its_fds in self._decoder.feed(data, fds):
                 if "held" in message:
                     self._held[str(message["held"])] = (its_fds, str(message["note"]))
-                elif "exit" in message:
+                elif "exit" in message:  # behind the welcome, too: what is decoded comes only once
                     self._note_exit(message)
                 elif "welcome" in message:
-                    self._keys = set(self._held)
-                    return
+                    welcome = True
+        self._keys = set(self._held)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen to the keeper from now on."""
@@ -205,7 +206,9 @@ class KeeperClient:
         if "error" in message:
             future.set_exception(HostFailed(f"can't start a process: {os.strerror(int(str(message['error'])))}"))
         else:
-            future.set_result((int(str(message["pid"])), int(str(message["ticks"]))))
+            pid = int(str(message["pid"]))
+            self._exits.pop(pid, None)  # of a predecessor by that number: the answer comes before its own end
+            future.set_result((pid, int(str(message["ticks"]))))
 
     def _note_exit(self, message: protocol.Message) -> None:
         pid, ticks, status = (int(str(message[name])) for name in ("exit", "ticks", "status"))
