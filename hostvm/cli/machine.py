@@ -56,3 +56,9 @@ def stop(context: "Context", arguments: Arguments) -> int:
         raise Failure("the engine still runs", 1, hint)
     write_out("native\n")
     return 0
+
+
+def unit(context: "Context", arguments: Arguments) -> int:
+    """The unit that the package carries, with this installation's paths in it."""
+    write_out(native.systemd_unit(context.settings))
+    return 0

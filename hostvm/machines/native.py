@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ def start(settings: Settings) -> None:
     if os.geteuid() != 0:
         raise Forbidden(
             "the hostvm engine isn't running, and only root can start it",
-            "start it once with: sudo hostvm machine start (or: sudo systemctl enable --now hostvm)",
+            "start it with: sudo hostvm machine start (at every boot: `hostvm machine unit`)",
         )
     deadline = time.monotonic() + START_DEADLINE
     with _start_lock(settings.run, deadline):
@@ -87,6 +88,12 @@ def start_command(settings: Settings, ready: int) -> list[str]:
         sys.executable, "-I", "-m", "guest_agent", "serve",
         "--data", settings.data, "--run", settings.run, "--config", settings.config, "--ready-fd", str(ready),
     ]  # fmt: skip
+
+
+def systemd_unit(settings: Settings) -> str:
+    """hostvm.service for this installation; the keeper is the unit's main process."""
+    with open(os.path.join(os.path.dirname(__file__), "hostvm.service"), encoding="utf-8") as template:
+        return template.read().replace("{command}", shlex.join(start_command(settings, ready=1)))
 
 
 def _spawn(settings: Settings, deadline: float) -> None:

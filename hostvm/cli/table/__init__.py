@@ -31,7 +31,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "history": "images:HISTORY", "inspect": "images:INSPECT", "list": "images:IMAGES", "load": "images:LOAD",
         "ls": "images:IMAGES", "pull": "images:PULL", "rm": "images:RMI", "tag": "images:TAG",
     },
-    "machine": {"ls": "machine:LS", "start": "machine:START", "stop": "machine:STOP"},
+    "machine": {"ls": "machine:LS", "start": "machine:START", "stop": "machine:STOP", "unit": "machine:UNIT"},
     "network": {"inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS"},
     "system": {"events": "system:EVENTS", "info": "system:INFO"},
     "volume": {

@@ -15,3 +15,9 @@ STOP = Command(
     ),
     examples=("hostvm machine stop", "hostvm machine stop --keep-containers"),
 )
+UNIT = Command(
+    "machine unit",
+    "machine:unit",
+    "Print a systemd unit that starts the engine at boot",
+    examples=("hostvm machine unit > /etc/systemd/system/hostvm.service", "systemctl enable --now hostvm"),
+)
