@@ -73,6 +73,7 @@ class Engine:
             self._parts.keeper.rest()
         else:
             self._parts.networks.remove_all()
+            os.unlink(self._parts.paths.socket)
             self._parts.keeper.quit()
         self._parts.records.close()
         self.stopping.set()
