@@ -19,5 +19,5 @@ UNIT = Command(
     "machine unit",
     "machine:unit",
     "Print a systemd unit that starts the engine at boot",
-    examples=("hostvm machine unit > /etc/systemd/system/hostvm.service", "systemctl enable --now hostvm"),
+    examples=("hostvm machine unit > /etc/systemd/system/hostvm.service",),
 )
