@@ -112,4 +112,4 @@ def stop_and_check(machine: NativeMachine) -> None:
 
 def processes_of(machine: NativeMachine) -> list[str]:
     """Processes of this worker that name the machine's folder."""
-    return [process for process in find_processes() if machine.folder + "/" in process]
+    return [process for process in find_processes(machine) if machine.folder + "/" in process or process == "keeper"]

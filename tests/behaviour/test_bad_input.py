@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -50,7 +51,7 @@ def test_words(machine: NativeMachine, words: tuple[str, ...], code: int, messag
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("UPPER", "true"), "repository name (library/UPPER) must be lowercase"),
+        (("UPPER", "true"), "repository name must be lowercase"),
         (("busybox:", "true"), "invalid reference format"),
         (("-p", "99999:80", "busybox"), "invalid"),
         (("-p", "80:80:80:80:80", "busybox"), "invalid"),
@@ -190,8 +191,9 @@ def test_a_damaged_database_is_set_aside(fresh_machine: MachineMaker) -> None:
     machine = fresh_machine("busybox")
     machine("run", "-d", "--name", "one", "busybox", "sleep", "3600")
     machine.cut_power()
-    with open(f"{machine.data}/engine.db", "r+b") as file:
-        file.write(b"\xff" * 4096)
+    for name in ("engine.db", "engine.db-wal"):
+        with contextlib.suppress(FileNotFoundError), open(f"{machine.data}/{name}", "r+b") as file:
+            file.write(b"\xff" * 4096)
     result = machine.attempt("info")
     assert result.code == 0
     assert os.listdir(f"{machine.data}/set-aside")
@@ -218,11 +220,10 @@ def test_no_runtime(fresh_machine: MachineMaker) -> None:
     """Neither crun nor runc can be executed: what is missing, and the command that installs it."""
     machine = fresh_machine()
     hide = "for file in /usr/bin/crun /usr/sbin/runc; do [ ! -e $file ] || mount --bind /dev/null $file; done"
-    machine.command(["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", HOSTVM, "machine", "start"])
-    machine.attempt("load", "-i", images.archive("busybox"))
-    complaint = machine.fails(125, "run", "--rm", "busybox", "true")
-    assert_clear(complaint)
-    assert "crun" in complaint and "apt-get install" in complaint
+    result = machine.command(["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", HOSTVM, "machine", "start"])
+    assert result.code == 1
+    assert result.err == "no OCI runtime: neither crun nor runc is installed\nhint: apt-get install crun\n"
+    assert machine("ps", "-q") == ""
 
 
 @pytest.fixture
@@ -243,6 +244,6 @@ def test_a_full_disk_while_loading(small_machine: NativeMachine) -> None:
     complaint = machine.fails(1, "load", "-i", images.archive("debian"))
     assert "no space left on device" in complaint.lower()
     assert machine("images", "-q") == ""
-    assert os.listdir(f"{machine.data}/layers") == [] and os.listdir(f"{machine.data}/tmp") == []
+    assert set(os.listdir(f"{machine.data}/layers")) <= {"empty"} and os.listdir(f"{machine.data}/tmp") == []
     machine("load", "-i", images.archive("busybox"))
     assert machine("run", "--rm", "busybox", "echo", "fine") == "fine"

@@ -9,7 +9,7 @@ import re
 import subprocess
 from dataclasses import dataclass, fields
 
-from tests.behaviour.harness.machine import NativeMachine, process_table
+from tests.behaviour.harness.machine import NativeMachine, command_of, find_engine, process_table
 from tests.behaviour.harness.waiting import wait_for
 
 #: Folders of which each entry belongs to one container, or to work in progress.
@@ -39,7 +39,7 @@ def look_at(machine: NativeMachine) -> Belongings:
     running = machine.running()
     keeper = machine.keeper_pid() if running else 0
     return Belongings(
-        processes=frozenset(find_processes()),
+        processes=frozenset(find_processes(machine)),
         mounts=frozenset(find_mounts(keeper or os.getpid(), machine.folder)),
         links=frozenset(find_links()),
         rules=frozenset(find_rules()),
@@ -64,32 +64,33 @@ def check_nothing_left(machine: NativeMachine, before: Belongings) -> None:
         raise AssertionError(f"left behind: {json.dumps(left, indent=1)}") from None
 
 
-def find_processes() -> list[str]:
-    """Descendants of this worker as "pid command"; zombies that became its children are reaped on the way."""
-    table = list(process_table())
+def find_processes(machine: NativeMachine) -> list[str]:
+    """Descendants of this worker as "pid words"; the machine's own two as "keeper" and "engine"."""
+    keeper = machine.find_keeper() or 0
+    own = {keeper: "keeper", find_engine(keeper) or 0: "engine"}
+    return [own.get(pid) or f"{pid} {words}" for pid in find_descendants() if (words := command_of(pid))]
+
+
+def find_descendants() -> list[int]:
+    """All processes below this worker; zombies that became its children are reaped on the way."""
     children: dict[int, list[tuple[int, str]]] = {}
-    for pid, state, parent in table:
+    for pid, state, parent in process_table():
         children.setdefault(parent, []).append((pid, state))
     found, queue = [], [os.getpid()]
     while queue:
-        for pid, state in children.get(queue.pop(), []):
-            if state == "Z":
-                _reap(pid)
-            else:
+        parent = queue.pop()
+        for pid, state in children.get(parent, []):
+            if state != "Z":
                 queue.append(pid)
-                found.append(f"{pid} {_command(pid)}")
-    return [entry for entry in found if not entry.endswith(" ")]
+                found.append(pid)
+            elif parent == os.getpid():
+                _reap(pid)
+    return found
 
 
 def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-
-
-def _command(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-    return ""
 
 
 def find_mounts(pid: int, folder: str) -> list[str]:

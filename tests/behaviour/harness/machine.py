@@ -7,8 +7,6 @@ import json
 import os
 import shlex
 import signal
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,14 +145,14 @@ class NativeMachine:
 
     # -- its processes
 
+    def find_keeper(self) -> int | None:
+        """The process that holds containers and outlives engines; its words name the journal in our run folder."""
+        return next((pid for pid in parents() if "keeper" in (words := command_of(pid)) and self.run in words), None)
+
     def keeper_pid(self) -> int:
-        """The process that listens at the engine's socket: it outlives engines."""
-        with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
-            connection.connect(f"{self.run}/engine.sock")
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, _, _ = struct.unpack("3i", credentials)
-        assert isinstance(pid, int)
-        return pid
+        keeper = self.find_keeper()
+        assert keeper, "no keeper runs"
+        return keeper
 
     def engine_pid(self) -> int:
         """The engine that serves at present; waits while the keeper is between two."""
@@ -166,11 +164,7 @@ class NativeMachine:
         os.kill(self.engine_pid(), signal.SIGKILL)
 
     def running(self) -> bool:
-        try:
-            self.keeper_pid()
-        except OSError:
-            return False
-        return True
+        return self.find_keeper() is not None
 
     def stop(self) -> None:
         """Ends containers, engine and keeper, softly."""
@@ -221,11 +215,16 @@ def process_table() -> Iterator[tuple[int, str, int]]:
 
 def find_engine(keeper: int) -> int | None:
     """The keeper's child that is our own Python program."""
-    for pid in child_pids(keeper):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-            if b"guest_agent" in file.read():
-                return pid
-    return None
+    return next((pid for pid in child_pids(keeper) if "guest_agent" in command_of(pid)), None)
+
+
+def command_of(pid: int) -> str:
+    """The words of a process, with spaces between; "" for one that has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def is_alive(pid: int) -> bool:
