@@ -73,6 +73,7 @@ class OutputLog:
         self._directory = directory
         self._files: dict[str, int] = {}
         self._listeners: set[Callable[[], None]] = set()
+        self._closing = False
         self.end = Position(0, 0, 0)
         if os.path.isdir(directory):
             self._recover()
@@ -105,8 +106,9 @@ class OutputLog:
     def _note(self, stream: int, length: int, time_ns: int) -> None:
         try:
             os.pwrite(self._file("index"), _ENTRY.pack(stream, length, time_ns), self.end.entries * ENTRY_SIZE)
-        except OSError:
-            return  # a full disk: the next start finds the bytes by the file's size
+        except OSError:  # a full disk: bytes without an entry would come again at the next start
+            os.ftruncate(self._file(_NAMES[stream]), self.end.offset(stream))
+            return
         self.end.pass_over(Chunk(stream, length, time_ns, 0))
         self.notify()
 
@@ -153,6 +155,8 @@ class OutputLog:
 
     def unlisten(self, listener: Callable[[], None]) -> None:
         self._listeners.discard(listener)
+        if self._closing:
+            self.close()
 
     def snapshot(self) -> Position:
         """The end as it is at this moment."""
@@ -161,7 +165,13 @@ class OutputLog:
     # -- files
 
     def close(self) -> None:
-        """Close the files; they are opened again when needed."""
+        """Close the files; they are opened again when needed.
+
+        While somebody listens they stay open: the folder may be removed next, and he hasn't read everything yet.
+        """
+        self._closing = bool(self._listeners)
+        if self._closing:
+            return
         for fd in self._files.values():
             os.close(fd)
         self._files.clear()
