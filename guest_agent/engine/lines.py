@@ -19,7 +19,8 @@ class LineSplitter:
     def feed(self, stream: int, time_ns: int, data: bytes) -> Iterator[LogLine]:
         """The lines that `data` completes."""
         rest, began = self._rest.pop(stream, (b"", time_ns))
-        lines = (rest + data).splitlines(keepends=True) if b"\r" not in data else _split_at_newlines(rest + data)
+        text = rest + data
+        lines = text.splitlines(keepends=True) if b"\r" not in text else _split_at_newlines(text)
         for line in lines:
             if line.endswith(b"\n"):
                 yield LogLine(stream, began, line)
@@ -102,15 +103,20 @@ def _find_start(log: OutputLog, tail: int | None, streams: set[int]) -> Position
         return Position(0, 0, 0)
     position = log.snapshot()
     newlines = 0
-    # One more line a stream than asked for: the chunk where we stop may begin in the middle of one.
-    while newlines <= tail + len(streams) and (chunks := log.chunks_before(position)):
+    while chunks := log.chunks_before(position):
         for chunk in chunks:
+            if newlines >= tail and all(_at_line_start(log, position, stream) for stream in streams):
+                return position
             position = _before(position, chunk)
             if chunk.stream in streams:
                 newlines += log.read(chunk).count(b"\n")
-            if newlines > tail + len(streams):
-                break
     return position
+
+
+def _at_line_start(log: OutputLog, position: Position, stream: int) -> bool:
+    """A line that began before `position` may end long after it, behind many lines of the other stream."""
+    offset = position.offset(stream)
+    return offset == 0 or log.read(Chunk(stream, 1, 0, offset - 1)) == b"\n"
 
 
 def _before(position: Position, chunk: Chunk) -> Position:
