@@ -74,6 +74,7 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     live = parts.table.live(container.id)
     live.run.process_ended.set()
     await _drain_output(live.run)
+    container = parts.table.find(container_id)  # as it is by now: renamed, or marked as stopped by the user
     failpoint("exit.record.before")
     release(parts, container)
     ended = _ended(parts, container, code)
