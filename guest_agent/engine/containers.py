@@ -33,7 +33,7 @@ from guest_agent.linux.process import send_signal
 from guest_agent.runtime import cgroups
 from guest_agent.store.files import tree_size
 from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotModified
-from guest_agent.wire.models import ImageId
+from guest_agent.wire.models import ContainerId, ImageId
 
 #: Seconds between the stop signal and SIGKILL, as docker's.
 _STOP_TIMEOUT = 10
@@ -115,7 +115,7 @@ class Containers:
         async with self._live(identity).lock:
             before = self.find(identity).state.stopped_by_user
             await self._stop(identity, None, "")
-            ended = self._table.get(self.find(identity).id)
+            ended = self._table.get(ContainerId(identity))
             if ended is not None and not before:
                 self._table.save(_with_state(ended, stopped_by_user=False))
 
@@ -163,8 +163,11 @@ class Containers:
                 cgroups.set_frozen, self._parts.host.cgroups, group, frozen, _FREEZE_TIMEOUT
             ):
                 raise HostFailed(f"Cannot {step} container {identity}: its processes don't settle")
-            self._table.save(_with_state(container, status=status))
-            self._parts.tell(container, step.value)
+            current = self._table.get(container.id)
+            if current is None or current.state.pid != container.state.pid:  # it ended while it was being frozen
+                raise Conflict(f"Container {identity} is not running")
+            self._table.save(_with_state(current, status=status))
+            self._parts.tell(current, step.value)
 
     async def rename(self, ref: str, name: str) -> None:
         """Raises Conflict where somebody has the name."""
