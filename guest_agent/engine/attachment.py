@@ -127,7 +127,7 @@ class Attachment:
         """The client is gone; the process goes on, without input if that was this client's alone."""
         self._source.close()
         self._leaving.set()
-        if self._request.stdin and self._stdin_ends_with_client and not self.tty and self._run.started.is_set():
+        if self._request.stdin and self._stdin_ends_with_client and not self.tty and self._run.stdio.stdin >= 0:
             self._run.stdio.close_stdin()
             self._release_stdin()
 
