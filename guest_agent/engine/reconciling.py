@@ -25,7 +25,7 @@ from guest_agent.engine.supervision import start_and_watch, watch
 from guest_agent.keeper.client import ProcessKey
 from guest_agent.linux.process import alive, send_signal
 from guest_agent.runtime.crun import exit_code
-from guest_agent.store.files import move_to_grave
+from guest_agent.store.files import move_to_grave, set_aside
 from guest_agent.wire.errors import HostvmError
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,11 @@ def _remove_orphan_folders(parts: Parts) -> None:
     """Folders of containers whose record was deleted. Records that couldn't be read keep theirs."""
     kept = {one.id for one in parts.table.all()} | set(parts.table.unreadable)
     for name in _names_in(parts.paths.containers):
-        if name not in kept:
+        if name in kept:
+            continue
+        if parts.records.warnings:  # its record may be among those that a damaged database has lost
+            set_aside(parts.paths.container(name), parts.paths.set_aside)
+        else:
             move_to_grave(parts.paths.container(name), parts.paths.temporary)
 
 
