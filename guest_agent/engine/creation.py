@@ -122,6 +122,7 @@ def plan_mounts(config: ContainerConfig, host_config: HostConfig) -> tuple[Plann
         target = clean_target(declared)
         if target not in targets:
             planned.append(PlannedMount(MountType.VOLUME, target, "", copy_image_content=True))
+            targets.append(target)  # the image may declare it twice, as "/data" and "/data/"
     return tuple(planned)
 
 
