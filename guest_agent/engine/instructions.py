@@ -36,10 +36,7 @@ def parse_words(text: str) -> tuple[str, ...]:
 
 def parse_pairs(text: str) -> dict[str, str]:
     """`name=value ...` with shell quoting, or the old `name value`."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise InvalidArgument(f"{text}: {error}") from error
+    words = _split(text)
     if words and "=" not in words[0]:
         name, _space, value = text.partition(" ")
         return {name: value.strip()}
@@ -55,7 +52,14 @@ def _parse_port(text: str) -> ContainerPort:
 
 def _list_of(text: str) -> tuple[str, ...]:
     words = parse_words(text)
-    return tuple(shlex.split(text)) if words[:2] == ("/bin/sh", "-c") else words
+    return _split(text) if words[:2] == ("/bin/sh", "-c") else words
+
+
+def _split(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InvalidArgument(f"{text}: {error}") from error
 
 
 def _environment(config: ContainerConfig, rest: str) -> ContainerConfig:
