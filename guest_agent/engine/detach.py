@@ -18,6 +18,8 @@ def parse_detach_keys(text: str) -> bytes:
 def _parse_key(key: str) -> int:
     if len(key) == 1 and key.isascii():
         return ord(key)
+    if key == "DEL":
+        return 0x7F
     letter = key.removeprefix("ctrl-")
     if len(letter) == 1 and letter != key and ((letter.isascii() and letter.islower()) or letter in "@[\\]^_"):
         return ord(letter.upper()) & 0x1F
