@@ -1,0 +1,116 @@
+"""`logs`: lines come whole, in order, and as many as were asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guest_agent.engine import output
+from guest_agent.engine.lines import LineSplitter, read_lines
+from guest_agent.engine.output import STDERR, STDOUT, OutputLog
+from guest_agent.engine.requests import LogLine, LogRequest
+
+TEXT = st.text("ab\n\r", min_size=1, max_size=8).map(str.encode)
+PIECES = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), TEXT), max_size=14)
+
+
+class Clock:
+    """Chunk n comes at n seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def time_ns(self) -> int:
+        self.now += 1
+        return self.now
+
+
+def read(folder: str, pieces: list[tuple[int, bytes]], request: LogRequest) -> list[LogLine]:
+    async def main() -> list[LogLine]:
+        ended = asyncio.Event()
+        ended.set()
+        return [line async for line in read_lines(written(folder, pieces), request, ended)]
+
+    return asyncio.run(main())
+
+
+def written(folder: str, pieces: list[tuple[int, bytes]]) -> OutputLog:
+    log = OutputLog(folder)
+    for stream, data in pieces:
+        log.append(data, stream)
+    return log
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "time", Clock())
+
+
+@given(PIECES)
+def test_lines_put_together_are_the_input(pieces: list[tuple[int, bytes]]) -> None:
+    splitter = LineSplitter()
+    lines = [line for number, (stream, data) in enumerate(pieces) for line in splitter.feed(stream, number, data)]
+    assert all(line.data.count(b"\n") == 1 and line.data.endswith(b"\n") for line in lines)
+    lines += splitter.finish()
+    for stream in (STDOUT, STDERR):
+        said = b"".join(data for of, data in pieces if of == stream)
+        assert b"".join(line.data for line in lines if line.stream == stream) == said
+
+
+@settings(max_examples=150, deadline=None)
+@given(PIECES, st.integers(0, 6), st.sampled_from([(True, True), (True, False), (False, True)]))
+def test_the_tail_is_the_end_of_the_whole(
+    pieces: list[tuple[int, bytes]], tail: int, streams: tuple[bool, bool]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stdout, stderr = streams
+        whole = read(f"{folder}/a", pieces, LogRequest(stdout, stderr))
+        last = read(f"{folder}/b", pieces, LogRequest(stdout, stderr, tail=tail))
+        assert [(line.stream, line.data) for line in last] == [(one.stream, one.data) for one in whole][-tail or 9999 :]
+
+
+@settings(max_examples=60, deadline=None)
+@given(PIECES)
+def test_follow_of_what_has_ended_is_the_same(pieces: list[tuple[int, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        streams = defaultdict[int, bytes](bytes)
+        for line in read(folder, pieces, LogRequest(follow=True)):
+            streams[line.stream] += line.data
+        assert dict(streams) == {
+            stream: said
+            for stream in (STDOUT, STDERR)
+            if (said := b"".join(data for of, data in pieces if of == stream))
+        }
+
+
+def test_since_and_until_go_by_the_beginning_of_a_line(tmp_path: Path) -> None:
+    pieces = [(STDOUT, b"one\n"), (STDOUT, b"t"), (STDOUT, b"wo\n"), (STDOUT, b"three\n")]
+    times = [line.time_ns for line in read(str(tmp_path / "a"), pieces, LogRequest())]
+    request = LogRequest(since_ns=times[1], until_ns=times[1])
+    base = times[0]
+    assert [time - base for time in times] == [0, 1, 3]
+    output.time.now = 0  # type: ignore[attr-defined]
+    assert [line.data for line in read(str(tmp_path / "b"), pieces, request)] == [b"two\n"]
+
+
+def test_follow_gets_what_comes_later_and_ends(tmp_path: Path) -> None:
+    async def main() -> list[bytes]:
+        log, ended = written(str(tmp_path), [(STDOUT, b"old\nbeg")]), asyncio.Event()
+        lines = read_lines(log, LogRequest(follow=True), ended)
+        said = [(await anext(lines)).data]
+        waiting = asyncio.ensure_future(anext(lines))
+        await asyncio.sleep(0)
+        log.append(b"un\n", STDOUT)
+        said.append((await waiting).data)
+        log.append(b"unfinished", STDERR)
+        ended.set()
+        log.notify()
+        return said + [line.data async for line in lines]
+
+    assert asyncio.run(main()) == [b"old\n", b"begun\n", b"unfinished"]
