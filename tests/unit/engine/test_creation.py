@@ -1,0 +1,109 @@
+"""docker's rules for what the user said and what the image says; and the changes of `commit`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from guest_agent.engine.creation import merge_config, merge_environment, plan_mounts, plan_port_bindings
+from guest_agent.engine.instructions import apply_changes
+from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.models import (
+    ContainerConfig,
+    ContainerPort,
+    HostConfig,
+    MountRequest,
+    MountType,
+    PortBinding,
+    Protocol,
+)
+
+Words = tuple[str, ...] | None
+IMAGE = ContainerConfig(entrypoint=("entry",), command=("default",))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "command", "merged"),
+    [
+        (None, None, (("entry",), ("default",))),
+        (None, (), (("entry",), ("default",))),
+        (None, ("mine",), (("entry",), ("mine",))),
+        (("other",), None, (("other",), ())),
+        (("other",), ("mine",), (("other",), ("mine",))),
+        (("",), ("mine",), ((), ("mine",))),
+        ((), None, ((), ("default",))),
+    ],
+)
+def test_entrypoint_and_command(entrypoint: Words, command: Words, merged: tuple[Words, Words]) -> None:
+    found = merge_config(ContainerConfig(entrypoint=entrypoint, command=command), IMAGE)
+    assert (found.entrypoint, found.command) == merged
+
+
+@pytest.mark.parametrize("wanted", [ContainerConfig(), ContainerConfig(entrypoint=("",))])
+def test_nothing_to_run(wanted: ContainerConfig) -> None:
+    with pytest.raises(InvalidArgument, match="no command specified"):
+        merge_config(wanted, replace(IMAGE, entrypoint=None, command=None))
+
+
+def test_the_users_word_wins_and_the_image_completes() -> None:
+    image = ContainerConfig(
+        command=("c",), user="u", working_dir="/w", labels={"a": "i", "b": "i"}, stop_timeout=5, volumes=("/v",)
+    )
+    merged = merge_config(ContainerConfig(user="me", labels={"a": "m"}, stop_timeout=0, volumes=("/w", "/v")), image)
+    assert (merged.user, merged.working_dir, merged.stop_timeout) == ("me", "/w", 0)
+    assert (merged.labels, merged.volumes) == ({"a": "m", "b": "i"}, ("/v", "/w"))
+
+
+def test_a_variable_keeps_its_place() -> None:
+    assert merge_environment(["A=1", "B=2"], ["C=3", "A=x=y"]) == ("A=x=y", "B=2", "C=3")
+
+
+def test_all_exposed_ports() -> None:
+    web, dns = ContainerPort(80), ContainerPort(53, Protocol.UDP)
+    named = PortBinding(web, host_port=8080)
+    config = ContainerConfig(exposed_ports=(web, dns))
+    assert plan_port_bindings(config, HostConfig(port_bindings=(named,))) == (named,)
+    assert plan_port_bindings(config, HostConfig(port_bindings=(named,), publish_all_ports=True)) == (
+        named,
+        PortBinding(dns),
+    )
+
+
+def test_an_image_that_declares_a_volume_twice_gets_one() -> None:
+    mine = MountRequest(MountType.BIND, "/mine/", "/host")
+    planned = plan_mounts(ContainerConfig(volumes=("/data", "/data/", "/mine")), HostConfig(mounts=(mine,)))
+    assert [(mount.type, mount.target) for mount in planned] == [("bind", "/mine"), ("volume", "/data")]
+
+
+@pytest.mark.parametrize("targets", [("relative",), ("/",), ("/a/..",), ("/a", "/a/"), ("//",)])
+def test_targets_that_are_none(targets: tuple[str, ...]) -> None:
+    mounts = tuple(MountRequest(MountType.TMPFS, target) for target in targets)
+    with pytest.raises(InvalidArgument):
+        plan_mounts(ContainerConfig(), HostConfig(mounts=mounts))
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ('CMD ["a", "b"]', {"command": ("a", "b")}),
+        ("cmd echo hi", {"command": ("/bin/sh", "-c", "echo hi")}),
+        ("ENV A=1 B='x y'", {"environment": ("A=1", "B=x y")}),
+        ("ENV A some words", {"environment": ("A=some words",)}),
+        ("EXPOSE 80 53/udp", {"exposed_ports": (ContainerPort(80), ContainerPort(53, Protocol.UDP))}),
+        ("LABEL a=b", {"labels": {"a": "b"}}),
+        ('VOLUME ["/a", "/b"]', {"volumes": ("/a", "/b")}),
+        ("VOLUME /a /b", {"volumes": ("/a", "/b")}),
+        ("USER me", {"user": "me"}),
+        ("WORKDIR /w", {"working_dir": "/w"}),
+    ],
+)
+def test_changes(line: str, changed: dict[str, object]) -> None:
+    before = ContainerConfig()
+    assert apply_changes(before, [line]) == replace(before, **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("line", ["RUN x", "", "EXPOSE x", "EXPOSE 80/sctp", "ENV A='", "VOLUME '/a"])
+def test_changes_that_are_none(line: str) -> None:
+    with pytest.raises(InvalidArgument):
+        apply_changes(ContainerConfig(), [line])

@@ -1,0 +1,143 @@
+"""Life cycle, restart policies, signals, names, failpoints: docker's tables."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guest_agent.engine.container import Status
+from guest_agent.engine.failpoints import parse_failpoints
+from guest_agent.engine.lifecycle import TRANSITIONS, Step, next_status
+from guest_agent.engine.naming import check_name, choose_name, new_id
+from guest_agent.engine.restarting import plan_restart, wants_start_with_engine
+from guest_agent.engine.signals import parse_signal
+from guest_agent.wire.errors import Conflict, InvalidArgument, NotModified
+from guest_agent.wire.models import ContainerId, RestartCondition
+from tests.unit.engine.records import container
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("step", Step)
+def test_any_step_from_any_status_is_in_the_table_or_refused(status: Status, step: Step) -> None:
+    if step in TRANSITIONS[status]:
+        assert next_status(container(status), step) is TRANSITIONS[status][step]
+    else:
+        with pytest.raises((Conflict, NotModified)):
+            next_status(container(status), step)
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "error", "words"),
+    [
+        (Status.RUNNING, Step.START, NotModified, "already running"),
+        (Status.PAUSED, Step.START, Conflict, "cannot start a paused container, try unpause instead"),
+        (Status.PAUSED, Step.PAUSE, Conflict, "already paused"),
+        (Status.RUNNING, Step.UNPAUSE, Conflict, "is not paused"),
+        (Status.PAUSED, Step.EXEC, Conflict, "is paused, unpause the container before exec"),
+        (Status.EXITED, Step.EXEC, Conflict, "is not running"),
+        (Status.RUNNING, Step.REMOVE, Conflict, "You cannot remove a running container"),
+        (Status.REMOVING, Step.START, Conflict, "marked for removal"),
+    ],
+)
+def test_a_refusal_has_dockers_words(status: Status, step: Step, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        next_status(container(status), step)
+
+
+@given(st.lists(st.sampled_from(Step), max_size=20))
+def test_no_way_leads_out_of_the_table(steps: list[Step]) -> None:
+    status = Status.CREATED
+    for step in steps:
+        status = TRANSITIONS[status].get(step, status)
+        assert status in TRANSITIONS
+
+
+ALWAYS, FAILURE, UNLESS = RestartCondition.ALWAYS, RestartCondition.ON_FAILURE, RestartCondition.UNLESS_STOPPED
+
+
+@pytest.mark.parametrize(
+    ("condition", "retries", "state", "seconds"),
+    [
+        (RestartCondition.NO, 0, {"exit_code": 1}, None),
+        (ALWAYS, 0, {"exit_code": 0}, 0.1),
+        (ALWAYS, 0, {"stopped_by_user": True}, None),
+        (UNLESS, 0, {"exit_code": 0}, 0.1),
+        (FAILURE, 0, {"exit_code": 0}, None),
+        (FAILURE, 0, {"exit_code": 1, "restart_count": 50}, 60),
+        (FAILURE, 3, {"exit_code": 1, "restart_count": 2}, 0.4),
+        (FAILURE, 3, {"exit_code": 1, "restart_count": 3}, None),
+        (ALWAYS, 0, {"restart_count": 10**6}, 60),
+        (ALWAYS, 0, {"restart_count": 30, "started_ns": 80 * SECOND}, 0.1),
+    ],
+)
+def test_restart_policies(condition: RestartCondition, retries: int, state: dict[str, int], seconds: float) -> None:
+    started = {"started_ns": 99 * SECOND, **state}
+    ended = container(Status.EXITED, condition=condition, retries=retries, **started)  # type: ignore[arg-type]
+    assert plan_restart(ended, 100 * SECOND) == seconds
+
+
+@pytest.mark.parametrize(
+    ("condition", "was_running", "stopped", "wanted"),
+    [
+        (RestartCondition.NO, True, False, False),
+        (FAILURE, True, False, True),
+        (FAILURE, False, False, False),
+        (ALWAYS, False, True, True),
+        (UNLESS, False, True, False),
+        (UNLESS, False, False, True),
+    ],
+)
+def test_who_comes_back_with_the_engine(
+    condition: RestartCondition, was_running: bool, stopped: bool, wanted: bool
+) -> None:
+    ended = container(Status.EXITED, condition=condition, started_ns=5, stopped_by_user=stopped)
+    assert wants_start_with_engine(ended, was_running) is wanted
+
+
+@pytest.mark.parametrize("text", ["KILL", "SIGKILL", "sigkill", " kill ", "9"])
+def test_a_signal_has_many_spellings(text: str) -> None:
+    assert parse_signal(text) == 9
+
+
+def test_real_time_signals() -> None:
+    low, high = int(signal.SIGRTMIN), int(signal.SIGRTMAX)
+    found = [parse_signal(text) for text in ("RTMIN", "SIGRTMIN+3", "RTMAX-2", str(high))]
+    assert found == [low, low + 3, high - 2, high]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "65", "NONE", "RTMIN-1", "RTMAX+1", "_DFL", "SIG", "²"])
+def test_no_signal(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="Invalid signal"):
+        parse_signal(text)
+
+
+def test_names() -> None:
+    assert check_name("/web.1") == "web.1"
+    for wrong in ("", "a", "-a", "a b", "//ab", "ab\n", "ä2"):
+        with pytest.raises(InvalidArgument, match="Invalid container name"):
+            check_name(wrong)
+
+
+def test_a_chosen_name_is_free_and_valid() -> None:
+    class Everything:
+        def __contains__(self, _name: object) -> bool:
+            return True
+
+    identity = ContainerId(new_id())
+    assert check_name(choose_name((), identity))
+    assert choose_name(Everything(), identity).endswith(f"_{identity[:6]}")
+
+
+def test_an_id_is_no_number() -> None:
+    ids = {new_id() for _ in range(200)}
+    assert len(ids) == 200 and not any(identity[:12].isdigit() for identity in ids)
+
+
+def test_failpoints() -> None:
+    assert parse_failpoints("a.before=kill, b.after = error,") == {"a.before": "kill", "b.after": "error"}
+    assert parse_failpoints("") == {}
