@@ -50,7 +50,7 @@ class LogSource:
 
     def _next(self) -> tuple[int, bytes] | None:
         """The next chunks of one stream, joined."""
-        while chunks := self._log.chunks(self._position, 32):
+        while chunks := self._log.chunks(self._position, self._limit()):
             stream = chunks[0].stream
             pieces, size = [], 0
             for chunk in chunks:
@@ -63,6 +63,10 @@ class LogSource:
             if pieces:
                 return stream, b"".join(pieces)
         return None
+
+    def _limit(self) -> int:
+        """Without following, what is printed from now on isn't wanted: it might never end."""
+        return 32 if self._stop is None else min(32, self._stop.entries - self._position.entries)
 
     def close(self) -> None:
         self._log.unlisten(self._changed.set)
