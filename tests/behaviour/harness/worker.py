@@ -19,14 +19,22 @@ OWN_ADDRESS6, OUTSIDE_ADDRESS6 = "2001:db8:51::1", "2001:db8:51::2"
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """`folder` is a tmpfs that only this process's descendants see; `outside` is a descriptor of the peer's network."""
+    """`folder` is a tmpfs that only this process's descendants see.
+
+    `outside` and `home` are descriptors of network namespaces: of the peer, and of where pytest was started.
+    """
 
     folder: str
     outside: int
+    home: int
 
     def outside_command(self, *argv: str) -> list[str]:
         """The argv that runs a command on the outside peer."""
         return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.outside}", *argv]
+
+    def home_command(self, *argv: str) -> list[str]:
+        """The argv that runs a command on the network that pytest was started in: package registries are there."""
+        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.home}", *argv]
 
     def on_outside(self) -> AbstractContextManager[None]:
         """Sockets that are opened meanwhile belong to the outside peer."""
@@ -35,6 +43,7 @@ class Worker:
     def close(self) -> None:
         """Gives back what the namespaces' end doesn't."""
         os.close(self.outside)
+        os.close(self.home)
         subprocess.run(["umount", "--recursive", "--lazy", self.folder], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -42,12 +51,13 @@ class Worker:
 def enter_worker() -> Worker:
     """Moves this process into namespaces of its own. MUST be called from the main thread, and once."""
     kernel.become_subreaper()
+    home = kernel.open_network_namespace()
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_SLAVE)
     # In /tmp itself: a unix socket's path has at most 107 bytes (unix(7)), and pytest's own folders are deep.
     folder = tempfile.mkdtemp(prefix="hv-", dir="/tmp")
     kernel.mount("tmpfs", folder, "tmpfs", 0, "mode=755")
-    return Worker(folder, _make_networks())
+    return Worker(folder, _make_networks(), home)
 
 
 def _make_networks() -> int:
