@@ -40,6 +40,12 @@ async def _main(paths: EnginePaths, config_path: str) -> None:
     except HostvmError as error:
         keeper.failed(error.kind, error.message, error.hint)
         sys.exit(1)
+    except Exception as error:
+        log.exception("the engine can't start")
+        keeper.failed(
+            "internal", f"the engine can't start: {error}", f"this is a bug; {paths.engine_log} has its trace"
+        )
+        sys.exit(1)
     _settle_memory()
     _handle_signals(engine)
     keeper.ready()

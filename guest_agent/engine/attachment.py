@@ -99,6 +99,8 @@ class Attachment:
         """The next output as (1 or 2, bytes); None when it has ended or the client has detached."""
         if self.detached:
             return None
+        if self._scanner is None:
+            return await self._source.read()
         return await _unless(self._leaving, self._source.read)
 
     async def write(self, data: bytes) -> None:
@@ -117,7 +119,8 @@ class Attachment:
         await self._run.started.wait()
         if self._request.stdin and self._stdin_ends_with_client and not self.tty:
             async with self._run.stdio.stdin_lock:
-                self._run.stdio.close_stdin()
+                pass  # after all that was written before
+            self._run.stdio.close_stdin()
             self._release_stdin()
 
     async def wait_exit(self) -> int:
@@ -131,7 +134,11 @@ class Attachment:
         """The client is gone; the process goes on, without input if that was this client's alone."""
         self._source.close()
         self._leaving.set()
-        if self._request.stdin and self._stdin_ends_with_client and not self.tty and self._run.stdio.stdin >= 0:
+        if not self._request.stdin or not self._stdin_ends_with_client or self.tty:
+            return
+        if not self._run.started.is_set():
+            self._run.stdin_abandoned = True
+        elif self._run.stdio.stdin >= 0:
             self._run.stdio.close_stdin()
             self._release_stdin()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class BackgroundTasks:
@@ -21,6 +24,15 @@ class BackgroundTasks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def finish(self, work: Coroutine[object, object, T], name: str) -> T:
+        """Await it; it goes on to its end also where the caller is cancelled, because its client has vanished.
+
+        What is half-made when a client goes must not be left to whoever cleans up: a runtime can't be called back.
+        """
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.start(_deliver(work, result), name)
+        return await asyncio.shield(result)
 
     async def _guard(self, work: Coroutine[object, object, None], name: str) -> None:
         try:
@@ -39,3 +51,15 @@ class BackgroundTasks:
             log.warning("cancelled at shutdown: %s", task.get_name())
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _deliver(work: Coroutine[object, object, T], result: asyncio.Future[T]) -> None:
+    try:
+        value = await work
+    except Exception as error:  # whatever it is, it belongs to whoever awaits the result
+        if not result.cancelled():
+            result.set_exception(error)
+            result.exception()  # nobody may be left to ask
+    else:
+        if not result.cancelled():
+            result.set_result(value)

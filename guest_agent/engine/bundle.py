@@ -65,7 +65,7 @@ def find_running(parts: Parts, reference: str) -> Container:
     """The container whose namespaces another one joins. Conflict where it doesn't run."""
     container = parts.table.find(reference)
     if not container.running:
-        raise Conflict(f"cannot join network of a non running container: {container.id}")
+        raise Conflict(f"cannot join the namespaces of a non running container: {container.id}")
     return container
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable
 from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
 from guest_agent.engine.commits import commit_container
 from guest_agent.engine.container import Container, Status
+from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.ending import remove_folders
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
@@ -173,13 +174,15 @@ class Containers:
         """Raises Conflict where somebody has the name."""
         if not name:
             raise InvalidArgument("Neither old nor new names may be empty")
-        container = self.find(ref)
+        identity = self.find(ref).id
         bare = check_name(name)
-        if bare == container.name:
-            raise InvalidArgument("Renaming a container with the same name as its current name")
-        self._table.check_name_free(bare)
-        self._table.save(dataclasses.replace(container, name=bare))
-        self._parts.tell(self.find(container.id), "rename", oldName=f"/{container.name}")
+        async with self._live(identity).lock:
+            container = self.find(identity)
+            if bare == container.name:
+                raise InvalidArgument("Renaming a container with the same name as its current name")
+            self._table.check_name_free(bare)
+            renamed = self._table.save(dataclasses.replace(container, name=bare))
+            self._parts.tell(renamed, "rename", oldName=f"/{container.name}")
 
     async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
         """Delete the record, then what is on disk. Raises Conflict for a running one without `force`."""
@@ -304,17 +307,19 @@ class Containers:
 
 def attach_client(parts: Parts, container: Container, request: AttachRequest, from_start: bool) -> Attachment:
     """Tie a client to the present run, or to the coming one where none is under way."""
+    parse_detach_keys(request.detach_keys)  # an error must come before anything listens
     live = parts.table.live(container.id)
+    run = live.run
     follow = request.stream or not from_start
-    source = LogSource(live.log, live.run, from_start, wanted_streams(request), follow)
+    source = LogSource(live.log, run, from_start, wanted_streams(request), follow)
     config = container.config
     return Attachment(
         source,
-        live.run,
+        run,
         request,
         config.tty,
         stdin_ends_with_client=config.stdin_once,
-        release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *live.run.stdio.held()),
+        release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *run.stdio.held()),
     )
 
 

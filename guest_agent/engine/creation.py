@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeVar
 
 from guest_agent.wire.errors import InvalidArgument
@@ -189,9 +189,3 @@ def wants_image_content(host_config: HostConfig, point: MountPoint) -> bool:
     """Whether an empty volume is to be filled from the image (not with `nocopy`)."""
     refused = {clean_target(request.target) for request in host_config.mounts if request.no_copy}
     return point.type is MountType.VOLUME and point.destination not in refused
-
-
-def resolve_container_mode(mode: str, resolve: Mapping[str, str]) -> str:
-    """`container:NAME` with the id in the name's place, for network, pid and ipc modes."""
-    kind, _colon, name = mode.partition(":")
-    return f"container:{resolve[name]}" if kind == "container" and name in resolve else mode

@@ -61,24 +61,42 @@ class PipeSource:
     def __init__(self, streams: dict[int, int]) -> None:
         """`streams`: descriptor -> 1 or 2. They belong to the source from now on."""
         self._streams = streams
+        self._reading = False
+        self._closed = False
         for fd in streams:
             os.set_blocking(fd, False)
 
     async def read(self) -> tuple[int, bytes] | None:
         """The next piece, or None when all have ended."""
-        while self._streams:
-            for fd, stream in list(self._streams.items()):
-                data = read_available(fd)
-                if data:
-                    return stream, data
-                if data == b"":
-                    del self._streams[fd]
-                    os.close(fd)
-            if self._streams:
-                await wait_readable(list(self._streams))
+        self._reading = True
+        try:
+            while self._streams:
+                found = self._next()
+                if found is not None:
+                    return found
+                if self._streams:
+                    await wait_readable(list(self._streams))
+            return None
+        finally:
+            self._reading = False
+            if self._closed:
+                self.close()
+
+    def _next(self) -> tuple[int, bytes] | None:
+        for fd, stream in list(self._streams.items()):
+            data = read_available(fd)
+            if data:
+                return stream, data
+            if data == b"":
+                del self._streams[fd]
+                os.close(fd)
         return None
 
     def close(self) -> None:
+        """At once, or when the read under way has ended: a descriptor is never closed while the loop watches it."""
+        self._closed = True
+        if self._reading:
+            return
         for fd in self._streams:
             os.close(fd)
         self._streams.clear()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
 import time
 
+from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.lifecycle import Step, next_status
@@ -22,7 +24,10 @@ from guest_agent.linux.process import open_process
 from guest_agent.runtime.cgroups import container_path, oom_killed
 from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import move_to_grave, remove_tree
+from guest_agent.store.paths import EnginePaths
 from guest_agent.wire.errors import HostvmError
+
+log = logging.getLogger(__name__)
 
 #: Seconds that output may still come after the process has ended: a stranger may hold the pipe.
 _OUTPUT_GRACE = 2.0
@@ -34,21 +39,17 @@ _ANSWER_FIRST = 0.004
 UNKNOWN_EXIT_CODE = 255
 
 
-async def wait_for_process(parts: Parts, container: Container) -> int:
-    """The exit code of a running container's process, as soon as it has ended."""
-    if is_child_of_keeper(parts, container.state):
-        return exit_code(await parts.keeper.wait(container.state.pid))
-    await _wait_for_stranger(container.state)
-    return UNKNOWN_EXIT_CODE
+async def wait_for_process(parts: Parts, container: Container, stranger: bool) -> int:
+    """The exit code of a running container's process, as soon as it has ended.
 
-
-def is_child_of_keeper(parts: Parts, state: State) -> bool:
-    """Not so after the keeper itself was killed: then init has adopted the process."""
-    try:
-        with open(f"/proc/{state.pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[1]) == os.getppid()
-    except OSError:
-        return True
+    A stranger isn't the keeper's child: an earlier keeper was killed, init has adopted the process, and only init
+    learns its exit code.
+    """
+    state = container.state
+    if stranger:
+        await _wait_for_stranger(state)
+        return UNKNOWN_EXIT_CODE
+    return exit_code(await parts.keeper.wait(state.pid, state.start_ticks))
 
 
 async def _wait_for_stranger(state: State) -> None:
@@ -76,7 +77,7 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     await _drain_output(live.run)
     container = parts.table.find(container_id)  # as it is by now: renamed, or marked as stopped by the user
     failpoint("exit.record.before")
-    release(parts, container)
+    _release_as_far_as_possible(parts, container)
     ended = _ended(parts, container, code)
     restart = plan_restart(ended, time.time_ns())
     if restart is not None:
@@ -99,6 +100,14 @@ async def _drain_output(run: Run) -> None:
     except TimeoutError:
         if run.pump is not None:
             run.pump.stop()
+
+
+def _release_as_far_as_possible(parts: Parts, container: Container) -> None:
+    """Whatever the kernel refuses here, the end must be recorded and told; start-up releases the rest."""
+    try:
+        release(parts, container)
+    except (HostvmError, OSError) as error:
+        log.warning("can't release what container %s had: %s", container.short_id, error)
 
 
 def release(parts: Parts, container: Container) -> None:
@@ -153,12 +162,17 @@ async def remove_folders(parts: Parts, container: Container, volumes: bool) -> N
     """What the container wrote, and with `volumes` its anonymous ones. The record is gone already."""
     folder = parts.paths.container(container.id)
     if os.path.isdir(folder):
-        grave = move_to_grave(folder, parts.paths.temporary)
-        parts.tasks.start(asyncio.to_thread(remove_tree, grave), f"remove {container.short_id}")
+        discard_folder(parts.paths, parts.tasks, folder)
     for point in container.mount_points if volumes else ():
         if point.anonymous:
             _remove_volume(parts, point.name)
     await parts.images.collect({other.image_id for other in parts.table.all()})
+
+
+def discard_folder(paths: EnginePaths, tasks: BackgroundTasks, folder: str) -> None:
+    """Out of sight at once, removed in the background."""
+    grave = move_to_grave(folder, paths.temporary)
+    tasks.start(asyncio.to_thread(remove_tree, grave), f"remove {os.path.basename(folder)[:12]}")
 
 
 def _remove_volume(parts: Parts, name: str) -> None:

@@ -9,10 +9,12 @@ import logging
 import os
 import secrets
 import time
+from functools import partial
 
 from guest_agent.config import EngineConfig
 from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.containers import Containers
+from guest_agent.engine.ending import discard_folder
 from guest_agent.engine.execs import Execs
 from guest_agent.engine.images import Images
 from guest_agent.engine.networks import NetworkVerbs
@@ -65,6 +67,12 @@ class Engine:
 
     async def shutdown(self, keep_containers: bool) -> None:
         """End the engine: with its containers, or without them and to be started by the next client."""
+        try:
+            await self._end(keep_containers)
+        finally:
+            self.stopping.set()
+
+    async def _end(self, keep_containers: bool) -> None:
         if not keep_containers:
             await self._stop_containers()
         await self._parts.tasks.join(0 if keep_containers else _JOIN_TIMEOUT)
@@ -76,7 +84,6 @@ class Engine:
             os.unlink(self._parts.paths.socket)
             self._parts.keeper.quit()
         self._parts.records.close()
-        self.stopping.set()
 
     async def _stop_containers(self) -> None:
         """All at once, each with its own signal and time. Their restart policies hold for the engine's next start."""
@@ -115,6 +122,7 @@ def _wire(
     warnings += layers.start(set_aside=paths.set_aside if records.warnings else "")
     images = ImageStore(records, ContentStore(paths.content), layers)
     warnings += images.start()
+    tasks = BackgroundTasks()
     table = ContainerTable(records, paths)
     table.load()
     warnings += table.warnings
@@ -128,12 +136,12 @@ def _wire(
         keeper=keeper,
         layers=layers,
         images=images,
-        volumes=Volumes(records, paths, table.users_of_volume),
+        volumes=Volumes(records, paths, table.users_of_volume, partial(discard_folder, paths, tasks)),
         networks=Networks(NetworkSettings(config.bridge, config.subnet, config.bridge), keeper),
         runtime=OciRuntime(choice, paths.runtime_root, keeper, facts),
         filters=FilterCache(),
         events=EventBus(),
-        tasks=BackgroundTasks(),
+        tasks=tasks,
         host=HostFacts(facts, capabilities, os.uname().machine, find_init(), cpus),
         registries=RegistrySettings(config.insecure_registries, config.registry_mirrors),
     )

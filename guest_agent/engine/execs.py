@@ -22,11 +22,11 @@ from guest_agent.runtime.environment import plan_exec_environment
 from guest_agent.runtime.executables import check_command
 from guest_agent.runtime.spec import plan_exec_process
 from guest_agent.runtime.users import resolve_user
-from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.errors import CommandNotFound, Conflict, HostvmError, InvalidArgument, NotFound
 
 _CONSOLE_TIMEOUT = 30.0
 
-#: Finished execs that are remembered for `exec inspect`; docker collects them after five minutes.
+#: Execs that don't run and are remembered for `exec inspect`; docker collects them after five minutes.
 _REMEMBERED = 512
 
 
@@ -101,10 +101,11 @@ class Execs:
         size = console_size if any(console_size) else request.console_size
         one.started = True
         try:
-            runtime_pid = await self._spawn(one, container, request, detach, size)
-        except HostvmError as error:
-            one.exit_code = 127 if error.kind == "command-not-found" else 126
+            runtime_pid = await self._parts.tasks.finish(self._spawn(one, container, request, detach, size), "exec")
+        except (HostvmError, OSError) as error:
+            one.exit_code = 127 if isinstance(error, CommandNotFound) else 126
             one.run.give_up(one.exit_code)
+            one.run.close()
             self._remove_folder(one)
             raise
         one.running = True
@@ -177,7 +178,7 @@ class Execs:
         try:
             one.exit_code = await self._parts.runtime.exec_result(runtime_pid, one.folder, one.request.command[0])
         except HostvmError as error:
-            one.exit_code = 127 if error.kind == "command-not-found" else 126
+            one.exit_code = 127 if isinstance(error, CommandNotFound) else 126
         one.running = False
         one.run.end_output()
         one.run.finish(one.exit_code)
@@ -190,8 +191,8 @@ class Execs:
             shutil.rmtree(one.folder, ignore_errors=True)
 
     def _forget_old(self) -> None:
-        finished = [one.id for one in self._execs.values() if one.started and not one.running]
-        for identity in finished[: max(0, len(finished) - _REMEMBERED)]:
+        idle = [one.id for one in self._execs.values() if not one.running]
+        for identity in idle[: max(0, len(idle) - _REMEMBERED)]:
             del self._execs[identity]
 
 

@@ -19,6 +19,8 @@ class Run:
         self._log = log
         self.started = asyncio.Event()
         self.stdio = Stdio()
+        #: The one client whose input this was has gone before the start.
+        self.stdin_abandoned = False
         self.pump: OutputPump | None = None
         #: Nothing more will be printed.
         self.output_ended = asyncio.Event()

@@ -16,7 +16,6 @@ from guest_agent.engine.creation import (
     plan_exposed_ports,
     plan_mounts,
 )
-from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CreateRequest
@@ -128,7 +127,6 @@ def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> No
     check_resources(host_config.resources, parts.host.cpus)
     parse_security_options(host_config.security_opt)
     plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
-    parse_detach_keys("")
     if config.stop_signal:
         parse_signal(config.stop_signal)
     mode = host_config.network_mode

@@ -20,7 +20,15 @@ async def mounted_rootfs(parts: Parts, container: Container) -> AsyncIterator[st
         yield paths.rootfs(container.id)
         return
     live = parts.table.live(container.id)
-    await live.cleared()
+    async with live.lock:  # two mounts of one upper folder are undefined behaviour (overlayfs.rst)
+        await live.cleared()
+        async with _own_mount(parts, container) as target:
+            yield target
+
+
+@asynccontextmanager
+async def _own_mount(parts: Parts, container: Container) -> AsyncIterator[str]:
+    paths = parts.paths
     target = f"{paths.temporary}/root-{secrets.token_hex(8)}"
     os.makedirs(target)
     image = parts.images.get(container.image_id)

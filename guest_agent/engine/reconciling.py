@@ -11,11 +11,13 @@ Whatever ended the last engine (kill -9, an upgrade, a power cut), four question
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
 
-from guest_agent.engine.container import Container, Status
+from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.ending import UNKNOWN_EXIT_CODE, record_exit, release, remove_folders
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import wants_start_with_engine
@@ -23,17 +25,19 @@ from guest_agent.engine.starting import remove_remains
 from guest_agent.engine.stdio import adopt_stdio
 from guest_agent.engine.supervision import start_and_watch, watch
 from guest_agent.keeper.client import ProcessKey
-from guest_agent.linux.process import alive, send_signal
+from guest_agent.linux.process import alive, send_signal, start_ticks
 from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import move_to_grave, set_aside
 from guest_agent.wire.errors import HostvmError
 
 log = logging.getLogger(__name__)
 
+#: Seconds for the keeper to reap a process that is dead already.
+_REAP_TIMEOUT = 5.0
+
 
 async def reconcile(parts: Parts) -> None:
     """Once, before the engine serves."""
-    exits = parts.keeper.past_exits()
     alive_ones = [one for one in parts.table.all() if _is_alive(one)]
     for container in alive_ones:
         if container.state.provisional:
@@ -42,6 +46,7 @@ async def reconcile(parts: Parts) -> None:
     parts.networks.reconcile({one.id: (one.endpoints, one.ports) for one in adopted})
     for container in adopted:
         _adopt(parts, container)
+    exits = parts.keeper.past_exits()  # after the look at who lives: what ended in between is in it
     await _remove_strays(parts, {one.id for one in adopted})
     for container in [one for one in parts.table.all() if one not in adopted]:
         await _settle(parts, container, exits)
@@ -60,7 +65,7 @@ def _adopt(parts: Parts, container: Container) -> None:
     else:
         live.run.end_output()
     live.run.started.set()
-    watch(parts, container)
+    watch(parts, container, stranger=not fds)
 
 
 async def _remove_strays(parts: Parts, adopted: set[str]) -> None:
@@ -96,11 +101,19 @@ async def _settle(parts: Parts, container: Container, exits: dict[ProcessKey, in
         return
     was_running = container.running or container.state.status is Status.RESTARTING
     if container.running:
-        status = exits.get((container.state.pid, container.state.start_ticks))
-        code = UNKNOWN_EXIT_CODE if status is None else exit_code(status)
-        container = await record_exit(parts, container.id, code)
+        container = await record_exit(parts, container.id, await _find_exit_code(parts, container.state, exits))
     if was_running or wants_start_with_engine(container, was_running):
         await _bring_back(parts, container, was_running)
+
+
+async def _find_exit_code(parts: Parts, state: State, exits: dict[ProcessKey, int]) -> int:
+    """From the journal; a zombie is about to get into it."""
+    status = exits.get((state.pid, state.start_ticks))
+    if status is None and start_ticks(state.pid) == state.start_ticks:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REAP_TIMEOUT):
+                status = await parts.keeper.wait(state.pid, state.start_ticks)
+    return UNKNOWN_EXIT_CODE if status is None else exit_code(status)
 
 
 async def _bring_back(parts: Parts, container: Container, was_running: bool) -> None:

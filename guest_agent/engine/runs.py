@@ -50,6 +50,9 @@ class Runs:
         a command that can't be executed leaves the container as created, as docker does.
         """
         await self._provide_image(request, listener)
+        return await self._parts.tasks.finish(self._make_and_start(request, listener), "run")
+
+    async def _make_and_start(self, request: RunRequest, listener: RunListener) -> RunOutcome:
         failpoint("run.make.before")
         container, warnings = make_container(self._parts, request.create, provisional=True)
         failpoint("run.make.after")
@@ -61,7 +64,7 @@ class Runs:
                 if not request.detach:
                     listener.attached(attach_client(self._parts, container, request.attach, from_start=True))
                 await start_and_watch(self._parts, container, reservation)
-            except BaseException as error:  # also the cancellation when the client has vanished
+            except BaseException as error:
                 self._undo(container, error)
                 raise
         listener.started(container.id)

@@ -222,6 +222,9 @@ class Start:
         with step("start"):
             self.run.begin(stdio)
             self.undo.callback(self.run.close)
+            if self.run.stdin_abandoned:
+                stdio.close_stdin()
+                self._hold(stdio)
             self.parts.runtime.start(self.container.id)
 
     def _record(self, created: CreatedContainer) -> Container:

@@ -34,6 +34,7 @@ class Stdio:
     child_ends: dict[int, int] = field(default_factory=dict)
     #: Written bytes go out whole and in order although several clients may be attached.
     stdin_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stdin_closing: bool = False
 
     def held(self) -> tuple[list[int], str]:
         """Descriptors and note for the keeper."""
@@ -49,10 +50,19 @@ class Stdio:
     async def write(self, data: bytes) -> bool:
         """To the process's standard input; False where it is closed."""
         async with self.stdin_lock:
-            return self.stdin >= 0 and await write_all(self.stdin, data)
+            try:
+                return self.stdin >= 0 and await write_all(self.stdin, data)
+            finally:
+                self._writing_ended()
 
     def close_stdin(self) -> None:
-        if self.stdin >= 0 and not self.tty:
+        """An end of file for the process. A write that is under way ends first: its descriptor must not be reused."""
+        self.stdin_closing = True
+        if not self.stdin_lock.locked():
+            self._writing_ended()
+
+    def _writing_ended(self) -> None:
+        if self.stdin_closing and self.stdin >= 0 and not self.tty:
             os.close(self.stdin)
             self.stdin = -1
 

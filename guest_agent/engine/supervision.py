@@ -12,7 +12,7 @@ from guest_agent.engine.parts import Parts
 from guest_agent.engine.restarting import plan_restart
 from guest_agent.engine.starting import start_container
 from guest_agent.networks.publisher import Reservation
-from guest_agent.wire.errors import RUN_EXIT_CODE, HostvmError
+from guest_agent.wire.errors import RUN_EXIT_CODE, HostFailed, HostvmError
 
 #: docker's exit code for a container whose start failed for another reason than its command.
 _START_FAILED = 128
@@ -25,17 +25,21 @@ async def start_and_watch(parts: Parts, container: Container, reservation: Reser
     except HostvmError as error:
         await _record_failure(parts, container, error)
         raise
+    except OSError as error:
+        failure = host_failure(error)
+        await _record_failure(parts, container, failure)
+        raise failure from error
     watch(parts, started)
     return started
 
 
-def watch(parts: Parts, container: Container) -> None:
-    """Look after a container that runs already."""
-    parts.tasks.start(_watch(parts, container), f"watch {container.short_id}")
+def watch(parts: Parts, container: Container, stranger: bool = False) -> None:
+    """Look after a container that runs already; see `wait_for_process` for strangers."""
+    parts.tasks.start(_watch(parts, container, stranger), f"watch {container.short_id}")
 
 
-async def _watch(parts: Parts, container: Container) -> None:
-    code = await wait_for_process(parts, container)
+async def _watch(parts: Parts, container: Container, stranger: bool) -> None:
+    code = await wait_for_process(parts, container, stranger)
     ended = await record_exit(parts, container.id, code)
     while ended.state.status is Status.RESTARTING:
         if not await _pause(parts, ended):
@@ -89,11 +93,24 @@ def _after_failed_restart(parts: Parts, container: Container) -> Container | Non
     )
 
 
+def host_failure(error: OSError) -> HostFailed:
+    """What the host refused: a full disk, no more descriptors, a missing mount."""
+    where = f" {error.filename}" if error.filename else ""
+    return HostFailed(f"cannot start the container:{where} {error.strerror or error}", "`hostvm doctor` may know why")
+
+
 async def _record_failure(parts: Parts, container: Container, error: HostvmError) -> None:
     """docker: the container stays as `created` (or `exited`), with the reason; with `--rm` it goes."""
     code = RUN_EXIT_CODE.get(error.kind, _START_FAILED)
     live = parts.table.live(container.id)
     over = live.next_run()
+    try:
+        await _store_failure(parts, container, error, code)
+    finally:
+        over.give_up(code)
+
+
+async def _store_failure(parts: Parts, container: Container, error: HostvmError, code: int) -> None:
     release(parts, container)
     if container.host_config.auto_remove:
         parts.table.forget(container)
@@ -105,4 +122,3 @@ async def _record_failure(parts: Parts, container: Container, error: HostvmError
             container.state, status=status, exit_code=code, error=error.message, provisional=False
         )
         parts.table.save(dataclasses.replace(container, state=state))
-    over.give_up(code)

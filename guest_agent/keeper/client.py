@@ -107,9 +107,17 @@ class KeeperClient:
     # -- processes
 
     async def spawn(
-        self, argv: Sequence[str], fds: Mapping[int, int], environment: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        fds: Mapping[int, int],
+        environment: Mapping[str, str] | None = None,
+        *,
+        brief: bool = False,
     ) -> ProcessKey:
-        """Start a program with `fds` (child's number -> ours); pid and start ticks. HostFailed where it can't start."""
+        """Start a program with `fds` (child's number -> ours); pid and start ticks. HostFailed where it can't start.
+
+        If this engine dies, its successor waits for all that are `brief` before it looks around.
+        """
         self._next_id += 1
         future: asyncio.Future[ProcessKey] = self._loop.create_future()
         self._spawning[self._next_id] = future
@@ -119,13 +127,17 @@ class KeeperClient:
             "argv": list(argv),
             "targets": list(fds),
             "env": None if environment is None else dict(environment),
+            "brief": brief,
         }
         self._send(message, tuple(fds.values()))
         return await future
 
-    async def wait(self, pid: int) -> int:
-        """The wait status of a child of the keeper; at once where it has ended already."""
-        if pid in self._exits:
+    async def wait(self, pid: int, ticks: int = 0) -> int:
+        """The wait status of a child of the keeper; at once where it has ended already.
+
+        With `ticks`, an end that is remembered of another process with the same pid doesn't count.
+        """
+        if pid in self._exits and ticks in (0, self._exits[pid][0]):
             return self._exits.pop(pid)[1]
         future = self._waiting.get(pid)
         if future is None:
@@ -200,8 +212,8 @@ class KeeperClient:
         if "exit" in message:
             self._note_exit(message)
             return
-        future = self._spawning.pop(int(str(message["id"])))
-        if future.cancelled():
+        future = self._spawning.pop(int(str(message["id"])), None)
+        if future is None or future.cancelled():
             return
         if "error" in message:
             future.set_exception(HostFailed(f"can't start a process: {os.strerror(int(str(message['error'])))}"))

@@ -30,6 +30,8 @@ from guest_agent.keeper import protocol
 _BACKOFF_LIMIT = 5.0
 #: An engine that lived this long has started properly: the next restart is immediate again.
 _SETTLED_SECONDS = 10.0
+#: Seconds that a new engine waits at most for what its predecessor had started: a runtime that hangs must not stop all.
+_BRIEF_LIMIT = 10.0
 #: The journal is rotated at this size: 40,000 exits, more than can happen while an engine is away.
 _JOURNAL_LIMIT = 1 << 20
 #: Descriptors are moved above this before a spawn, so that placing one never overwrites another.
@@ -50,8 +52,13 @@ class Keeper:
         self._engine_started = 0.0
         self._channel: socket.socket | None = None
         self._decoder = protocol.Decoder()
+        self._engine_ready = False
+        #: Processes of the engine that end by themselves soon; a successor must not clear up under their feet.
+        self._brief: set[int] = set()
+        self._owes_welcome = False
         self._quitting = False
         self._resting = False
+        self._terminating = False
         self._failures = 0
         self._next_start = 0.0
         self._selector = selectors.DefaultSelector()
@@ -64,6 +71,7 @@ class Keeper:
             self._reap()
             if self._quitting and not self._engine_pid:
                 return 0
+            self._welcome_if_quiet()
             for key, _events in self._selector.select(self._start_engine_if_due()):
                 if key.fd == wakeup:
                     os.read(wakeup, 4096)
@@ -76,6 +84,8 @@ class Keeper:
 
     def _start_engine_if_due(self) -> float | None:
         """Start it when it is missing; how long to sleep at most."""
+        if self._owes_welcome:
+            return _BRIEF_LIMIT
         if self._engine_pid or self._quitting or self._resting:
             return None
         wait = self._next_start - time.monotonic()
@@ -91,18 +101,27 @@ class Keeper:
         self._channel, self._decoder = ours, protocol.Decoder()
         self._selector.register(ours, selectors.EVENT_READ)
         self._send_inventory()
-        return None
+        self._welcome_if_quiet()
+        return _BRIEF_LIMIT if self._owes_welcome else None
 
     def _send_inventory(self) -> None:
         for key, (fds, note) in self._held.items():
             self._send({"held": key, "note": note}, fds)
-        self._send({"welcome": True})
+        self._owes_welcome = True
+
+    def _welcome_if_quiet(self) -> None:
+        """Not before what a killed engine had started has ended: its `crun create` may still be making things."""
+        late = time.monotonic() - self._engine_started > _BRIEF_LIMIT
+        if self._owes_welcome and (late or not self._brief):
+            self._owes_welcome = False
+            self._send({"welcome": True})
 
     def _engine_ended(self, status: int) -> None:
         lived = time.monotonic() - self._engine_started
         self._failures = 0 if lived > _SETTLED_SECONDS else self._failures + 1
         self._next_start = time.monotonic() + plan_pause(self._failures)
         self._engine_pid = 0
+        self._engine_ready = self._owes_welcome = False
         self._drain_channel()
         if self._resting:
             self._selector.register(self._listener, selectors.EVENT_READ)
@@ -117,9 +136,16 @@ class Keeper:
         self._selector.unregister(self._listener)
 
     def terminate(self) -> None:
-        """SIGTERM: the engine stops its containers and ends, and we end with it."""
-        self._quitting = True
-        if self._engine_pid:
+        """SIGTERM: the engine stops its containers and ends, and we end with it; a resting one is started for that."""
+        self._terminating = True
+        if self._resting and not self._engine_pid:
+            self._wake()
+        self._end_ready_engine()
+
+    def _end_ready_engine(self) -> None:
+        """Before it is ready the signal would only kill it, and its containers would go on without anybody."""
+        if self._terminating and self._engine_ready:
+            self._quitting = True
             os.kill(self._engine_pid, signal.SIGTERM)
 
     def _drain_channel(self) -> None:
@@ -165,26 +191,32 @@ class Keeper:
 
     def _obey(self, message: protocol.Message, fds: list[int]) -> None:
         operation = message.get("op")
-        if operation == "spawn":
+        if operation == "spawn" and self._engine_pid:
             self._spawn(message, fds)
+        elif operation == "spawn":  # queued by an engine that is dead: nobody would look after it
+            _close(fds)
         elif operation == "hold":
             self._drop(str(message["key"]))
             self._held[str(message["key"])] = (fds, str(message.get("note", "")))
         elif operation == "drop":
             self._drop(str(message["key"]))
         elif operation == "ready":
-            self._tell_starter(b"ready\n")
+            self._note_ready()
         elif operation == "failed":
-            self._quitting = True
+            self._quitting = self._ready >= 0 or not self._held
             self._tell_starter(json.dumps(message["error"]).encode() + b"\n")
         elif operation == "quit":
             self._quitting = True
         elif operation == "rest":
             self._resting = True
 
+    def _note_ready(self) -> None:
+        self._engine_ready = True
+        self._tell_starter(b"ready\n")
+        self._end_ready_engine()
+
     def _drop(self, key: str) -> None:
-        for fd in self._held.pop(key, ([], ""))[0]:
-            os.close(fd)
+        _close(self._held.pop(key, ([], ""))[0])
 
     def _tell_starter(self, line: bytes) -> None:
         if self._ready < 0:
@@ -212,12 +244,13 @@ class Keeper:
                 argv[0], argv, environment if isinstance(environment, dict) else os.environ, file_actions=actions
             )
             reply |= {"pid": pid, "ticks": _start_ticks(pid)}
+            if message.get("brief"):
+                self._brief.add(pid)
         except OSError as error:
             reply["error"] = error.errno
         except ValueError:  # a zero byte in a word, or more targets than descriptors
             reply["error"] = errno.EINVAL
-        for fd in (*raised, *fds):
-            os.close(fd)
+        _close([*raised, *fds])
         self._send(reply)
 
     def _reap(self) -> None:
@@ -243,6 +276,7 @@ class Keeper:
         except OSError:
             pass  # a full disk: the engine is told all the same
         self._send({"exit": pid, "ticks": ticks, "status": status})
+        self._brief.discard(pid)
 
     def _rotate_journal(self) -> None:
         """The old one stays open until there is a new one: a closed number could soon be somebody's pipe."""
@@ -250,6 +284,11 @@ class Keeper:
         fresh = _open_journal(self._journal_path)
         os.close(self._journal)
         self._journal = fresh
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def plan_pause(failures: int) -> float:

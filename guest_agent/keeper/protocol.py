@@ -5,7 +5,7 @@ first byte (SCM_RIGHTS). A stream keeps both in order, so descriptors are matche
 socket would lose messages under load: 200 spawns at once overran its queue.
 
 engine -> keeper
-  {"op": "spawn", "id", "argv", "env", "targets": [child fd, ...]} + fds
+  {"op": "spawn", "id", "argv", "env", "targets": [child fd, ...], "brief"} + fds
                                           reply {"id", "pid", "ticks"} or {"id", "error": errno}
   {"op": "hold", "key", "note"} + fds     keep copies of the descriptors for a successor of the engine
   {"op": "drop", "key"}                   close them
@@ -15,7 +15,7 @@ engine -> keeper
   {"op": "rest"}                          restart it only when the next client connects; containers go on
 keeper -> engine
   {"held": key, "note"} + fds             one for each key, at the engine's start, then
-  {"welcome": true}                       the inventory is complete
+  {"welcome": true}                       that was all, and what was `brief` of a predecessor's has ended
   {"exit": pid, "ticks", "status"}        a child, or an orphan below us, ended (status as from waitpid)
 """
 

@@ -119,7 +119,7 @@ class OciRuntime:
         """
         _forget(f"{bundle}/pid", f"{bundle}/runtime.log")
         argv = self.create_argv(container_id, bundle, console_socket)
-        runtime_pid, _ = await self._spawner.spawn(argv, fds, self.environment())
+        runtime_pid, _ = await self._spawner.spawn(argv, fds, self.environment(), brief=True)
         status = await self._spawner.wait(runtime_pid)
         if status != 0:
             said = failures.parse_log(_read(f"{bundle}/runtime.log"))
@@ -236,7 +236,7 @@ class OciRuntime:
     async def _run(self, argv: Argv, log: str) -> None:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            pid, _ = await self._spawner.spawn(argv, {0: null, 1: null, 2: null}, self.environment())
+            pid, _ = await self._spawner.spawn(argv, {0: null, 1: null, 2: null}, self.environment(), brief=True)
             status = await self._spawner.wait(pid)
         finally:
             os.close(null)

@@ -14,9 +14,17 @@ class Spawner(Protocol):
     """
 
     async def spawn(
-        self, argv: Sequence[str], fds: Mapping[int, int], environment: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        fds: Mapping[int, int],
+        environment: Mapping[str, str] | None = None,
+        *,
+        brief: bool = False,
     ) -> tuple[int, int]:
-        """Start a program with `fds` (child's number -> ours) and no others; pid and start ticks."""
+        """Start a program with `fds` (child's number -> ours) and no others; pid and start ticks.
+
+        `brief` is what ends by itself within moments.
+        """
 
     async def wait(self, pid: int) -> int:
         """The wait status (os.waitstatus_to_exitcode) of a child, at once where it has ended already."""

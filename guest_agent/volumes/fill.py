@@ -12,16 +12,21 @@ from guest_agent.linux.paths import open_in_root
 def fill_volume(rootfs: str, target: str, volume: str) -> bool:
     """Copy the folder `target` of a mounted root into the empty folder `volume`; False where there is nothing to do.
 
-    The path is resolved inside the root only. What fails half-way leaves the volume as far as it came.
+    The path is resolved inside the root only. The copy grows beside the volume and takes its place when it is whole,
+    so that a volume is never left half-filled.
     """
     if os.listdir(volume):
         return False
+    growing = f"{volume}.filling"
+    shutil.rmtree(growing, ignore_errors=True)
     try:
         source = open_in_root(rootfs, target, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return False
     try:
-        _copy_folder(f"/proc/self/fd/{source}", volume)
+        os.mkdir(growing)
+        _copy_folder(f"/proc/self/fd/{source}", growing)
+        os.rename(growing, volume)
     finally:
         os.close(source)
     return True

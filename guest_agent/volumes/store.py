@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping
 
@@ -20,12 +19,18 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 class Volumes:
-    """All volumes. `users_of` tells which containers (short ids) mount a volume."""
+    """All volumes.
 
-    def __init__(self, records: Records, paths: EnginePaths, users_of: Callable[[str], list[str]]) -> None:
+    `users_of` tells which containers (ids) mount a volume; `discard` takes a folder out of sight at once.
+    """
+
+    def __init__(
+        self, records: Records, paths: EnginePaths, users_of: Callable[[str], list[str]], discard: Callable[[str], None]
+    ) -> None:
         self._records = records
         self._paths = paths
         self._users_of = users_of
+        self._discard = discard
 
     def list(self) -> tuple[Volume, ...]:
         """By name."""
@@ -90,4 +95,4 @@ class Volumes:
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         self._records.delete(_KIND, name)
-        shutil.rmtree(os.path.dirname(volume.mountpoint), ignore_errors=True)
+        self._discard(os.path.dirname(volume.mountpoint))

@@ -165,7 +165,7 @@ def test_cancelled(server: _Server, stores: Stores) -> None:
         stream = pull(stores.images, f"{server.address}/a/b", "linux/amd64", QUICK)
         async for _ in stream:
             break
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
 
     asyncio.run(begin())
     assert (stores.images.all(), stores.leftovers()) == ((), [])

@@ -199,7 +199,7 @@ def test_what_a_killed_engine_still_wrote_counts(play: Play) -> None:
     async def scenario(keeper: KeeperProcess) -> None:
         engine = keeper.next_engine()
         reader, writer = os.pipe()
-        protocol.send(engine.channel, {"op": "spawn", "id": 1, "argv": ["/bin/true"], "targets": []})
+        protocol.send(engine.channel, {"op": "spawn", "id": 0, "argv": ["/bin/true"], "targets": []})
         await until_exits(engine, 1)
         keeper.process.send_signal(signal.SIGSTOP)
         keeper.wait_stopped()
@@ -330,6 +330,8 @@ def test_quit_ends_it_with_its_engine(play: Play) -> None:
 def test_sigterm_reaches_the_engine_and_both_end(play: Play) -> None:
     async def scenario(keeper: KeeperProcess) -> None:
         engine = keeper.next_engine()
+        engine.client.ready()
+        assert keeper.said() == b"ready\n"
         keeper.process.terminate()
         assert engine.control.recv(1) == b""
         engine.channel.close()

@@ -51,7 +51,12 @@ class LocalSpawner:
     """A fake keeper in the same process."""
 
     async def spawn(
-        self, argv: Sequence[str], fds: Mapping[int, int], environment: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        fds: Mapping[int, int],
+        environment: Mapping[str, str] | None = None,
+        *,
+        brief: bool = False,
     ) -> tuple[int, int]:
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()]
         pid = os.posix_spawn(argv[0], list(argv), dict(environment or {}), file_actions=actions)  # noqa: ASYNC221

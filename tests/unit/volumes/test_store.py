@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ class Shelf:
         self.paths = EnginePaths(str(folder), str(folder / "run"))
         os.makedirs(self.paths.temporary)
         self.records = Records(str(folder / "engine.db"), str(folder / "set-aside"))
-        self.volumes = Volumes(self.records, self.paths, lambda name: self.users.get(name, []))
+        self.volumes = Volumes(self.records, self.paths, lambda name: self.users.get(name, []), shutil.rmtree)
 
 
 @pytest.fixture
