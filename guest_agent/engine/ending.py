@@ -170,9 +170,18 @@ async def remove_folders(parts: Parts, container: Container, volumes: bool) -> N
 
 
 def discard_folder(paths: EnginePaths, tasks: BackgroundTasks, folder: str) -> None:
-    """Out of sight at once, removed in the background."""
+    """Out of sight at once, removed in the background; a container that wrote nothing isn't worth a thread."""
     grave = move_to_grave(folder, paths.temporary)
+    if _is_nearly_empty(grave):
+        remove_tree(grave)
+        return
     tasks.start(asyncio.to_thread(remove_tree, grave), f"remove {os.path.basename(folder)[:12]}")
+
+
+def _is_nearly_empty(folder: str) -> bool:
+    """No output, and nothing in the upper folder: a handful of folders of overlayfs' own."""
+    names = set(os.listdir(folder))
+    return names <= {"upper", "work"} and not ("upper" in names and os.listdir(f"{folder}/upper"))
 
 
 def _remove_volume(parts: Parts, name: str) -> None:

@@ -166,9 +166,11 @@ class ImageStore:
 
     async def collect(self, used: Collection[ImageId]) -> None:
         """Delete hidden images that no container uses any more. Call it when a container was removed."""
-        for image_id in [key for key, stored in self._images.items() if stored.hidden and key not in used]:
+        unused = [key for key, stored in self._images.items() if stored.hidden and key not in used]
+        for image_id in unused:
             self._delete(image_id, hide=False)
-        await asyncio.to_thread(self.layers.sweep)
+        if unused:  # a thread is dear on the path of every `run --rm`
+            await asyncio.to_thread(self.layers.sweep)
 
     async def drop_unused_layers(self) -> None:
         """Remove layers that belong to no image: an archive may hold some."""

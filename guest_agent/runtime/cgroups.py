@@ -180,8 +180,12 @@ def remove(facts: CgroupFacts, path: str) -> bool:
 
 
 def _remove_tree(folder: str) -> bool:
-    if not os.path.isdir(folder):
+    try:
+        os.rmdir(folder)  # all there is to do, unless the container made groups of its own
         return True
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return True
     empty = True
     for inner, _, files in os.walk(folder, topdown=False):
         _remove_plain_files(inner, files)
