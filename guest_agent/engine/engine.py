@@ -108,6 +108,7 @@ async def open_engine(paths: EnginePaths, config: EngineConfig, keeper: KeeperCl
     parts, warnings = _wire(paths, config, keeper, facts, records)
     parts.networks.start()
     await reconcile(parts)
+    records.settled()
     parts.tasks.start(asyncio.to_thread(parts.layers.sweep), "sweep")
     for warning in warnings:
         log.warning("%s", warning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
@@ -50,7 +51,7 @@ async def read_lines(log: OutputLog, request: LogRequest, ended: asyncio.Event) 
     for line in _last(_past_lines(log, splitter, position, stop, request), request.tail):
         yield line
     if request.follow:
-        async for chunk in _follow(log, position, ended):
+        async for chunk in _follow(log, position, ended, request.until_ns):
             for line in _lines_of(log, splitter, chunk, request):
                 yield line
         for line in _unfinished(splitter, request):
@@ -125,7 +126,8 @@ def _before(position: Position, chunk: Chunk) -> Position:
     return Position(position.entries - 1, position.stdout, chunk.offset)
 
 
-async def _follow(log: OutputLog, position: Position, ended: asyncio.Event) -> AsyncIterator[Chunk]:
+async def _follow(log: OutputLog, position: Position, ended: asyncio.Event, until_ns: int) -> AsyncIterator[Chunk]:
+    """Chunks as they come, until `ended` is set and all are read, or it is `until_ns` (0 = never)."""
     changed = asyncio.Event()
     log.listen(changed.set)
     try:
@@ -136,6 +138,10 @@ async def _follow(log: OutputLog, position: Position, ended: asyncio.Event) -> A
                 yield chunk
             if finished:
                 return
-            await changed.wait()
+            remaining = (until_ns - time.time_ns()) / 1e9 if until_ns else None
+            try:
+                await asyncio.wait_for(changed.wait(), remaining)
+            except TimeoutError:
+                return
     finally:
         log.unlisten(changed.set)

@@ -19,7 +19,7 @@ import os
 import struct
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 STDOUT, STDERR = 1, 2
@@ -192,13 +192,19 @@ class OutputLog:
             return os.open(path, flags, 0o640)
 
     def _recover(self) -> None:
-        size = os.fstat(self._file("index")).st_size
-        for start in range(0, size - size % ENTRY_SIZE, ENTRY_SIZE << 16):
-            block = os.pread(self._file("index"), min(ENTRY_SIZE << 16, size - start), start)
-            for stream, length, time_ns in _ENTRY.iter_unpack(block[: len(block) // ENTRY_SIZE * ENTRY_SIZE]):
-                self.end.pass_over(Chunk(stream, length, time_ns, 0))
-        for stream, name in _NAMES.items():
-            tail = os.fstat(self._file(name)).st_size - self.end.offset(stream)
-            if tail > 0:
-                self._note(stream, tail, time.time_ns())
+        """After a power cut the index may end in zeros, or tell of bytes that never got to the disk."""
+        sizes = {stream: os.fstat(self._file(name)).st_size for stream, name in _NAMES.items()}
+        for stream, length, time_ns in self._index_entries():
+            if self.end.offset(stream) + length > sizes.get(stream, -1):
+                break
+            self.end.pass_over(Chunk(stream, length, time_ns, 0))
+        for stream, size in sizes.items():
+            if size > self.end.offset(stream):
+                self._note(stream, size - self.end.offset(stream), time.time_ns())
         self.close()
+
+    def _index_entries(self) -> Iterator[tuple[int, int, int]]:
+        size = os.fstat(self._file("index")).st_size
+        for start in range(0, size, ENTRY_SIZE << 16):
+            block = os.pread(self._file("index"), ENTRY_SIZE << 16, start)
+            yield from _ENTRY.iter_unpack(block[: len(block) // ENTRY_SIZE * ENTRY_SIZE])

@@ -16,12 +16,15 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from guest_agent.wire.errors import DataDamaged, HostFailed
 
 #: Raised when the meaning of stored records changes; an engine refuses a file with a higher one.
 FORMAT = 1
+
+#: The kind of the record that tells of a recovery, until start-up has dealt with it.
+_RECOVERED = "recovered"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -31,27 +34,27 @@ CREATE TABLE IF NOT EXISTS records (
 
 
 class Records:
-    """The engine's database. `warnings` says what had to be set aside when it was opened."""
+    """The engine's database. `warnings` says what had to be set aside, this time or at an unfinished earlier start."""
 
     def __init__(self, path: str, set_aside: str) -> None:
         """Open or make the file at `path`; a damaged one is moved into the folder `set_aside`.
 
         Raises DataDamaged for a file of a newer format, HostFailed where the file can't be opened at all.
         """
-        self.warnings: list[str] = []
         self._depth = 0
         try:
             self._connection = _open(path)
         except sqlite3.OperationalError as error:
             raise HostFailed(f"can't open the database {path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            moved = _move_aside(path, set_aside)
+            _recover(path, set_aside, str(error))
             self._connection = _open(path)
-            carried = self._carry_over(moved)
-            self.warnings.append(
-                f"the database was damaged ({error}); it was set aside as {moved}, "
-                f"and {carried} of its records could be carried over"
-            )
+        self.warnings = [value for _key, value in self.items(_RECOVERED)]
+
+    def settled(self) -> None:
+        """Start-up has set aside what belonged to lost records: the next one needn't be as careful."""
+        for key, _value in list(self.items(_RECOVERED)):
+            self.delete(_RECOVERED, key)
 
     def get(self, kind: str, key: str) -> str | None:
         """The document, or None."""
@@ -103,11 +106,31 @@ class Records:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _carry_over(self, damaged: str) -> int:
-        rows = list(_readable_rows(damaged))
-        with self.transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO records VALUES (?,?,?)", rows)
-        return len(rows)
+
+def _recover(path: str, folder: str, problem: str) -> None:
+    """Put a file with the readable rows in the place of a damaged one, which is kept in `folder`.
+
+    The new file is whole, and says what happened, before it takes the place: a kill at any moment leaves the damaged
+    file there, or the new one.
+    """
+    aside = _name_aside(path, folder)
+    fresh = f"{path}.recovered"
+    _remove_if_there(fresh)
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        _check_format(connection, fresh)
+        connection.execute(_SCHEMA)
+        rows = list(_readable_rows(path))
+        connection.executemany("INSERT OR REPLACE INTO records VALUES (?,?,?)", rows)
+        story = (
+            f"the database was damaged ({problem}); it was set aside as {aside}, "
+            f"and {len(rows)} of its records could be carried over"
+        )
+        connection.execute("INSERT INTO records VALUES (?,?,?)", (_RECOVERED, aside, story))
+    os.link(path, aside)
+    for suffix in ("-wal", "-shm"):
+        if os.path.exists(path + suffix):
+            os.rename(path + suffix, aside + suffix)
+    os.replace(fresh, path)
 
 
 def _readable_rows(path: str) -> Iterator[tuple[str, str, str]]:
@@ -146,10 +169,11 @@ def _check_format(connection: sqlite3.Connection, path: str) -> None:
         connection.execute(f"PRAGMA user_version={FORMAT}")
 
 
-def _move_aside(path: str, folder: str) -> str:
+def _name_aside(path: str, folder: str) -> str:
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    target = os.path.join(folder, f"{os.path.basename(path)}.{time.strftime('%Y%m%dT%H%M%S')}.{time.time_ns() % 10**9}")
-    for suffix in ("", "-wal", "-shm"):
-        if os.path.exists(path + suffix):
-            os.rename(path + suffix, target + suffix)
-    return target
+    return os.path.join(folder, f"{os.path.basename(path)}.{time.strftime('%Y%m%dT%H%M%S')}.{time.time_ns() % 10**9}")
+
+
+def _remove_if_there(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)

@@ -148,3 +148,26 @@ def test_who_reads_still_gets_the_rest_of_a_log_that_is_removed(tmp_path: Path) 
     assert content(log) == [(STDOUT, b"the rest")]
     log.unlisten(listener)
     assert log._files == {} and not folder.exists()
+
+
+def test_an_index_that_ends_in_zeros_after_a_power_cut(tmp_path: Path) -> None:
+    """ext4 may grow a file before its blocks are written: zeros at the end are no chunks."""
+    log = OutputLog(str(tmp_path / "logs"))
+    log.append(b"one\n", STDOUT)
+    log.close()
+    with open(tmp_path / "logs" / "index", "ab") as index:
+        index.write(bytes(3 * ENTRY_SIZE))
+    recovered = OutputLog(str(tmp_path / "logs"))
+    assert [recovered.read(chunk) for chunk in recovered.chunks(Position(0, 0, 0))] == [b"one\n"]
+    recovered.append(b"two\n", STDERR)
+    assert [recovered.read(chunk) for chunk in recovered.chunks(Position(0, 0, 0))] == [b"one\n", b"two\n"]
+
+
+def test_an_index_that_tells_of_bytes_that_never_came_to_the_disk(tmp_path: Path) -> None:
+    log = OutputLog(str(tmp_path / "logs"))
+    log.append(b"one\n", STDOUT)
+    log.append(b"two\n", STDOUT)
+    log.close()
+    os.truncate(tmp_path / "logs" / "stdout", 4)
+    recovered = OutputLog(str(tmp_path / "logs"))
+    assert [recovered.read(chunk) for chunk in recovered.chunks(Position(0, 0, 0))] == [b"one\n"]
