@@ -16,7 +16,6 @@ from guest_agent.engine.requests import (
     Created,
     CreateRequest,
     ExecRequest,
-    ImageDeletion,
     LogLine,
     LogRequest,
     RunOutcome,
@@ -24,7 +23,7 @@ from guest_agent.engine.requests import (
     Sizes,
     WaitResult,
 )
-from guest_agent.wire.models import Credentials, Endpoint, Event, HistoryEntry, Image, Volume
+from guest_agent.wire.models import Credentials, Endpoint, Event, HistoryEntry, Image, ImageDeletion, Volume
 
 
 class Attachment(Protocol):

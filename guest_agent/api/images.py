@@ -16,8 +16,9 @@ from guest_agent.api.render_config import Json
 from guest_agent.api.render_image import render_history, render_image, render_listed
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, progress_stream
-from guest_agent.engine.requests import CommitRequest, ImageDeletion
+from guest_agent.engine.requests import CommitRequest
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.models import ImageDeletion
 
 
 class ImagesResource:

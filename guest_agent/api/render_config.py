@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from guest_agent.wire.models import (
+    MASKED_PATHS,
+    READONLY_PATHS,
     ContainerConfig,
     Device,
     Healthcheck,
@@ -39,13 +41,6 @@ _HOST_DEFAULTS: Json = {
     "IOMaximumIOps": 0,
     "IOMaximumBandwidth": 0,
 }
-
-#: What runc and crun are told when nothing else is said (moby, oci/defaults.go).
-MASKED_PATHS = (
-    "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
-)  # fmt: skip
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 def _words(words: tuple[str, ...] | None) -> list[str] | None:

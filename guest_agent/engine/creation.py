@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import TypeVar
 
+from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import (
     ContainerConfig,
@@ -31,7 +32,7 @@ def merge_config(wanted: ContainerConfig, image: ContainerConfig) -> ContainerCo
         wanted,
         entrypoint=entrypoint,
         command=command,
-        environment=merge_environment(image.environment, wanted.environment),
+        environment=replace_or_append(image.environment, wanted.environment),
         exposed_ports=_union(image.exposed_ports, wanted.exposed_ports),
         volumes=_union(image.volumes, wanted.volumes),
         labels={**image.labels, **wanted.labels},
@@ -53,21 +54,6 @@ def _merge_command(wanted: ContainerConfig, image: ContainerConfig) -> tuple[tup
     # `--entrypoint ""` arrives as [""]: it clears the image's.
     words = tuple(entrypoint or ())
     return (() if words == ("",) else words), tuple(command or ())
-
-
-def merge_environment(image: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """The image's variables, each replaced in its place where the user set it; then the user's others.
-
-    A bare name takes the image's away: `-e NAME` where the user's shell has no NAME.
-    """
-    merged = {variable.partition("=")[0]: variable for variable in image}
-    for variable in wanted:
-        name, equals, _value = variable.partition("=")
-        if equals:
-            merged[name] = variable
-        else:
-            merged.pop(name, None)
-    return tuple(merged.values())
 
 
 def _union(first: Iterable[T], second: Iterable[T]) -> tuple[T, ...]:

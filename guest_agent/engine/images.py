@@ -8,12 +8,11 @@ from contextlib import aclosing
 
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
-from guest_agent.engine.requests import ImageDeletion
 from guest_agent.images.archive import load
 from guest_agent.images.make import Recipe, make_image
 from guest_agent.images.platforms import parse_platform
 from guest_agent.images.pull import pull
-from guest_agent.wire.models import ContainerConfig, Credentials, HistoryEntry, Image, ImageId
+from guest_agent.wire.models import ContainerConfig, Credentials, HistoryEntry, Image, ImageDeletion, ImageId
 
 #: Outside the class: its method `list` hides the type of that name.
 _UserLists = defaultdict[ImageId, list[tuple[str, bool]]]
@@ -78,7 +77,7 @@ class Images:
             action = "untag" if deletion.untagged else "delete"
             if deletion.untagged or deletion.deleted:
                 self._parts.events.publish("image", action, deletion.deleted or ref, {"name": deletion.untagged or ref})
-        return tuple(ImageDeletion(deletion.untagged, deletion.deleted) for deletion in deletions)
+        return deletions
 
     def _users(self) -> Mapping[ImageId, Sequence[tuple[str, bool]]]:
         users = _UserLists(list)

@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable
 
-from guest_agent.engine.creation import merge_environment
+from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Protocol
 
@@ -64,7 +64,7 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _environment(config: ContainerConfig, rest: str) -> ContainerConfig:
     added = [f"{name}={value}" for name, value in parse_pairs(rest).items()]
-    return dataclasses.replace(config, environment=merge_environment(config.environment, added))
+    return dataclasses.replace(config, environment=replace_or_append(config.environment, added))
 
 
 def _expose(config: ContainerConfig, rest: str) -> ContainerConfig:

@@ -111,14 +111,6 @@ class CommitRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageDeletion:
-    """One line of `rmi`: exactly one of the two is set."""
-
-    untagged: str = ""
-    deleted: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run's exchange ended. `exit_code` is None where the client detached or had asked to."""
 

@@ -7,16 +7,14 @@ runtime has them: an open one would hide the end of the output.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
-import struct
-import termios
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from guest_agent.engine.descriptors import read_available, write_all
 from guest_agent.engine.output import STDERR, STDOUT, OutputLog
+from guest_agent.runtime import console
 
 #: How often the pump looks after other work while a container floods its output.
 _CHUNKS_IN_A_ROW = 16
@@ -69,7 +67,7 @@ class Stdio:
     def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal its size; nothing happens with pipes."""
         if self.tty and self.stdout >= 0:
-            fcntl.ioctl(self.stdout, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            console.resize(self.stdout, rows, columns)
 
     def close(self) -> None:
         self.close_child_ends()

@@ -23,7 +23,7 @@ from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.store.content import ContentStore
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
-from guest_agent.wire.models import Digest, Image, ImageConfig, ImageId
+from guest_agent.wire.models import Digest, Image, ImageConfig, ImageDeletion, ImageId
 
 _IMAGE = "image"
 _TAG = "tag"
@@ -34,14 +34,6 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\
 
 #: Image id -> the containers that use it: (short id, is it running?).
 Users = Mapping[ImageId, Sequence[tuple[str, bool]]]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageDeletion:
-    """One line of `rmi`'s output: either `untagged` (familiar reference) or `deleted` (image id or diff id)."""
-
-    untagged: str = ""
-    deleted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,6 @@ from collections.abc import Iterable, Sequence
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import HostConfig, Mount
 
-#: moby oci/defaults.go; the last two of MASKED_PATHS from 25.0 and CVE fixes since.
-MASKED_PATHS = (
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-)  # fmt: skip
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
 _STRICT = ("nosuid", "noexec", "nodev")
 _TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev", "rprivate")
 _ENGINE_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")

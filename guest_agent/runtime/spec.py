@@ -20,7 +20,7 @@ from guest_agent.runtime.privileges import parse_security_options, plan_capabili
 from guest_agent.runtime.seccomp import FilterCache, default_profile, parse_profile, plan_seccomp
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import ContainerConfig, HostConfig, Mount
+from guest_agent.wire.models import MASKED_PATHS, READONLY_PATHS, ContainerConfig, HostConfig, Mount
 
 Json = dict[str, object]
 
@@ -240,8 +240,8 @@ def _add_hidden_paths(inputs: SpecInputs, spec: Json) -> None:
     host, linux = inputs.host_config, _linux(spec)
     if host.privileged or parse_security_options(host.security_opt).unconfined_paths:
         return
-    masked = filesystems.MASKED_PATHS if host.masked_paths is None else host.masked_paths
-    readonly = filesystems.READONLY_PATHS if host.readonly_paths is None else host.readonly_paths
+    masked = MASKED_PATHS if host.masked_paths is None else host.masked_paths
+    readonly = READONLY_PATHS if host.readonly_paths is None else host.readonly_paths
     linux["maskedPaths"] = list(masked)
     linux["readonlyPaths"] = list(readonly)
 

@@ -170,6 +170,15 @@ class ContainerConfig:
     args_escaped: bool = False
 
 
+#: moby oci/defaults.go; the last two of MASKED_PATHS from 25.0 and CVE fixes since.
+MASKED_PATHS = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
 @dataclass(frozen=True, slots=True)
 class HostConfig:
     """How it is tied to this host (Docker's `HostConfig`)."""
@@ -243,6 +252,14 @@ class Image:
     created_ns: int  #: of `config.created`
     parent: str = ""
     manifest_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDeletion:
+    """One line of `rmi`: either `untagged` (familiar reference) or `deleted` (image id or diff id)."""
+
+    untagged: str = ""
+    deleted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

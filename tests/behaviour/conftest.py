@@ -78,9 +78,12 @@ def fresh_machine(make_machine: MachineMaker) -> Iterator[MachineMaker]:
 
     yield make
     for machine in made:
-        if machine.running():
-            clean(machine)
-        stop_and_check(machine)
+        try:
+            if machine.running():
+                clean(machine)
+            stop_and_check(machine)
+        finally:
+            machine.kill()
 
 
 @pytest.fixture

@@ -173,6 +173,11 @@ class NativeMachine:
             self("machine", "stop")
             wait_for(lambda: not is_alive(keeper), f"the end of keeper {keeper}")
 
+    def kill(self) -> None:
+        """Ends keeper, engine and containers the hard way; nothing is tidied."""
+        if keeper := self.find_keeper():
+            kill_all([keeper, *descendants(keeper)])
+
     def restart(self, environment: Mapping[str, str]) -> None:
         """Ends the engine and its keeper, and starts them with these variables in their environment."""
         self.stop()
@@ -180,12 +185,7 @@ class NativeMachine:
 
     def cut_power(self) -> None:
         """Everything that a power cut ends: processes, and the mounts that they kept. The disk stays as it is."""
-        keeper = self.keeper_pid()
-        containers = [self.pid(name) for name in self("ps", "--quiet").split()]
-        for pid in [keeper, *child_pids(keeper), *containers]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not any(map(is_alive, [keeper, *containers])), "the end of what was killed")
+        self.kill()
         subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
         subprocess.run(["find", self.run, "-mindepth", "1", "-delete"], stderr=subprocess.DEVNULL, check=False)
 
@@ -193,6 +193,22 @@ class NativeMachine:
 def child_pids(parent: int) -> list[int]:
     """The direct children of a process."""
     return [pid for pid, its_parent in parents().items() if its_parent == parent]
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Children, their children and so on; no zombies."""
+    found = child_pids(ancestor)
+    for pid in found:
+        found += child_pids(pid)
+    return found
+
+
+def kill_all(pids: Sequence[int]) -> None:
+    """SIGKILL in this order, and waits for their end."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not parents().keys() & set(pids), f"the end of {pids}")
 
 
 def parents() -> dict[int, int]:

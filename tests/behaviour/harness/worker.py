@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from tests.behaviour.harness import kernel
+from tests.behaviour.harness.machine import descendants, kill_all
 
 #: The "internet" of a worker: documentation addresses (RFC 5737, RFC 3849), routed nowhere.
 OWN_ADDRESS, OUTSIDE_ADDRESS = "198.51.100.1", "198.51.100.2"
@@ -41,7 +42,8 @@ class Worker:
         return kernel.inside_network(self.outside)
 
     def close(self) -> None:
-        """Gives back what the namespaces' end doesn't."""
+        """Gives back what the namespaces' end doesn't, processes that failed tests left among it."""
+        kill_all(descendants(os.getpid()))
         os.close(self.outside)
         os.close(self.home)
         subprocess.run(["umount", "--recursive", "--lazy", self.folder], check=False)

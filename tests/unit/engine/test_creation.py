@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from guest_agent.engine.creation import merge_config, merge_environment, plan_mounts, plan_port_bindings
+from guest_agent.engine.creation import merge_config, plan_mounts, plan_port_bindings
 from guest_agent.engine.instructions import apply_changes
+from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import (
     ContainerConfig,
@@ -56,7 +57,7 @@ def test_the_users_word_wins_and_the_image_completes() -> None:
 
 
 def test_a_variable_keeps_its_place() -> None:
-    assert merge_environment(["A=1", "B=2"], ["C=3", "A=x=y"]) == ("A=x=y", "B=2", "C=3")
+    assert replace_or_append(["A=1", "B=2"], ["C=3", "A=x=y"]) == ("A=x=y", "B=2", "C=3")
 
 
 def test_all_exposed_ports() -> None:
