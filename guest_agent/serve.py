@@ -36,11 +36,19 @@ def serve(paths: EnginePaths, config_path: str, ready: int) -> None:
     ready = os.dup(ready)  # it may be our standard output, which becomes the log
     try:
         argv = _prepare(paths, config_path, ready)
-    except HostvmError as error:
+    except (HostvmError, OSError) as refusal:
+        error = _explained(refusal)
         answer = {"kind": error.kind, "message": error.message, "hint": error.hint}
         os.write(ready, json.dumps(answer).encode() + b"\n")
         sys.exit(1)
     os.execv(argv[0], argv)
+
+
+def _explained(refusal: HostvmError | OSError) -> HostvmError:
+    if isinstance(refusal, HostvmError):
+        return refusal
+    hint = "in a chroot, / must be a mount point: mount --bind / /" if "mount on /" in str(refusal) else ""
+    return HostFailed(f"the engine can't start: {refusal}", hint)
 
 
 def _prepare(paths: EnginePaths, config_path: str, ready: int) -> list[str]:

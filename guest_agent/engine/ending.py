@@ -76,7 +76,6 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     live.run.process_ended.set()
     await _drain_output(live.run)
     container = parts.table.find(container_id)  # as it is by now: renamed, or marked as stopped by the user
-    failpoint("exit.record.before")
     _release_as_far_as_possible(parts, container)
     ended = _ended(parts, container, code)
     restart = plan_restart(ended, time.time_ns())
@@ -85,7 +84,6 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     doomed = restart is None and ended.host_config.auto_remove
     over = live.next_run()
     _store(parts, ended, doomed)
-    failpoint("exit.record.after")
     _announce(parts, ended, doomed)
     over.finish(code)
     over.close()
@@ -135,12 +133,18 @@ def _ended(parts: Parts, container: Container, code: int) -> Container:
 def _store(parts: Parts, ended: Container, doomed: bool) -> None:
     """A full disk must not keep a container running in the books: the memory says the truth, the disk follows."""
     try:
+        failpoint("exit.record.before")
         if doomed:
             parts.table.forget(ended)
         else:
             parts.table.save(ended)
-    except HostvmError:
-        parts.table.remember_only(ended)
+        failpoint("exit.record.after")
+    except HostvmError as error:
+        log.warning("the end of container %s can't be stored: %s", ended.short_id, error)
+        if doomed:
+            parts.table.drop(ended)
+        else:
+            parts.table.remember_only(ended)
 
 
 def _announce(parts: Parts, ended: Container, doomed: bool) -> None:

@@ -28,6 +28,7 @@ from guest_agent.wire.models import (
     ContainerConfig,
     ContainerId,
     HostConfig,
+    Image,
     ImageConfig,
     MountPoint,
     MountType,
@@ -42,7 +43,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
 
     A provisional record belongs to a `run` that isn't acknowledged yet: it isn't waited for on the disk.
     """
-    image = parts.images.find(request.config.image)
+    image = _find_image(parts, request.config.image)
     _check_platform(image.config, request.platform)
     identity = ContainerId(new_id())
     name = _find_name(parts, request.name, identity)
@@ -66,6 +67,20 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     parts.table.save(container, durable=not provisional)
     parts.tell(container, "create")
     return container, _warnings(host_config)
+
+
+def _find_image(parts: Parts, name: str) -> Image:
+    """docker names the tag that was looked for, too."""
+    try:
+        return parts.images.find(name)
+    except NotFound as error:
+        raise NotFound(f"No such image: {with_tag(name)}", error.hint) from None
+
+
+def with_tag(name: str) -> str:
+    """The name with the tag that it means."""
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
 
 
 def _check_platform(config: ImageConfig, wanted: str) -> None:

@@ -18,7 +18,7 @@ import logging
 import os
 
 from guest_agent.engine.container import Container, State, Status
-from guest_agent.engine.ending import UNKNOWN_EXIT_CODE, record_exit, release, remove_folders
+from guest_agent.engine.ending import UNKNOWN_EXIT_CODE, discard_folder, record_exit, release, remove_folders
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import wants_start_with_engine
 from guest_agent.engine.starting import remove_remains
@@ -27,7 +27,7 @@ from guest_agent.engine.supervision import start_and_watch, watch
 from guest_agent.keeper.client import ProcessKey
 from guest_agent.linux.process import alive, send_signal, start_ticks
 from guest_agent.runtime.crun import exit_code
-from guest_agent.store.files import move_to_grave, set_aside
+from guest_agent.store.files import set_aside
 from guest_agent.wire.errors import HostvmError
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def _remove_orphan_folders(parts: Parts) -> None:
         if parts.records.warnings:  # its record may be among those that a damaged database has lost
             set_aside(parts.paths.container(name), parts.paths.set_aside)
         else:
-            move_to_grave(parts.paths.container(name), parts.paths.temporary)
+            discard_folder(parts.paths, parts.tasks, parts.paths.container(name))
 
 
 def _names_in(folder: str) -> list[str]:

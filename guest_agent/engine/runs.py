@@ -12,7 +12,7 @@ from guest_agent.engine.creation import plan_port_bindings
 from guest_agent.engine.ending import undo_create
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.images import Images
-from guest_agent.engine.making import make_container
+from guest_agent.engine.making import make_container, with_tag
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import RunOutcome, RunRequest
 from guest_agent.engine.supervision import start_and_watch
@@ -90,13 +90,8 @@ class Runs:
                 return
             except NotFound:
                 if request.pull == "never":
-                    raise
-            listener.progress({"status": f"Unable to find image '{_with_tag(name)}' locally"})
+                    return  # what makes the container says that there is none
+            listener.progress({"status": f"Unable to find image '{with_tag(name)}' locally"})
         async with aclosing(self._images.pull(name, request.create.platform, request.credentials)) as reports:
             async for report in reports:
                 listener.progress(report)
-
-
-def _with_tag(name: str) -> str:
-    last = name.rpartition("/")[2]
-    return name if ":" in last or "@" in last else f"{name}:latest"

@@ -119,6 +119,10 @@ class ContainerTable:
         """Delete the record; name and id are free."""
         with self._records.transaction(durable=not container.host_config.auto_remove):
             self._records.delete(_KIND, container.id)
+        self.drop(container)
+
+    def drop(self, container: Container) -> None:
+        """Out of the memory alone, where the disk can't be written; start-up finds the rest out. Idempotent."""
         self._containers.pop(container.id, None)
         if self._names.get(container.name) == container.id:
             del self._names[container.name]

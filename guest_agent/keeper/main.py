@@ -41,8 +41,9 @@ _ABOVE_TARGETS = 100
 class Keeper:
     """The whole state: the engine's process and channel, what is held, who ended."""
 
-    def __init__(self, engine_argv: list[str], listener: int, ready: int, journal: str) -> None:
+    def __init__(self, engine_argv: list[str], lock: int, listener: int, ready: int, journal: str) -> None:
         self._engine_argv = engine_argv
+        self._lock = lock
         self._listener = listener
         self._ready = ready
         self._journal_path = journal
@@ -57,6 +58,7 @@ class Keeper:
         self._brief: set[int] = set()
         self._owes_welcome = False
         self._quitting = False
+        self._failure = b""
         self._resting = False
         self._terminating = False
         self._failures = 0
@@ -70,6 +72,7 @@ class Keeper:
         while True:
             self._reap()
             if self._quitting and not self._engine_pid:
+                self._end()
                 return 0
             self._welcome_if_quiet()
             for key, _events in self._selector.select(self._start_engine_if_due()):
@@ -79,6 +82,12 @@ class Keeper:
                     self._wake()
                 else:
                     self._serve_engine()
+
+    def _end(self) -> None:
+        """The starter hears of a failure when nobody can connect to us any more, and another keeper may start."""
+        os.close(self._listener)
+        os.close(self._lock)
+        self._tell_starter(self._failure)
 
     # -- the engine
 
@@ -97,6 +106,7 @@ class Keeper:
         for _kind, fd, _target in actions:
             os.close(fd)
         theirs.close()
+        os.environ.pop("HOSTVM_FAILPOINTS", None)  # a failpoint kills one engine, not all of its successors
         self._engine_started = time.monotonic()
         self._channel, self._decoder = ours, protocol.Decoder()
         self._selector.register(ours, selectors.EVENT_READ)
@@ -204,7 +214,7 @@ class Keeper:
             self._note_ready()
         elif operation == "failed":
             self._quitting = self._ready >= 0 or not self._held
-            self._tell_starter(json.dumps(message["error"]).encode() + b"\n")
+            self._failure = json.dumps(message["error"]).encode() + b"\n"
         elif operation == "quit":
             self._quitting = True
         elif operation == "rest":
@@ -331,6 +341,6 @@ def main() -> None:
     lock, listener, ready, journal, *engine_argv = sys.argv[1:]
     for inherited in (lock, listener, ready):
         os.set_inheritable(int(inherited), False)  # nobody else's: a container could hold the lock for ever
-    keeper = Keeper(engine_argv, int(listener), int(ready), journal)
+    keeper = Keeper(engine_argv, int(lock), int(listener), int(ready), journal)
     signal.signal(signal.SIGTERM, lambda _number, _frame: keeper.terminate())
     sys.exit(keeper.run())
