@@ -310,9 +310,9 @@ def test_an_engine_that_cannot_start_says_why_and_is_not_started_again(play: Pla
     async def scenario(keeper: KeeperProcess) -> None:
         engine = keeper.next_engine()
         engine.client.failed("host-failed", "no cgroups", "mount some")
-        assert json.loads(keeper.said()) == {"kind": "host-failed", "message": "no cgroups", "hint": "mount some"}
         engine.end(1)
         assert keeper.wait() == 0
+        assert json.loads(keeper.said()) == {"kind": "host-failed", "message": "no cgroups", "hint": "mount some"}
 
     play(scenario)
 
