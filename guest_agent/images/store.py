@@ -65,6 +65,8 @@ class ImageStore:
         self.layers = layers
         self._images: dict[ImageId, _Stored] = {}
         self._names: dict[str, ImageId] = {}
+        #: Some image can't be read: nobody knows which layers and blobs are its own, so none is taken as unused.
+        self._keeps_all = False
 
     def start(self) -> list[str]:
         """Read the records, after the layer store's start; remove what a crash left. Returns warnings.
@@ -79,6 +81,7 @@ class ImageStore:
                 warnings.append(f"image {key} can't be used: {error}")
         tags = self._records.items(_TAG)
         self._names = {name: ImageId(image_id) for name, image_id in tags if image_id in self._images}
+        self._keeps_all = bool(warnings)
         if not warnings:
             self._content.retain(blob for stored in self._images.values() for blob in stored.blobs)
             with self._records.transaction():
@@ -268,10 +271,14 @@ class ImageStore:
 
     def _remove_unused_layers(self) -> list[str]:
         """Within a transaction: forget the layers that no image has; returns their folders."""
+        if self._keeps_all:
+            return []
         used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
         return self.layers.remove([diff_id for diff_id in self.layers.known() if diff_id not in used])
 
     def _delete_blobs(self, blobs: Sequence[Digest]) -> None:
+        if self._keeps_all:
+            return
         used = {blob for stored in self._images.values() for blob in stored.blobs}
         for blob in blobs:
             if blob not in used:

@@ -124,3 +124,16 @@ def test_times() -> None:
     assert parse_time("1970-01-01T00:00:01.5Z") == 1_500_000_000
     assert parse_time("1970-01-01T01:00:01.123456789+01:00") == 1_123_456_789
     assert parse_time("0001-01-01T00:00:00Z") == parse_time("nonsense") == 0
+
+
+def test_an_unreadable_image_keeps_its_layers(fixture: Fixture) -> None:
+    """Nobody knows any more which layers are its own: a removal of another image must not take them as unused."""
+    broken = fixture.make("broken", b"1")
+    fixture.make("whole", b"2")
+    (fixture.root / "content" / "sha256" / broken.removeprefix("sha256:")).write_text("{")
+    layers = fixture.layers.known()
+    images = ImageStore(fixture.records, ContentStore(str(fixture.root / "content")), fixture.layers)
+    assert [warning for warning in images.start() if broken in warning]
+    fixture.images = images
+    assert fixture.remove("whole")[0] == "Untagged: whole:latest"
+    assert fixture.layers.known() == layers
