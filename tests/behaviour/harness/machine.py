@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shlex
@@ -10,11 +11,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from tests.behaviour.harness.waiting import wait_for
 
 HOSTVM = f"{os.path.dirname(sys.executable)}/hostvm"
+#: Where an engine's containers have their groups, in every hierarchy of v1.
+CGROUPS = "/sys/fs/cgroup/*/hostvm"
 DOCKER = "/usr/bin/docker"
 #: Seconds after which a command counts as hung. Nothing here takes a tenth of it on an idle machine.
 DEADLINE = 120.0
@@ -184,10 +188,24 @@ class NativeMachine:
         self("machine", "start", environment=environment)
 
     def cut_power(self) -> None:
-        """Everything that a power cut ends: processes, and the mounts that they kept. The disk stays as it is."""
+        """Everything that a power cut ends: processes, the mounts that they kept, groups. The disk stays as it is."""
+        groups = [path for name in os.listdir(f"{self.run}/containers") for path in glob.glob(f"{CGROUPS}/{name}")]
         self.kill()
+        for group in groups:
+            wait_for(partial(remove_group, group), f"the processes of {group} to be reaped")
         subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
         subprocess.run(["find", self.run, "-mindepth", "1", "-delete"], stderr=subprocess.DEVNULL, check=False)
+
+
+def remove_group(path: str) -> bool:
+    """False as long as a process is in it."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def child_pids(parent: int) -> list[int]:
