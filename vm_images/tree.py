@@ -67,10 +67,6 @@ class Tree:
         self.nodes[path] = Node(Kind.DIRECTORY, mode, mtime=self._mtime)
         return self
 
-    def add_symlink(self, path: str, target: str) -> Self:
-        self.nodes[path] = Node(Kind.SYMLINK, 0o777, mtime=self._mtime, target=target)
-        return self
-
     def add_file(self, path: str, data: bytes, mode: int = 0o644) -> Self:
         """A file that belongs to root."""
         offset, size = self._keep(io.BytesIO(data))

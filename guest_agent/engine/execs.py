@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from guest_agent.engine.attachment import Attachment
 from guest_agent.engine.container import Container
@@ -18,6 +18,7 @@ from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import AttachRequest, ExecRequest
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.runtime.console import ConsoleSocket
+from guest_agent.runtime.crun import exec_pid
 from guest_agent.runtime.environment import plan_exec_environment
 from guest_agent.runtime.executables import check_command
 from guest_agent.runtime.spec import plan_exec_process
@@ -41,17 +42,12 @@ class Exec:
     running: bool = False
     exit_code: int | None = None
     folder: str = ""
-    started: bool = field(default=False)
+    started: bool = False
 
     @property
     def pid(self) -> int:
         """The command's own, as the host numbers it; 0 before it runs."""
-        try:
-            with open(f"{self.folder}/pid") as file:
-                text = file.read()
-        except OSError:
-            return 0
-        return int(text) if text.isdecimal() else 0
+        return exec_pid(self.folder)
 
 
 class Execs:

@@ -180,11 +180,6 @@ class OciRuntime:
         runtime_pid, _ = await self._spawner.spawn(argv, fds, self.environment())
         return runtime_pid
 
-    def exec_pid(self, folder: str) -> int:
-        """The command's own pid as the host sees it; 0 as long as the runtime hasn't written it."""
-        text = _read(f"{folder}/pid")
-        return int(text) if text.isdecimal() else 0
-
     async def exec_result(self, runtime_pid: int, folder: str, argv0: str) -> int:
         """The command's exit code (128 + signal). Where the runtime failed: the translated error."""
         status = await self._spawner.wait(runtime_pid)
@@ -242,6 +237,12 @@ class OciRuntime:
             os.close(null)
         if status:
             raise HostFailed(f"{' '.join(argv)}: {failures.parse_log(_read(log)) or exit_code(status)}")
+
+
+def exec_pid(folder: str) -> int:
+    """An exec's own pid as the host sees it; 0 as long as the runtime hasn't written it."""
+    text = _read(f"{folder}/pid")
+    return int(text) if text.isdecimal() else 0
 
 
 def exit_code(status: int) -> int:

@@ -9,6 +9,7 @@ import uuid
 
 from guest_agent.linux import capabilities
 from guest_agent.runtime import cgroups, console, executables
+from guest_agent.runtime.crun import exec_pid
 from guest_agent.runtime.probe import probe_runtime, try_runtime
 from guest_agent.runtime.spec import plan_exec_process
 from guest_agent.runtime.users import ResolvedUser
@@ -192,7 +193,7 @@ async def _exec(stage: Stage, name: str, argv: tuple[str, ...], *, tty: bool = F
     code = await stage.runtime.exec_result(runtime_pid, folder, argv[0])
     if listener:
         os.close(master)
-    assert stage.runtime.exec_pid(folder) > 0
+    assert exec_pid(folder) > 0
     return code
 
 
