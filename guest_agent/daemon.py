@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import logging
 import os
@@ -22,13 +23,26 @@ LISTENER_FD, CHANNEL_FD = 3, 4
 log = logging.getLogger("guest_agent")
 
 
-def run_daemon(paths: EnginePaths, config_path: str) -> None:
+def run_daemon(paths: EnginePaths, config_path: str, hold: str = "") -> None:
     """Until the engine is told to end, or its keeper is gone."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o022)
     for fd in (LISTENER_FD, CHANNEL_FD):
         os.set_inheritable(fd, False)
+    if hold:
+        wait_until_released(hold)
     asyncio.run(_main(paths, config_path))
+
+
+def wait_until_released(hold: str) -> None:
+    """Blocks, with everything imported, while somebody holds a lock on that file: the data aren't there yet.
+
+    `HOLD.waiting` tells whoever holds it that the engine has got this far.
+    """
+    os.close(os.open(f"{hold}.waiting", os.O_WRONLY | os.O_CREAT, 0o600))
+    descriptor = os.open(hold, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    os.close(descriptor)
 
 
 async def _main(paths: EnginePaths, config_path: str) -> None:

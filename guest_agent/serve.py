@@ -31,11 +31,14 @@ _CGROUP2_OF_A_HYBRID_HOST = "/sys/fs/cgroup/unified"
 _KEEPER_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from guest_agent.keeper.main import main; main()"
 
 
-def serve(paths: EnginePaths, config_path: str, ready: int) -> None:
-    """Doesn't return where it succeeds; on failure one line of JSON goes to the descriptor `ready`."""
+def serve(paths: EnginePaths, config_path: str, ready: int, log: str, hold: str) -> None:
+    """Doesn't return where it succeeds; on failure one line of JSON goes to the descriptor `ready`.
+
+    `log` "-" leaves standard output as it is. `hold` is the engine's affair (`daemon.wait_until_released`).
+    """
     ready = os.dup(ready)  # it may be our standard output, which becomes the log
     try:
-        argv = _prepare(paths, config_path, ready)
+        argv = [*_prepare(paths, config_path, ready, log), *(["--hold", hold] if hold else [])]
     except (HostvmError, OSError) as refusal:
         error = _explained(refusal)
         answer = {"kind": error.kind, "message": error.message, "hint": error.hint}
@@ -51,7 +54,7 @@ def _explained(refusal: HostvmError | OSError) -> HostvmError:
     return HostFailed(f"the engine can't start: {refusal}", hint)
 
 
-def _prepare(paths: EnginePaths, config_path: str, ready: int) -> list[str]:
+def _prepare(paths: EnginePaths, config_path: str, ready: int, log: str) -> list[str]:
     config = load_config(config_path)
     if os.geteuid() != 0:
         raise HostFailed("the engine must be root on Linux", "run it with sudo, or as a member of the group 'hostvm'")
@@ -66,7 +69,7 @@ def _prepare(paths: EnginePaths, config_path: str, ready: int) -> list[str]:
     listener = _listen(paths.socket, config.group)
     for fd in (lock, listener, ready):
         os.set_inheritable(fd, True)
-    _redirect_output(paths.engine_log)
+    _redirect_output(log)
     root = os.path.dirname(os.path.dirname(os.path.abspath(guest_agent.__file__)))
     keeper = [sys.executable, "-I", "-S", "-c", _KEEPER_PROGRAM.format(root=root)]
     engine = [sys.executable, "-I", "-m", "guest_agent", "engine", "--data", paths.data, "--run", paths.run]
@@ -117,9 +120,9 @@ def _listen(path: str, group: str) -> int:
 
 
 def _redirect_output(path: str) -> None:
-    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    if path != "-":
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
     os.chdir("/")
