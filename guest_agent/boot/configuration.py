@@ -19,10 +19,14 @@ def plan_config(registries: Mapping[str, object]) -> str:
         lines += ["[registries]", *_settings(plain)]
     for key, value in registries.items():
         if isinstance(value, dict):
-            lines += [f"[registries.{json.dumps(key)}]", *_settings(value)]
+            lines += [f"[registries.{_text(key)}]", *_settings(value)]
     return "\n".join(lines) + "\n"
 
 
 def _settings(table: Mapping[str, object]) -> list[str]:
+    return [f"{_text(key)} = {_text(value)}" for key, value in table.items()]
+
+
+def _text(value: object) -> str:
     """A JSON string or list of strings is one of TOML as well, where non-ASCII characters stand for themselves."""
-    return [f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+    return json.dumps(value, ensure_ascii=False)
