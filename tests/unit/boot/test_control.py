@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 
 import pytest
@@ -18,7 +19,7 @@ def test_requests_arrive_whole_in_any_chunking(cuts: list[int]) -> None:
     lines = ControlLines(ours)
     found = []
     edges = [0, *sorted({min(cut, len(text)) for cut in cuts}), len(text)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         theirs.sendall(text[start:end])
         found += lines.receive()
     assert found == [{"op": "status", "id": 1}, {"op": "time", "id": 2}]
