@@ -1,0 +1,1 @@
+"""Benchmarks of the VM machine: boot and resume, channel, forwarded ports; each beside a stated baseline."""
