@@ -44,33 +44,35 @@ class Init:
         self._hold: Hold | None = None
         self._services: list[Service] = []
         self._stopping = False
+        wakeup = signal_pipe()
+        self._selector.register(wakeup, selectors.EVENT_READ, lambda: drain(wakeup))
 
     def boot(self) -> None:
-        """Everything up to the loop."""
+        """Everything up to the loop. The engine imports itself while another processor loads the kernel's modules."""
         system.mount_file_systems()
         system.link_devices()
-        self._reach("modules")
-        for trouble in system.load_modules(system.MODULES):
-            say(trouble)
-        self._reach("network")
+        redirect_output()
         system.raise_limits()
-        system.start_network("hostvm")
         os.makedirs(RUN, 0o755, exist_ok=True)
         os.makedirs(os.path.dirname(CONFIG), exist_ok=True)
         system.write_file("/etc/resolv.conf", system.plan_resolv_conf([]))
         system.write_file(CONFIG, plan_config({}))
         self._hold = Hold()
-        self._reach("services")
         self._services = [
+            Service("keeper", self._start_keeper),
             Service("agent", self._start_agent),
             Service("relay", self._start_relay),
-            Service("keeper", self._start_keeper),
         ]
+        self._start_what_is_due()
+        self._reach("modules")
+        for trouble in system.load_modules(system.MODULES):
+            say(trouble)
+        self._reach("network")
+        system.start_network("hostvm")
+        self._reach("services")
 
     def run(self) -> None:
         """For ever."""
-        wakeup = signal_pipe()
-        self._selector.register(wakeup, selectors.EVENT_READ, lambda: drain(wakeup))
         while True:
             self._reap()
             timeout = self._start_what_is_due()
@@ -332,7 +334,6 @@ def main() -> None:
     system.leave_initial_root()
     try:
         init.boot()
-        redirect_output()
     except Exception:
         say(traceback.format_exc())  # on the console: the host shows its last lines
     init.run()
