@@ -8,6 +8,10 @@ group = "hostvm"                # members may use the socket; ignored where the 
 insecure = ["registry.local:5000"]
 [registries.mirrors]
 "docker.io" = ["https://mirror.local"]
+[machine]                       # written by the machine's init; "" = the engine runs on the host itself
+channel = "/run/hostvm/host.sock"  # the agent's socket: services of the machine's host
+files = "/run/hostvm/files"     # where the host's shared folders are
+host_address = "10.0.2.2"       # the way to the host's loopback
 """
 
 from __future__ import annotations
@@ -18,7 +22,16 @@ from dataclasses import dataclass, field
 from guest_agent.wire.errors import InvalidArgument
 
 #: `bootstrap` is read by the command of that name, on the host's side.
-_SECTIONS = {"engine", "registries", "bootstrap"}
+_SECTIONS = {"engine", "registries", "machine", "bootstrap"}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """What the engine must know of the machine that it runs in; all empty on the host itself."""
+
+    channel: str = ""
+    files: str = ""
+    host_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class EngineConfig:
     group: str = "hostvm"
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    machine: MachineConfig = MachineConfig()
 
 
 def load_config(path: str) -> EngineConfig:
@@ -51,7 +65,9 @@ def parse_config(document: dict[str, object], path: str = "config.toml") -> Engi
     engine = _table(document, "engine", path)
     registries = _table(document, "registries", path)
     _refuse_unknown(engine, {"bridge", "subnet", "group"}, "engine", path)
+    machine = _table(document, "machine", path)
     _refuse_unknown(registries, {"insecure", "mirrors"}, "registries", path)
+    _refuse_unknown(machine, {"channel", "files", "host_address"}, "machine", path)
     mirrors = _table(registries, "mirrors", path)
     return EngineConfig(
         bridge=_text(engine, "bridge", "hostvm0", path),
@@ -59,6 +75,11 @@ def parse_config(document: dict[str, object], path: str = "config.toml") -> Engi
         group=_text(engine, "group", "hostvm", path),
         insecure_registries=_texts(registries, "insecure", path),
         registry_mirrors={name: _texts(mirrors, name, path) for name in mirrors},
+        machine=MachineConfig(
+            channel=_text(machine, "channel", "", path),
+            files=_text(machine, "files", "", path),
+            host_address=_text(machine, "host_address", "", path),
+        ),
     )
 
 

@@ -75,8 +75,8 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     live = parts.table.live(container.id)
     live.run.process_ended.set()
     await _drain_output(live.run)
+    await _release_as_far_as_possible(parts, container)
     container = parts.table.find(container_id)  # as it is by now: renamed, or marked as stopped by the user
-    _release_as_far_as_possible(parts, container)
     ended = _ended(parts, container, code)
     restart = plan_restart(ended, time.time_ns())
     if restart is not None:
@@ -100,17 +100,17 @@ async def _drain_output(run: Run) -> None:
             run.pump.stop()
 
 
-def _release_as_far_as_possible(parts: Parts, container: Container) -> None:
+async def _release_as_far_as_possible(parts: Parts, container: Container) -> None:
     """Whatever the kernel refuses here, the end must be recorded and told; start-up releases the rest."""
     try:
-        release(parts, container)
+        await release(parts, container)
     except (HostvmError, OSError) as error:
         log.warning("can't release what container %s had: %s", container.short_id, error)
 
 
-def release(parts: Parts, container: Container) -> None:
+async def release(parts: Parts, container: Container) -> None:
     """Ports, address and held descriptors are free again. Idempotent."""
-    parts.networks.release(container.id)
+    await parts.networks.release(container.id)
     for endpoint in container.endpoints:
         parts.networks.disconnect(container.id, endpoint)
     parts.keeper.drop(stdio_key(container.id))

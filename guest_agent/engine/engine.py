@@ -80,7 +80,7 @@ class Engine:
             self._parts.networks.close()
             self._parts.keeper.rest()
         else:
-            self._parts.networks.remove_all()
+            await self._parts.networks.remove_all()
             os.unlink(self._parts.paths.socket)
             self._parts.keeper.quit()
         self._parts.records.close()
@@ -138,15 +138,27 @@ def _wire(
         layers=layers,
         images=images,
         volumes=Volumes(records, paths, table.users_of_volume, partial(discard_folder, paths, tasks)),
-        networks=Networks(NetworkSettings(config.bridge, config.subnet, config.bridge), keeper),
+        networks=Networks(_network_settings(config), keeper),
         runtime=OciRuntime(choice, paths.runtime_root, keeper, facts),
         filters=FilterCache(),
         events=EventBus(),
         tasks=tasks,
         host=HostFacts(facts, capabilities, os.uname().machine, find_init(), cpus),
-        registries=RegistrySettings(config.insecure_registries, config.registry_mirrors),
+        registries=RegistrySettings(
+            config.insecure_registries, config.registry_mirrors, host_address=config.machine.host_address
+        ),
     )
     return parts, warnings + list(choice.warnings)
+
+
+def _network_settings(config: EngineConfig) -> NetworkSettings:
+    return NetworkSettings(
+        bridge=config.bridge,
+        subnet=config.subnet,
+        table=config.bridge,
+        lease_socket=config.machine.channel,
+        host_address=config.machine.host_address,
+    )
 
 
 def _choose_runtime(paths: EnginePaths, facts: cgroups.CgroupFacts, capabilities: tuple[str, ...]) -> RuntimeChoice:

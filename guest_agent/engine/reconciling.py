@@ -95,7 +95,7 @@ def _drain(parts: Parts, identity: str, key: str) -> None:
 async def _settle(parts: Parts, container: Container, exits: dict[ProcessKey, int]) -> None:
     """A container without a process, whatever its record says."""
     if container.state.provisional:
-        release(parts, container)
+        await release(parts, container)
         parts.table.forget(container)
         await remove_folders(parts, container, volumes=True)
         return

@@ -59,25 +59,25 @@ class Runs:
         live = self._parts.table.live(container.id)
         async with live.lock:
             try:
-                reservation = self._reserve(container)
+                reservation = await self._reserve(container)
                 listener.created(container.id, warnings)
                 if not request.detach:
                     listener.attached(attach_client(self._parts, container, request.attach, from_start=True))
                 await start_and_watch(self._parts, container, reservation)
             except BaseException as error:
-                self._undo(container, error)
+                await self._undo(container, error)
                 raise
         listener.started(container.id)
         return RunOutcome(container.id, None)
 
-    def _reserve(self, container: Container) -> Reservation | None:
+    async def _reserve(self, container: Container) -> Reservation | None:
         bindings = plan_port_bindings(container.config, container.host_config)
         if not bindings or container.host_config.network_mode not in ("bridge", "default"):
             return None
-        return self._parts.networks.reserve(container.id, bindings, container.name)
+        return await self._parts.networks.reserve(container.id, bindings, container.name)
 
-    def _undo(self, container: Container, error: BaseException) -> None:
-        self._parts.networks.release(container.id)
+    async def _undo(self, container: Container, error: BaseException) -> None:
+        await self._parts.networks.release(container.id)
         stays = isinstance(error, HostvmError) and error.kind in RUN_EXIT_CODE
         if not stays and self._parts.table.get(container.id) is not None:
             undo_create(self._parts, container)

@@ -66,28 +66,28 @@ class Start:
 
     async def perform(self) -> Container:
         """All steps; the record as it was stored with the process running."""
-        self._reserve_ports()
+        await self._reserve_ports()
         self._make_bundle()
         self._mount_rootfs()
         await self._fill_volumes()
         self._connect()
         self._write_files()
         stdio, created = await self._create()
-        self._publish()
+        await self._publish()
         self._let_go(stdio)
         return self._record(created)
 
     # -- steps
 
-    def _reserve_ports(self) -> None:
+    async def _reserve_ports(self) -> None:
         bindings = plan_port_bindings(self.container.config, self.container.host_config)
         if not bindings or self._mode not in ("bridge", "default"):
             return
         with step("ports"):
             networks, identity = self.parts.networks, self.container.id
-            self.undo.callback(networks.release, identity)
+            self.undo.push_async_callback(networks.release, identity)
             if self.reservation is None:
-                self.reservation = networks.reserve(identity, bindings, self.container.name)
+                self.reservation = await networks.reserve(identity, bindings, self.container.name)
 
     def _make_bundle(self) -> None:
         with step("bundle"):
@@ -127,7 +127,9 @@ class Start:
     def _wire(self) -> _Network:
         networks, identity, mode = self.parts.networks, self.container.id, self._mode
         if mode == "host":
-            return _Network(networks.static_endpoint("host"))
+            endpoint = networks.join_host(identity)
+            self.undo.callback(networks.disconnect, identity, endpoint)
+            return _Network(endpoint)
         if mode == "none":
             namespace = networks.loopback_only()
             self.undo.callback(self._close_namespace)
@@ -213,10 +215,10 @@ class Start:
         self.undo.callback(self.parts.keeper.drop, key)
         self.parts.keeper.hold(key, *stdio.held())
 
-    def _publish(self) -> None:
+    async def _publish(self) -> None:
         if self.reservation is not None:
             with step("publish"):
-                self.parts.networks.activate(self.reservation, self.network.endpoint.address)
+                await self.parts.networks.activate(self.reservation, self.network.endpoint.address)
 
     def _let_go(self, stdio: Stdio) -> None:
         with step("start"):

@@ -111,7 +111,7 @@ async def _record_failure(parts: Parts, container: Container, error: HostvmError
 
 
 async def _store_failure(parts: Parts, container: Container, error: HostvmError, code: int) -> None:
-    release(parts, container)
+    await release(parts, container)
     if container.host_config.auto_remove:
         parts.table.forget(container)
         await remove_folders(parts, container, volumes=True)

@@ -37,6 +37,8 @@ class RegistrySettings:
     timeout: float = 30.0  #: seconds for a connection, and for each wait for data
     retry_delay: float = 1.0  #: seconds before the first repetition of a broken transfer; doubles
     retries: int = 5  #: repetitions that bring no new byte before we give up
+    #: Inside a machine: where what listens on the loopback of the machine's host is reached.
+    host_address: str = ""
 
 
 class Response:
@@ -143,11 +145,12 @@ class Transport:
         timeout = self.settings.timeout
         host, port = url.hostname or "", url.port
         proxy = _proxy_for(url)
+        dialled = dial_address(host, self.settings.host_address)
         if url.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=timeout)
+            return _dialling(_Connection(host, port, timeout=timeout), dialled)
         context = self._tls(url.netloc)
-        if proxy is None:
-            return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        if proxy is None or dialled != host:
+            return _dialling(_SecureConnection(host, port, timeout=timeout, context=context), dialled)
         connection = http.client.HTTPSConnection(proxy.hostname or "", proxy.port, timeout=timeout, context=context)
         connection.set_tunnel(host, port or 443)
         return connection
@@ -158,6 +161,30 @@ class Transport:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+class _Connection(http.client.HTTPConnection):
+    """One to another address than that of the host that it is meant for; Host header and TLS name stay the host's."""
+
+    dialled = ""
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self.dialled, self.port), self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """The same with TLS, whose `connect` builds upon the other's."""
+
+
+def _dialling(connection: _Connection, address: str) -> _Connection:
+    connection.dialled = address
+    return connection
+
+
+def dial_address(host: str, host_address: str) -> str:
+    """Where to connect to for that host: its loopback is the user's, who isn't inside the machine."""
+    return host_address if host_address and _is_loopback_name(host) else host
 
 
 def unreachable(url: str, error: Exception) -> Unavailable:
@@ -185,7 +212,10 @@ def _host(netloc: str) -> str:
 
 
 def _is_loopback(netloc: str) -> bool:
-    host = _host(netloc)
+    return _is_loopback_name(_host(netloc))
+
+
+def _is_loopback_name(host: str) -> bool:
     if host == "localhost":
         return True
     try:

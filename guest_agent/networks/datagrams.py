@@ -11,6 +11,8 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable
 
+from guest_agent.wire.listening import ask_for_destination
+
 #: docker-proxy's UDPConnTrackTimeout.
 IDLE_SECONDS = 90.0
 #: A quarter of the usual descriptor limit (1024): the flow that was silent longest makes room.
@@ -19,7 +21,6 @@ MOST_FLOWS = 256
 BURST = 64
 LARGEST = 65535
 _ANCILLARY = 64
-IP_PKTINFO = 8  # linux/in.h; the socket module of Python 3.11 has no name for it
 
 Address = tuple[object, ...]
 Key = tuple[Address, bytes]
@@ -34,7 +35,7 @@ class DatagramRelay:
         self._target = target
         self._flows: OrderedDict[Key, _Flow] = OrderedDict()
         listener.setblocking(False)
-        self._info_level, self._info_type = _ask_for_destination(listener)
+        self._info = ask_for_destination(listener)
         self._loop.add_reader(listener, self._readable)
 
     def close(self) -> None:
@@ -54,8 +55,7 @@ class DatagramRelay:
             self._from_client(data, (client, self._destination(ancillary)))
 
     def _destination(self, ancillary: list[tuple[int, int, bytes]]) -> bytes:
-        wanted = (self._info_level, self._info_type)
-        return next((payload for level, kind, payload in ancillary if (level, kind) == wanted), b"")
+        return next((payload for level, kind, payload in ancillary if (level, kind) == self._info), b"")
 
     def _from_client(self, data: bytes, key: Key) -> None:
         try:
@@ -79,7 +79,7 @@ class DatagramRelay:
 
     def _from_container(self, key: Key, flow: _Flow) -> None:
         client, destination = key
-        ancillary = [(self._info_level, self._info_type, destination)] if destination else []
+        ancillary = [(*self._info, destination)] if self._info and destination else []
         try:
             data = flow.socket.recv(LARGEST)
             flow.last = self._loop.time()
@@ -117,16 +117,3 @@ class _Flow:
         if self.timer:
             self.timer.cancel()
         self.socket.close()
-
-
-def _ask_for_destination(listener: socket.socket) -> tuple[int, int]:
-    """Has the kernel say with each datagram which address it was sent to; answers level and type of that message.
-
-    The very payload that came (in_pktinfo, in6_pktinfo) sets the source when it is given back with an answer. On an
-    IPv6 socket IPv4 clients are covered as well, with mapped addresses.
-    """
-    if listener.family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO
-    listener.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    return socket.IPPROTO_IP, IP_PKTINFO

@@ -16,6 +16,8 @@ from ipaddress import ip_address
 FORWARDER = "127.0.0.11"
 SYSTEMD_STUB = "127.0.0.53"
 HOST_GATEWAY = "host-gateway"  #: docker's word for the host's address, in --add-host
+#: What every container of Docker Desktop's machine knows the user's host as. On Linux docker has no such names.
+HOST_NAMES = ("host.docker.internal", "gateway.docker.internal")
 _DEFAULT_HOSTS = (
     ("127.0.0.1", "localhost"),
     ("::1", "localhost ip6-localhost ip6-loopback"),
@@ -82,17 +84,28 @@ def plan_resolver(host: ResolverSettings, asked: ResolverSettings, *, own_namesp
 
 
 def plan_hosts(hostname: str, address: str, extra: Iterable[str] = (), gateway: str = "", domainname: str = "") -> str:
-    """/etc/hosts of a container with its own namespace. `extra` are "name:address"; address "" = has none."""
+    """/etc/hosts of a container with its own namespace. `extra` are "name:address"; address "" = has none.
+
+    `gateway` is what `host-gateway` stands for.
+    """
     records = [*_DEFAULT_HOSTS, *parse_extra_hosts(extra, gateway)]
     if address:
         records.append((address, f"{hostname}.{domainname} {hostname}" if domainname else hostname))
     return _format_hosts(records)
 
 
-def plan_host_network_hosts(host_file: str, extra: Iterable[str] = ()) -> str:
+def plan_host_network_hosts(host_file: str, extra: Iterable[str] = (), gateway: str = "127.0.0.1") -> str:
     """/etc/hosts of a container on the host's network: the host's, and what was added."""
     separator = "" if host_file.endswith("\n") or not host_file else "\n"
-    return host_file + separator + _format_hosts(parse_extra_hosts(extra, "127.0.0.1"))
+    return host_file + separator + _format_hosts(parse_extra_hosts(extra, gateway))
+
+
+def with_host_names(extra: Iterable[str], host_address: str) -> list[str]:
+    """`--add-host` with Docker Desktop's names for the user's host, unless the user has set them; "" adds none."""
+    asked = list(extra)
+    taken = {entry.partition(":")[0] for entry in asked}
+    names = [name for name in HOST_NAMES if host_address and name not in taken]
+    return [*asked, *(f"{name}:{host_address}" for name in names)]
 
 
 def parse_extra_hosts(extra: Iterable[str], gateway: str) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ The order in a start: `reserve` (a taken port is an error before anything is mad
 end: `release` and `disconnect`, in any order, both idempotent. The namespace goes away when its last process, and the
 last descriptor of it, is gone.
 
-Everything is synchronous, takes a millisecond or two, and must be called on the event loop's thread while it runs.
-Failures of the kernel come out as HostFailed.
+Everything takes a millisecond or two, and must be called on the event loop's thread while it runs. What concerns ports
+is asynchronous, since inside a machine they are held on its host; natively it waits for nothing. Failures of the kernel
+come out as HostFailed.
 """
 
 from __future__ import annotations
@@ -25,8 +26,18 @@ from guest_agent.networks.addresses import AddressPool
 from guest_agent.networks.bridge import Bridge, ensure_bridge, remove_bridge
 from guest_agent.networks.coexistence import forget_bridge, let_bridge_through
 from guest_agent.networks.endpoints import Wire, make_wire, open_loopback_namespace
+from guest_agent.networks.exposure import HostExposure, LeasedExposure, NothingToExpose
+from guest_agent.networks.gateway import PortGateway
+from guest_agent.networks.leases import LeaseGateway
+from guest_agent.networks.local_ports import LocalGateway
 from guest_agent.networks.name_service import NameService
-from guest_agent.networks.names import ResolverSettings, plan_host_network_hosts, plan_hosts, plan_resolver
+from guest_agent.networks.names import (
+    ResolverSettings,
+    plan_host_network_hosts,
+    plan_hosts,
+    plan_resolver,
+    with_host_names,
+)
 from guest_agent.networks.publisher import Publisher, Reservation
 from guest_agent.networks.settings import DescriptorHolder, NetworkSettings
 from guest_agent.networks.streams import CHUNK
@@ -67,7 +78,8 @@ class Networks:
         self._settings = settings
         self._route = RouteSocket()
         self._nftables = _open_nftables()
-        self._publisher = Publisher(self._nftables, settings.table, holder, buffer)
+        self._ports, self._exposure = _open_ports(settings, holder, buffer)
+        self._publisher = Publisher(self._nftables, settings.table, holder, self._ports)
         self._names = NameService(settings, holder, buffer)
         self._watch: RulesetWatch | None = None
         self._bridge: Bridge | None = None
@@ -78,7 +90,7 @@ class Networks:
     @property
     def warnings(self) -> tuple[str, ...]:
         """For `info`: what doesn't work as it should, and what to do."""
-        return self._lost_ports + self._firewall_trouble
+        return self._lost_ports + self._ports.warnings + self._firewall_trouble
 
     # -- the engine's life
 
@@ -103,6 +115,7 @@ class Networks:
                     self._addresses.claim(IPv4Address(address))
                     failures += self._publisher.adopt(container_id, address, ports)
             self._publisher.forget_others(live)
+            self._exposure.adopt(_on_host_network(live))
             self._names.adopt(live)
             self._publisher.rebuild()
         self._lost_ports = tuple(failure.message for failure in failures)
@@ -112,16 +125,17 @@ class Networks:
         if self._watch:
             self._watch.close()
         self._publisher.close()
+        self._exposure.close()
         self._names.close()
         self._nftables.close()
         self._route.close()
 
-    def remove_all(self) -> None:
+    async def remove_all(self) -> None:
         """Takes everything out of the kernel, and closes. For when no container is left; idempotent."""
         if self._watch:
             self._watch.close()
         with _translated("remove the default network"):
-            self._publisher.release_all()
+            await self._publisher.release_all()
             self._names.adopt(())
             self._nftables.run(rules.plan_remove_table(self._settings.table))
             forget_bridge(self._nftables, self._settings.bridge)
@@ -149,36 +163,44 @@ class Networks:
         with _translated("make a network namespace"):
             return open_loopback_namespace()
 
+    def join_host(self, container_id: str) -> Endpoint:
+        """The network `host`: what the container listens on is reached where the user is, until `disconnect`."""
+        self._exposure.enter(container_id)
+        return self.static_endpoint(HOST)
+
     def disconnect(self, container_id: str, endpoint: Endpoint) -> None:
         """Forgets the endpoint's address and stops answering names for it. Idempotent."""
         self._names.stop(container_id)
+        self._exposure.leave(container_id)
         if endpoint.address:
             self._addresses.give_back(IPv4Address(endpoint.address))
 
-    def reserve(self, container_id: str, bindings: Iterable[PortBinding], name: str = "") -> Reservation:
+    async def reserve(self, container_id: str, bindings: Iterable[PortBinding], name: str = "") -> Reservation:
         """Binds all the ports or none. Raises AddressInUse in docker's words; `name` is the container's in them."""
         with _translated("publish ports"):
-            return self._publisher.reserve(container_id, name or container_id[:12], bindings)
+            return await self._publisher.reserve(container_id, name or container_id[:12], bindings)
 
-    def activate(self, reservation: Reservation, address: str) -> None:
+    async def activate(self, reservation: Reservation, address: str) -> None:
         """Leads the reserved ports to that address. Idempotent; on failure they stay reserved."""
         with _translated("publish ports"):
-            self._publisher.activate(reservation.container_id, address)
+            await self._publisher.activate(reservation.container_id, address)
 
-    def publish(self, container_id: str, address: str, bindings: Iterable[PortBinding]) -> tuple[PublishedPort, ...]:
+    async def publish(
+        self, container_id: str, address: str, bindings: Iterable[PortBinding]
+    ) -> tuple[PublishedPort, ...]:
         """`reserve` and `activate` in one; nothing is held when it fails."""
-        reservation = self.reserve(container_id, bindings)
+        reservation = await self.reserve(container_id, bindings)
         try:
-            self.activate(reservation, address)
+            await self.activate(reservation, address)
         except BaseException:
-            self.release(container_id)
+            await self.release(container_id)
             raise
         return reservation.ports
 
-    def release(self, container_id: str) -> None:
+    async def release(self, container_id: str) -> None:
         """Frees the container's ports. Idempotent."""
         with _translated("release ports"):
-            self._publisher.release(container_id)
+            await self._publisher.release(container_id)
 
     # -- names
 
@@ -204,9 +226,11 @@ class Networks:
         self, mode: str, hostname: str, address: str = "", extra: Iterable[str] = (), domainname: str = ""
     ) -> str:
         """The container's /etc/hosts; `extra` are "name:address" with docker's `host-gateway`."""
+        host = self._settings.host_address
         if mode == HOST:
-            return plan_host_network_hosts(_read_hosts(), extra)
-        return plan_hosts(hostname, address, extra, self._gateway_text, domainname)
+            return plan_host_network_hosts(_read_hosts(), with_host_names(extra, host), host or "127.0.0.1")
+        named = with_host_names(extra, host if address else "")
+        return plan_hosts(hostname, address, named, host or self._gateway_text, domainname)
 
     # -- views
 
@@ -311,6 +335,20 @@ class Networks:
     def _name_servers(self) -> list[IPv4Network]:
         """The bridge must not cover them, even if no route tells of them."""
         return [IPv4Network(server) for server in self._names.host_settings().servers if ":" not in server]
+
+
+def _open_ports(
+    settings: NetworkSettings, holder: DescriptorHolder, buffer: bytearray
+) -> tuple[PortGateway, HostExposure]:
+    """Whose ports are published: this kernel's, or those of the host that the machine runs on."""
+    if not settings.lease_socket:
+        return LocalGateway(buffer), NothingToExpose()
+    leases = LeaseGateway(settings.lease_socket)
+    return leases, LeasedExposure(leases, holder)
+
+
+def _on_host_network(live: Live) -> list[str]:
+    return [identity for identity, (endpoints, _) in live.items() if any(one.network == HOST for one in endpoints)]
 
 
 @contextlib.contextmanager

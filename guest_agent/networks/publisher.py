@@ -1,29 +1,34 @@
-"""Published ports over their life: reserved (sockets held), active (they lead to a container), released.
+"""Published ports over their life: reserved (held), active (they lead to a container), released.
 
-The held sockets are kept a second time by the descriptor holder, so that a successor of a killed engine has them back
-and nobody can take the port in between. While there is no engine, IPv4 goes on by the firewall's maps, and what needs
-an engine (IPv6) waits in the sockets' backlog.
+The held descriptors are kept a second time by the descriptor holder, so that a successor of a killed engine has them
+back and nobody can take the port in between. While there is no engine, IPv4 goes on by the firewall's maps, and what
+needs an engine (IPv6) waits in the sockets' backlog.
+
+Where a port is held is the gateway's business. The maps are filled wherever that is: inside a machine they let
+containers reach the ports at their gateway's address.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from guest_agent.linux.netlink_conntrack import Flow, forget_flows
 from guest_agent.linux.nftables import Nftables, NftablesError
-from guest_agent.networks.datagrams import DatagramRelay
-from guest_agent.networks.ports import ANY_IPV4, ANY_IPV6, HeldPort, format_note, hold_port, parse_note, plan_order
+from guest_agent.networks.gateway import HeldPort, PortGateway
+from guest_agent.networks.ports import format_note, parse_note, plan_bindings, plan_order
 from guest_agent.networks.rules import Translation, plan_add, plan_rebuild, plan_remove
 from guest_agent.networks.settings import DescriptorHolder
-from guest_agent.networks.streams import StreamRelay
 from guest_agent.wire.errors import AddressInUse, HostvmError
 from guest_agent.wire.models import PortBinding, Protocol, PublishedPort
 
 KEY_PREFIX = "ports:"
 #: SCM_MAX_FD is 253: more descriptors don't fit into one message to the holder.
 MOST_IN_ONE_MESSAGE = 128
+#: Seconds by which ports whose descriptors changed are handed over together: a thousand leases come back at once.
+_HAND_OVER_DELAY = 0.02
 _IPPROTO_UDP = 17
 
 
@@ -39,11 +44,10 @@ class Reservation:
 class _Publication:
     held: list[HeldPort]
     address: str = ""
-    relays: list[StreamRelay | DatagramRelay] = field(default_factory=list)
 
     @property
     def ports(self) -> tuple[PublishedPort, ...]:
-        return tuple(port for one in self.held for port in one.published)
+        return tuple(port for one in self.held for port in one.record.published)
 
     @property
     def translations(self) -> list[Translation]:
@@ -51,11 +55,9 @@ class _Publication:
 
     @property
     def udp_ports(self) -> frozenset[int]:
-        return frozenset(one.host_port for one in self.held if one.container_port.protocol is Protocol.UDP)
+        return frozenset(port.host_port for port in self.ports if port.container_port.protocol is Protocol.UDP)
 
     def close(self) -> None:
-        for relay in self.relays:
-            relay.close()
         for one in self.held:
             one.close()
 
@@ -63,30 +65,33 @@ class _Publication:
 class Publisher:
     """Every publication of one engine. Must be used on the loop's thread."""
 
-    def __init__(self, nftables: Nftables, table: str, holder: DescriptorHolder, buffer: bytearray) -> None:
+    def __init__(self, nftables: Nftables, table: str, holder: DescriptorHolder, gateway: PortGateway) -> None:
         self._nftables = nftables
         self._table = table
         self._holder = holder
-        self._buffer = buffer
+        self._gateway = gateway
         self._publications: dict[str, _Publication] = {}
+        self._late: dict[str, asyncio.TimerHandle] = {}
+        gateway.changed = self._changed
 
-    def reserve(self, container_id: str, name: str, bindings: Iterable[PortBinding]) -> Reservation:
-        """Binds all or none. What the container held before is let go first."""
-        self.release(container_id)
-        held: list[HeldPort] = []
+    async def reserve(self, container_id: str, name: str, bindings: Iterable[PortBinding]) -> Reservation:
+        """Holds all or none. What the container held before is let go first."""
+        await self.release(container_id)
+        endpoint = f"{name} ({secrets.token_hex(32)})"
         try:
-            for binding in plan_order(bindings):
-                held.append(hold_port(binding, f"{name} ({secrets.token_hex(32)})"))
-            self._hand_over(container_id, held)
-        except BaseException as failure:
-            self._abandon(container_id, held)
-            if isinstance(failure, AddressInUse):
-                failure.hint = self._owner_hint(failure) or failure.hint
+            held = await self._gateway.hold(plan_order(bindings), container_id, endpoint)
+        except AddressInUse as failure:
+            failure.hint = self._owner_hint(failure) or failure.hint
             raise
-        self._publications[container_id] = _Publication(held)
-        return Reservation(container_id, self._publications[container_id].ports)
+        self._publications[container_id] = publication = _Publication(held)
+        try:
+            self._hand_over(container_id)
+        except BaseException:
+            await self.release(container_id)
+            raise
+        return Reservation(container_id, publication.ports)
 
-    def activate(self, container_id: str, address: str) -> None:
+    async def activate(self, container_id: str, address: str) -> None:
         """Leads the held ports to that address. Raises NftablesError; then they are held as before."""
         publication = self._publications.get(container_id)
         if publication is None or publication.address or not publication.held:
@@ -97,10 +102,10 @@ class Publisher:
         except NftablesError:
             publication.address = ""
             raise
-        self._serve(publication)
+        await at_once(one.serve(address) for one in publication.held)
         self._forget_old_flows(publication)
 
-    def release(self, container_id: str) -> None:
+    async def release(self, container_id: str) -> None:
         """Idempotent. The ports are free afterwards, and connections through relays are cut."""
         publication = self._publications.pop(container_id, None)
         if publication is None:
@@ -109,22 +114,26 @@ class Publisher:
             self._change(plan_remove(self._table, publication.translations))
             self._forget_old_flows(publication)
         finally:
-            publication.close()
-            self._abandon(container_id, publication.held)
+            try:
+                await at_once(one.release() for one in publication.held)
+            finally:
+                self._hold_only(container_id, {})
 
     def adopt(self, container_id: str, address: str, ports: Iterable[PublishedPort]) -> list[HostvmError]:
-        """Takes a running container's sockets back from the holder; binds again what was lost. Answers what failed.
+        """Takes a running container's ports back from the holder; holds again what was lost. Answers what failed.
 
         The maps are not touched: `rebuild` follows once all are adopted.
         """
-        held = [one for key in self._held_keys(container_id) for one in self._fetch(key)]
-        have = {port for one in held for port in one.published}
-        rebound, failures = _bind_again(plan_bindings(port for port in ports if port not in have))
-        publication = _Publication(held + rebound, address)
-        if rebound:
-            self._hand_over(container_id, publication.held)
+        held = [one for key in self._held_keys(container_id) for one in self._fetch(key, container_id)]
+        have = {port for one in held for port in one.record.published}
+        missing = plan_bindings(port for port in ports if port not in have)
+        restored, failures = self._gateway.restore(missing, container_id)
+        publication = _Publication(held + restored, address)
         self._publications[container_id] = publication
-        self._serve(publication)
+        if restored:
+            self._hand_over(container_id)
+        for one in publication.held:
+            one.resume(address)
         return failures
 
     def forget_others(self, live: Iterable[str]) -> None:
@@ -140,13 +149,15 @@ class Publisher:
 
     def close(self) -> None:
         """Lets go of our own descriptors; what is held and what the maps say stays."""
+        for timer in self._late.values():
+            timer.cancel()
         for publication in self._publications.values():
             publication.close()
         self._publications.clear()
 
-    def release_all(self) -> None:
+    async def release_all(self) -> None:
         for container_id in list(self._publications):
-            self.release(container_id)
+            await self.release(container_id)
         self.forget_others(())
 
     def _translations(self) -> list[Translation]:
@@ -159,14 +170,6 @@ class Publisher:
                 self._nftables.run(commands)
         except NftablesError:
             self.rebuild()
-
-    def _serve(self, publication: _Publication) -> None:
-        for one in publication.held:
-            target = _always((publication.address, one.container_port.number))
-            if one.container_port.protocol is Protocol.TCP:
-                publication.relays.append(StreamRelay(one.socket, target, self._buffer))
-            else:
-                publication.relays.append(DatagramRelay(one.socket, target))
 
     def _forget_old_flows(self, publication: _Publication) -> None:
         ports, address = publication.udp_ports, publication.address
@@ -181,31 +184,44 @@ class Publisher:
         except OSError:
             pass  # a kernel without ctnetlink: such flows end by themselves when they pause for half a minute
 
-    def _hand_over(self, container_id: str, held: Sequence[HeldPort]) -> None:
-        for start in range(0, len(held), MOST_IN_ONE_MESSAGE):
-            part = held[start : start + MOST_IN_ONE_MESSAGE]
-            fds = [one.socket.fileno() for one in part]
-            self._holder.hold(_key(container_id, start), fds, format_note(part))
+    def _changed(self, container_id: str) -> None:
+        if container_id not in self._late:
+            loop = asyncio.get_running_loop()
+            self._late[container_id] = loop.call_later(_HAND_OVER_DELAY, self._hand_over, container_id)
 
-    def _abandon(self, container_id: str, held: Sequence[HeldPort]) -> None:
-        for start in range(0, len(held), MOST_IN_ONE_MESSAGE):
-            self._holder.drop(_key(container_id, start))
-        for one in held:
-            one.close()
+    def _hand_over(self, container_id: str) -> None:
+        """Everything that the container holds by now, in place of what the holder had."""
+        timer = self._late.pop(container_id, None)
+        if timer is not None:
+            timer.cancel()
+        publication = self._publications.get(container_id)
+        held = [one for one in publication.held if one.fileno() >= 0] if publication else []
+        starts = range(0, len(held), MOST_IN_ONE_MESSAGE)
+        self._hold_only(container_id, {_key(container_id, at): held[at : at + MOST_IN_ONE_MESSAGE] for at in starts})
+
+    def _hold_only(self, container_id: str, parts: Mapping[str, Sequence[HeldPort]]) -> None:
+        for key, part in parts.items():
+            note = format_note([one.record for one in part])
+            self._holder.hold(key, [one.fileno() for one in part], note)
+        for key in self._held_keys(container_id):
+            if key not in parts:
+                self._holder.drop(key)
 
     def _held_keys(self, container_id: str) -> list[str]:
         prefix = f"{KEY_PREFIX}{container_id}:"
         return sorted(key for key in tuple(self._holder.keys()) if key.startswith(prefix))
 
-    def _fetch(self, key: str) -> list[HeldPort]:
+    def _fetch(self, key: str, container_id: str) -> list[HeldPort]:
         fds, note = self._holder.get(key)
-        return parse_note(note, fds) if note else []
+        records = parse_note(note) if note else []
+        pairs = zip(fds, records, strict=True)
+        return [self._gateway.take_back(fd, record, container_id) for fd, record in pairs]
 
     def _owner_hint(self, failure: AddressInUse) -> str:
         """Says so when it is one of our own containers that has the port."""
         for container_id, publication in self._publications.items():
-            for one in publication.held:
-                if f":{one.host_port}: bind" in failure.message:
+            for port in publication.ports:
+                if f":{port.host_port}: bind" in failure.message:
                     return f"container {container_id[:12]} publishes it; stop that one, or publish another port"
         return ""
 
@@ -214,30 +230,12 @@ def _key(container_id: str, start: int) -> str:
     return f"{KEY_PREFIX}{container_id}:{start:05}"
 
 
-def plan_bindings(ports: Iterable[PublishedPort]) -> list[PortBinding]:
-    """What had to be asked for to have these: a port of every address comes as two values."""
-    wanted = set(ports)
-    bindings = []
-    for port in sorted(wanted):
-        other = ANY_IPV4 if port.host_ip == ANY_IPV6 else ANY_IPV6
-        both = PublishedPort(port.container_port, other, port.host_port) in wanted
-        if port.host_ip == ANY_IPV6 and both:
-            continue
-        host_ip = "" if port.host_ip == ANY_IPV4 and both else port.host_ip
-        bindings.append(PortBinding(port.container_port, host_ip, port.host_port))
-    return bindings
-
-
-def _always(target: tuple[str, int]) -> Callable[[], tuple[str, int]]:
-    return lambda: target
-
-
-def _bind_again(bindings: Iterable[PortBinding]) -> tuple[list[HeldPort], list[HostvmError]]:
-    held: list[HeldPort] = []
-    failures: list[HostvmError] = []
-    for binding in bindings:
-        try:
-            held.append(hold_port(binding, "that is being restored"))
-        except HostvmError as failure:
-            failures.append(failure)
-    return held, failures
+async def at_once(steps: Iterable[Coroutine[object, object, None]]) -> None:
+    """All of them; a failure is raised when all have ended. One alone needs no task, nor a turn of the loop."""
+    works = list(steps)
+    if len(works) == 1:
+        await works[0]
+        return
+    for failure in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(failure, BaseException):
+            raise failure

@@ -18,6 +18,10 @@ class NetworkSettings:
     upstream_resolv_conf: str = "/etc/resolv.conf"
     #: Where systemd-resolved lists the servers that it asks, for hosts whose resolv.conf names only its own stub.
     systemd_resolv_conf: str = "/run/systemd/resolve/resolv.conf"
+    #: Inside a machine: the agent's socket, by which the host's ports are leased. "" = the ports are this kernel's.
+    lease_socket: str = ""
+    #: Inside a machine: the address at which services on the host's loopback are reached; "" = there is none.
+    host_address: str = ""
 
     def network_id(self, network: str) -> str:
         """64 hex digits, the same after every restart."""

@@ -123,7 +123,7 @@ async def test_two_engines_in_one_namespace_do_not_meet() -> None:
         serve_tcp(two.namespace, 7)
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(call_tcp, two.endpoint.address, 7, one.namespace)
-        others.remove_all()
+        await others.remove_all()
         serve_tcp(one.namespace, 7)
         assert call_tcp(one.endpoint.address, 7).endswith("hello")
         assert "hvother" not in shell("nft list ruleset", "ip link")
@@ -153,11 +153,11 @@ async def test_remove_all_leaves_nothing_and_may_come_twice() -> None:
     async with networks(holder) as ours:
         attachment = connected(ours)
         os.close(attachment.namespace)
-        ours.remove_all()
+        await ours.remove_all()
     shell("timeout 5 sh -c 'while ip -o link show type veth | grep -v outside; do sleep 0.05; done'")
     assert shell("ip -o link | grep -c .", "nft list ruleset") == before
     again = Networks(NetworkSettings(bridge="hvtest0", table="hvtest"), holder)
-    again.remove_all()
+    await again.remove_all()
     assert holder.keys() == []
 
 

@@ -67,7 +67,7 @@ async def reach_both_ways(program: str, commands: tuple[str, ...]) -> None:
         await check_ways(ours, peer)
         ours.start()
         assert shell(f"{program} -S").count("-i hvtest0 -j ACCEPT") == 1
-        ours.remove_all()
+        await ours.remove_all()
     assert shell(f"{program} -S") == before
 
 
@@ -85,7 +85,7 @@ async def test_docker_that_starts_after_us() -> None:
 async def check_ways(ours: Networks, peer: int) -> None:
     one, two = connected(ours), connected(ours, "b" * 64)
     serve_tcp(one.namespace, 7)
-    ours.publish(ID, one.endpoint.address, [binding(7, 8080)])
+    await ours.publish(ID, one.endpoint.address, [binding(7, 8080)])
     assert (await asyncio.to_thread(call_tcp, PEER_ADDRESS, 9, one.namespace)).endswith("hello")
     assert (await asyncio.to_thread(call_tcp, HOST_ADDRESS, 8080, peer)).endswith("hello")
     assert (await asyncio.to_thread(call_tcp, one.endpoint.address, 7, two.namespace)).endswith("hello")

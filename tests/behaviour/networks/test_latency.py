@@ -49,7 +49,7 @@ async def test_loopback_is_as_fast_as_the_containers_own_address() -> None:
     make_host()
     async with networks() as ours:
         attachment = connected(ours)
-        ours.publish(ID, attachment.endpoint.address, [binding(7, 8080)])
+        await ours.publish(ID, attachment.endpoint.address, [binding(7, 8080)])
         with python_in(attachment.namespace, SERVER) as server:
             assert server.stdout is not None and server.stdout.readline() == "ready\n"
             tries = [await asyncio.to_thread(measure, attachment.endpoint.address) for _ in range(2)]
@@ -65,9 +65,9 @@ async def test_adding_a_port_takes_under_a_millisecond() -> None:
         address = connected(ours).endpoint.address
         seconds = []
         for number in range(30):
-            reservation = ours.reserve(f"{number:064}", [binding(7, 9000 + number)])
+            reservation = await ours.reserve(f"{number:064}", [binding(7, 9000 + number)])
             began = time.perf_counter()
-            ours.activate(reservation, address)
+            await ours.activate(reservation, address)
             seconds.append(time.perf_counter() - began)
         print("activate: median ms", statistics.median(seconds) * 1000, "least", min(seconds) * 1000)
         assert min(seconds) < 0.001

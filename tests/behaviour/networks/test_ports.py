@@ -37,12 +37,12 @@ from tests.behaviour.networks.surroundings import (
 SETTINGS = NetworkSettings(bridge="hvtest0", table="hvtest")
 
 
-def published(ours: Networks, *bindings: PortBinding, container_id: str = ID) -> NetworkAttachment:
+async def published(ours: Networks, *bindings: PortBinding, container_id: str = ID) -> NetworkAttachment:
     """A container that serves 7/tcp and 7/udp, with these ports published."""
     attachment = connected(ours, container_id)
     serve_tcp(attachment.namespace, 7)
     serve_udp(attachment.namespace, 7)
-    ours.publish(container_id, attachment.endpoint.address, bindings)
+    await ours.publish(container_id, attachment.endpoint.address, bindings)
     return attachment
 
 
@@ -59,7 +59,7 @@ async def udp(address: str, port: int, namespace: int | None = None) -> str:
 async def test_a_port_is_reached_from_everywhere() -> None:
     peer = make_host()
     async with networks() as ours:
-        one = published(ours, binding(7, 8080), udp_binding(7, 8080))
+        one = await published(ours, binding(7, 8080), udp_binding(7, 8080))
         other = connected(ours, OTHER_ID)
         gateway = one.endpoint.gateway
         for call in (tcp, udp):
@@ -80,7 +80,7 @@ async def test_with_bridge_netfilter_containers_reach_each_other_and_their_own_p
     make_host()
     shell("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
     async with networks() as ours:
-        one = published(ours, binding(7, 8080))
+        one = await published(ours, binding(7, 8080))
         other = connected(ours, OTHER_ID)
         gateway = one.endpoint.gateway
         assert await tcp(one.endpoint.address, 7, other.namespace) == f"{other.endpoint.address} hello"
@@ -93,7 +93,7 @@ async def test_with_bridge_netfilter_containers_reach_each_other_and_their_own_p
 async def test_a_port_of_127_0_0_1_is_not_reached_from_outside() -> None:
     peer = make_host()
     async with networks() as ours:
-        one = published(ours, binding(7, 8080, "127.0.0.1"), udp_binding(7, 8080, "127.0.0.1"))
+        one = await published(ours, binding(7, 8080, "127.0.0.1"), udp_binding(7, 8080, "127.0.0.1"))
         assert (await tcp("127.0.0.1", 8080)).endswith(" hello")
         assert (await udp("127.0.0.1", 8080)).endswith(" hello")
         for call in (tcp, udp):
@@ -115,7 +115,7 @@ async def test_a_port_of_127_0_0_1_is_not_reached_from_outside() -> None:
 async def test_a_port_of_one_address_is_only_that_addresss() -> None:
     peer = make_host()
     async with networks() as ours:
-        published(ours, binding(7, 8080, HOST_ADDRESS), binding(7, 8081, "::1"), binding(7, 8082, "0.0.0.0"))
+        await published(ours, binding(7, 8080, HOST_ADDRESS), binding(7, 8081, "::1"), binding(7, 8082, "0.0.0.0"))
         assert (await tcp(HOST_ADDRESS, 8080, peer)).endswith("hello")
         assert (await tcp("::1", 8081)).endswith("hello")
         assert (await tcp("127.0.0.1", 8082)).endswith("hello")
@@ -132,7 +132,7 @@ async def test_a_taken_port_is_an_error_and_holds_nothing() -> None:
     taken = socket.create_server(("127.0.0.1", 3306))
     async with networks(holder) as ours:
         with pytest.raises(AddressInUse) as caught:
-            ours.reserve(ID, [binding(80, 8080), binding(3306, 3306)], name="mysql")
+            await ours.reserve(ID, [binding(80, 8080), binding(3306, 3306)], name="mysql")
         assert caught.value.message.startswith(
             "driver failed programming external connectivity on endpoint mysql ("
         ) and caught.value.message.endswith(
@@ -142,9 +142,9 @@ async def test_a_taken_port_is_an_error_and_holds_nothing() -> None:
         assert holder.keys() == []
         taken.close()
         socket.create_server(("0.0.0.0", 8080)).close()
-        assert len(ours.reserve(ID, [binding(3306, 3306)], name="mysql").ports) == 2
+        assert len((await ours.reserve(ID, [binding(3306, 3306)], name="mysql")).ports) == 2
         with pytest.raises(AddressInUse) as caught:
-            ours.reserve(OTHER_ID, [binding(80, 3306)], name="second")
+            await ours.reserve(OTHER_ID, [binding(80, 3306)], name="second")
         assert ID[:12] in caught.value.hint
 
 
@@ -157,9 +157,9 @@ async def test_refusals_have_dockers_words() -> None:
     taken.bind(("::", 8080))
     async with networks() as ours:
         with pytest.raises(AddressInUse, match=r"listen tcp6 \[::\]:8080: bind: address already in use"):
-            ours.reserve(ID, [binding(80, 8080)])
+            await ours.reserve(ID, [binding(80, 8080)])
         with pytest.raises(HostFailed, match=r"listen udp4 203.0.113.9:53: bind: cannot assign requested address"):
-            ours.reserve(ID, [udp_binding(53, 53, "203.0.113.9")])
+            await ours.reserve(ID, [udp_binding(53, 53, "203.0.113.9")])
 
 
 @isolated
@@ -171,13 +171,13 @@ async def test_the_kernel_or_a_range_gives_a_free_port() -> None:
     async with networks() as ours:
         attachment = connected(ours)
         serve_tcp(attachment.namespace, 7)
-        ports = ours.publish(ID, attachment.endpoint.address, [ranged, binding(7)])
+        ports = await ours.publish(ID, attachment.endpoint.address, [ranged, binding(7)])
         assert {port.host_port for port in ports if port.host_port < 9003} == {9001}
         for port in ports:
             assert (await tcp("::1" if port.host_ip == "::" else "127.0.0.1", port.host_port)).endswith("hello")
-        assert ours.reserve(OTHER_ID, [ranged]).ports[0].host_port == 9002
+        assert (await ours.reserve(OTHER_ID, [ranged])).ports[0].host_port == 9002
         with pytest.raises(AddressInUse):
-            ours.reserve("c" * 64, [ranged])
+            await ours.reserve("c" * 64, [ranged])
     taken.close()
 
 
@@ -188,9 +188,9 @@ async def test_a_range_of_many_ports_is_published_at_once() -> None:
     async with networks() as ours:
         attachment = connected(ours)
         serve_tcp(attachment.namespace, 299)
-        ours.publish(ID, attachment.endpoint.address, [binding(port, 20000 + port) for port in range(1, 301)])
+        await ours.publish(ID, attachment.endpoint.address, [binding(port, 20000 + port) for port in range(1, 301)])
         assert (await tcp("127.0.0.1", 20299)).endswith("hello")
-        ours.release(ID)
+        await ours.release(ID)
         assert "20299" not in shell("nft list table ip hvtest")
 
 
@@ -200,9 +200,9 @@ async def test_released_ports_are_free_and_lead_nowhere() -> None:
     make_host()
     holder = MemoryHolder()
     async with networks(holder) as ours:
-        published(ours, binding(7, 8080), udp_binding(7, 8080))
-        ours.release(ID)
-        ours.release(ID)
+        await published(ours, binding(7, 8080), udp_binding(7, 8080))
+        await ours.release(ID)
+        await ours.release(ID)
         with pytest.raises(ConnectionRefusedError):
             await tcp("127.0.0.1", 8080)
         socket.create_server(("0.0.0.0", 8080)).close()
@@ -221,10 +221,10 @@ async def test_a_udp_sender_that_never_pauses_follows_the_port_to_its_next_conta
         for container_id, word in ((ID, "one"), (OTHER_ID, "two")):
             attachment = connected(ours, container_id)
             server = serve_udp(attachment.namespace, 7, word)
-            ours.publish(container_id, attachment.endpoint.address, [udp_binding(7, 8080)])
+            await ours.publish(container_id, attachment.endpoint.address, [udp_binding(7, 8080)])
             client.send(b"hello")
             assert await asyncio.to_thread(client.recv, 100) == f"{word} hello".encode()
-            ours.release(container_id)
+            await ours.release(container_id)
             os.close(attachment.namespace)
             del server
 
@@ -237,8 +237,8 @@ async def test_ports_and_connections_survive_a_killed_engine() -> None:
     holder = MemoryHolder()
     dead = Networks(SETTINGS, holder)
     dead.start()
-    one = published(dead, binding(7, 8080), udp_binding(7, 8080))
-    published(dead, binding(7, 8081), container_id=OTHER_ID)
+    one = await published(dead, binding(7, 8080), udp_binding(7, 8080))
+    await published(dead, binding(7, 8081), container_id=OTHER_ID)
     standing = socket.create_connection(("127.0.0.1", 8080))
     standing.settimeout(1.0)
     standing.sendall(b"a")
@@ -272,7 +272,7 @@ async def test_ports_are_bound_again_when_the_keeper_died_too() -> None:
     dead.start()
     attachment = connected(dead)
     serve_tcp(attachment.namespace, 7)
-    ports = dead.publish(ID, attachment.endpoint.address, [binding(7, 8080), binding(7, 8081)])
+    ports = await dead.publish(ID, attachment.endpoint.address, [binding(7, 8080), binding(7, 8081)])
     dead.close()
     for key in tuple(lost.held):
         lost.drop(key)
@@ -289,7 +289,7 @@ async def test_ports_are_bound_again_when_the_keeper_died_too() -> None:
 async def test_flushed_rules_come_back_and_ports_work_meanwhile() -> None:
     make_host()
     async with networks() as ours:
-        published(ours, binding(7, 8080))
+        await published(ours, binding(7, 8080))
         shell("nft flush ruleset")
         assert (await tcp("127.0.0.1", 8080)).endswith("hello")
         await asyncio.sleep(0.5)
@@ -301,7 +301,7 @@ async def test_flushed_rules_come_back_and_ports_work_meanwhile() -> None:
 async def test_a_relayed_stream_keeps_order_size_and_half_close() -> None:
     make_host()
     async with networks() as ours:
-        published(ours, binding(7, 8080))
+        await published(ours, binding(7, 8080))
         received = await asyncio.to_thread(_send_much)
         assert received.endswith(b"end") and received.count(b"x") == 8 << 20
 
@@ -326,7 +326,7 @@ async def test_a_relayed_connection_to_nobody_is_reset() -> None:
     make_host()
     async with networks() as ours:
         attachment = connected(ours)
-        ours.publish(ID, attachment.endpoint.address, [binding(7, 8080)])
+        await ours.publish(ID, attachment.endpoint.address, [binding(7, 8080)])
         with pytest.raises(ConnectionError):
             assert await tcp("::1", 8080) == "never"
         with pytest.raises(ConnectionRefusedError):

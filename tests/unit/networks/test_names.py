@@ -14,6 +14,7 @@ from guest_agent.networks.names import (
     plan_host_network_hosts,
     plan_hosts,
     plan_resolver,
+    with_host_names,
 )
 
 NOTHING = ResolverSettings()
@@ -99,3 +100,11 @@ def test_a_failure_answers_the_very_query(query: bytes) -> None:
     answer = plan_failure(query)
     assert len(answer) == len(query) and answer[:2] == query[:2]
     assert answer[2] & 0x80 and answer[3] & 0xF == 2
+
+
+def test_in_a_machine_the_users_host_has_docker_desktops_names() -> None:
+    extra = ("db:10.0.0.9", "gateway.docker.internal:10.9.9.9")
+    assert with_host_names(extra, "10.0.2.2") == [*extra, "host.docker.internal:10.0.2.2"]
+    assert with_host_names(extra, "") == list(extra)
+    lines = plan_hosts("box", "172.17.0.2", ["x:host-gateway"], "10.0.2.2")
+    assert "10.0.2.2\tx\n" in lines

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import socket
+import errno
 
 import pytest
 
-from guest_agent.networks.ports import HeldPort, format_note, hold_port, parse_note, plan_order
-from guest_agent.networks.publisher import plan_bindings
-from guest_agent.wire.errors import InvalidArgument
+from guest_agent.networks.ports import (
+    PortRecord,
+    check_address,
+    format_note,
+    parse_note,
+    plan_bindings,
+    plan_order,
+    plan_waves,
+    refusal,
+)
+from guest_agent.wire.errors import AddressInUse, InvalidArgument
 from guest_agent.wire.models import ContainerPort, PortBinding, Protocol, PublishedPort
 
 WEB = ContainerPort(80)
@@ -21,18 +29,35 @@ def test_fixed_ports_are_taken_before_ranges_and_those_before_any() -> None:
 
 def test_an_address_that_is_none_is_the_users_fault() -> None:
     with pytest.raises(InvalidArgument, match="invalid IP address"):
-        hold_port(PortBinding(WEB, "nowhere", 80), "box (0)")
+        check_address("nowhere")
+    check_address("")
+    check_address("::1")
 
 
 def test_a_note_brings_everything_back() -> None:
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    held = HeldPort(one, ContainerPort(53, Protocol.UDP), "127.0.0.1", 5353)
-    note = format_note([held])
-    (restored,) = parse_note(note, [one.detach()])
-    assert restored.published == (PublishedPort(ContainerPort(53, Protocol.UDP), "127.0.0.1", 5353),)
-    assert restored.socket.type == socket.SOCK_DGRAM
-    restored.close()
-    restored.close()
+    records = [PortRecord(ContainerPort(53, Protocol.UDP), "127.0.0.1", 5353), PortRecord(WEB, "", 8080, any_ipv6=True)]
+    assert parse_note(format_note(records)) == records
+    assert records[0].published == (PublishedPort(ContainerPort(53, Protocol.UDP), "127.0.0.1", 5353),)
+    assert [port.host_ip for port in records[1].published] == ["0.0.0.0", "::"]
+
+
+def test_waves_keep_who_is_choosy_in_front() -> None:
+    free, ranged, fixed = PortBinding(WEB), PortBinding(WEB, "", 8000, 8010), PortBinding(WEB, "", 8000)
+    assert plan_waves([free, ranged, fixed, free]) == [[fixed], [ranged], [free]]
+    assert plan_waves([]) == []
+
+
+def test_refusals_are_dockers() -> None:
+    failure = refusal(PortBinding(WEB, "", 8080), errno.EADDRINUSE, "::", "box (1)")
+    assert isinstance(failure, AddressInUse)
+    assert failure.message == (
+        "driver failed programming external connectivity on endpoint box (1): "
+        "Error starting userland proxy: listen tcp6 [::]:8080: bind: address already in use"
+    )
+    assert "-p 8081:80" in failure.hint
+    privileged = refusal(PortBinding(WEB, "", 80), errno.EACCES, "0.0.0.0", "box (1)", "ask the host")
+    assert privileged.message.endswith("listen tcp4 0.0.0.0:80: bind: permission denied")
+    assert privileged.hint == "ask the host"
 
 
 def test_both_families_of_a_port_are_one_binding() -> None:
