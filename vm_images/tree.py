@@ -123,7 +123,7 @@ class Tree:
 
     def write(self, out: IO[bytes]) -> None:
         """The tar: sorted by path, no time after the tree's own, no owner's names, parents before children."""
-        self._add_parents()
+        self.add_parents()
         nodes = self._resolve_hard_links()
         with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_COPY_CHUNK) as archive:
             for path in sorted(nodes):
@@ -142,7 +142,8 @@ class Tree:
         info.pax_headers = dict(node.xattrs)
         return info
 
-    def _add_parents(self) -> None:
+    def add_parents(self) -> None:
+        """A node for every folder that only the paths below it name."""
         for path in list(self.nodes):
             while path := path.rpartition("/")[0]:
                 if path not in self.nodes:

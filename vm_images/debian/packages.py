@@ -128,6 +128,10 @@ class Catalogue:
         if "\nEssential: yes" in paragraph or "\nPriority: required" in paragraph:
             self._minimal.add(name)
 
+    def names(self) -> Iterable[str]:
+        """Every package's name."""
+        return self._paragraphs
+
     def candidate(self, name: str) -> Package | None:
         """The newest version of a package."""
         if name not in self._packages:
