@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 
 FOLDER = os.path.abspath(".cache/bench/baseline")
+#: Where the guest image of our own machine is kept.
+CACHE = os.path.abspath(".cache/bench/hostvm")
 DISK, KERNEL, INITRD, KEY = (f"{FOLDER}/{name}" for name in ("disk.raw", "vmlinuz", "initrd.img", "key"))
 
 _PACKAGES = (
@@ -36,9 +39,24 @@ _NETWORK = """network:
 
 
 def ensure() -> None:
-    """Makes what is missing."""
-    if os.path.exists(DISK):
-        return
+    """Makes what is missing: our guest image, and the Debian guest's disk."""
+    subprocess.run(
+        [".venv/bin/hostvm", "machine", "build-image"], env={**os.environ, "HOSTVM_CACHE": CACHE}, check=True
+    )
+    if not os.path.exists(DISK):
+        _make_disk()
+
+
+def busybox_tar() -> bytes:
+    """A root file system with one program, for `import`."""
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            tar.add("/bin/busybox", "bin/busybox")
+        file.seek(0)
+        return file.read()
+
+
+def _make_disk() -> None:
     os.makedirs(FOLDER, exist_ok=True)
     if not os.path.exists(KEY):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY], check=True)
