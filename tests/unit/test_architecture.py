@@ -20,6 +20,9 @@ ENGINE_MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api": ("engine",),
     "http": ("api",),
     "config": (),
+    "agent": ("linux",),
+    "relay": ("linux",),
+    "boot": ("agent", "relay", "linux"),
     "serve": ("store", "linux", "config"),
     "daemon": ("http", "engine", "keeper", "store", "config"),
     "__main__": ("serve", "daemon", "store"),
@@ -30,6 +33,9 @@ HOST_MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": ("client", "machines", "settings"),
     "client": ("settings",),
     "machines": ("client", "settings"),
+    "supervisor": ("machines", "forward", "shares", "client", "settings"),
+    "forward": ("supervisor", "settings"),
+    "shares": ("settings",),
     "settings": (),
     "__main__": ("cli",),
     "__init__": (),
@@ -73,6 +79,10 @@ def test_hostvm_imports_only_wire_of_the_engine() -> None:
         if not host_may_import(path, imported.split("."))
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_command_line_starts_the_supervisor_and_never_imports_it() -> None:
+    assert not {"supervisor", "forward", "shares"} & set(HOST_MAY_IMPORT["cli"])
 
 
 def test_vm_images_stands_alone() -> None:
