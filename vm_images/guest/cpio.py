@@ -8,7 +8,7 @@ same bytes. Hard links become symbolic ones, which needs no order among entries.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import IO
 
@@ -44,8 +44,10 @@ class _Entry:
     links: int = 1
 
 
-def write_cpio(tree: Tree, out: IO[bytes], mtime: int, devices: Iterable[Device] = DEVICES) -> int:
+def write_cpio(tree: Tree, out: IO[bytes], mtime: int, devices: Collection[Device] = DEVICES) -> int:
     """Writes the archive; its size. Every entry belongs to root."""
+    for folder in {posixpath.dirname(it.path) for it in devices} - set(tree.nodes):
+        tree.add_directory(folder)
     tree.add_parents()
     entries = {path: _entry(tree, path, node) for path, node in tree.nodes.items()}
     entries.update((it.path, _Entry(it.path, _CHARACTER_DEVICE | it.mode, b"", it.major, it.minor)) for it in devices)

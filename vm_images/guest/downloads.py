@@ -1,4 +1,4 @@
-"""Where the locked files are had from: the user's mirror, Debian's own, then the record of every version there ever was.
+"""Where the locked files are had from: a mirror, then Debian's own, then the record of every version there ever was.
 
 A mirror keeps the newest version of a package and few others: a locked one that a security update has replaced is soon
 on snapshot.debian.org only. Wherever a file comes from, its SHA-256 is the lock's.

@@ -84,7 +84,8 @@ def _checked(folder: str, description: object, arch: str) -> GuestImage:
 
 
 def _parse(folder: str, description: object) -> GuestImage:
-    assert isinstance(description, dict)
+    if not isinstance(description, dict):
+        raise TypeError("no object")
     if description["format"] != FORMAT:
         raise ValueError(f"its format is {description['format']}, not {FORMAT}")
     words = {key: str(description[key]) for key in ("id", "arch", "python", "kernel_version", "inputs")}
@@ -97,7 +98,8 @@ def _parse(folder: str, description: object) -> GuestImage:
 
 
 def _sums(description: object, key: str) -> dict[str, object]:
-    assert isinstance(description, dict)
+    if not isinstance(description, dict):
+        raise TypeError("no object")
     return {name: description["files"][name][key] for name in (KERNEL, ROOTFS)}
 
 

@@ -55,7 +55,8 @@ def _plan_architecture(archive: Archive, wheels: Mapping[str, Sequence[LockedPac
     kernel = find_kernel(archive)
     packages = [kernel, *(find_package(archive.catalogue, name) for name in PACKAGES)]
     chosen = [_find_wheel(name, found, archive.architecture) for name, found in wheels.items()]
-    return LockedArchitecture(kernel.name, (*(_lock(archive, it) for it in packages), *chosen))
+    locked = [*(_lock(archive, it) for it in packages), *chosen]
+    return LockedArchitecture(kernel.name, tuple(sorted(locked, key=lambda it: it.name)))
 
 
 def find_kernel(archive: Archive) -> Package:
