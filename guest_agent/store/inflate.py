@@ -84,13 +84,41 @@ class _Plain:
 
 
 def _gzip() -> Callable[[], _Decompressor]:
-    from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor
+    """isal inflates two to three times as fast; an interpreter that has no build of it still has zlib."""
+    try:
+        from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor
+    except ImportError:
+        return _ZlibGzip
 
     def make() -> _Decompressor:
         decompressor: _Decompressor = IgzipDecompressor(flag=DECOMP_GZIP)
         return decompressor
 
     return make
+
+
+class _ZlibGzip:
+    """zlib's decompressor with isal's manners: what it hasn't taken yet stays inside."""
+
+    def __init__(self) -> None:
+        from zlib import decompressobj
+
+        self._object = decompressobj(wbits=31)  # 16 + 15: gzip's header, the largest window
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._object.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._object.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        limit = max(max_length, 0)  # 0 = none
+        piece = self._object.decompress(self._object.unconsumed_tail + data, limit)
+        self.needs_input = not self._object.unconsumed_tail and (not limit or len(piece) < limit)
+        return piece
 
 
 class _Members:

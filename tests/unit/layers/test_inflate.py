@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -51,6 +52,27 @@ def test_garbage_behind(kind: str) -> None:
 def test_a_bomb_comes_in_small_pieces() -> None:
     bomb = gzip.compress(bytes(100 << 20))
     assert max(len(piece) for piece in open_inflater(bomb).feed(bomb)) <= 1 << 20
+
+
+@pytest.fixture
+def without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an interpreter that has no build of it."""
+    monkeypatch.setitem(sys.modules, "isal.igzip_lib", None)
+
+
+@pytest.mark.usefixtures("without_isal")
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000, 4 << 20])
+@pytest.mark.parametrize("parts", [[b""], [b"x"], [bytes(2 << 20), b"", bytes(range(256)) * 9000]])
+def test_gzip_without_isal(parts: list[bytes], size: int) -> None:
+    data = b"".join(map(gzip.compress, parts))
+    assert _inflate(data, size) == b"".join(parts)
+
+
+@pytest.mark.usefixtures("without_isal")
+def test_damage_and_bombs_without_isal() -> None:
+    test_truncation("gzip")
+    test_garbage_behind("gzip")
+    test_a_bomb_comes_in_small_pieces()
 
 
 def test_plain() -> None:
