@@ -2,15 +2,20 @@
 
 from _socket import socket as Socket
 
-from guest_agent.wire.errors import Forbidden, InvalidArgument, Unavailable, Unsupported
+from guest_agent.wire.errors import Forbidden, InvalidArgument, Unavailable
 from hostvm.client.connection import connect_unix
 from hostvm.settings import Settings
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def connect(settings: Settings) -> Socket:
-    """A stream to the engine of these settings; a native engine is started where there is none.
 
-    Raises Unavailable, Forbidden, Unsupported, InvalidArgument.
+def connect(settings: Settings, hear: "Callable[[str], None] | None" = None) -> Socket:
+    """A stream to the engine of these settings; a native engine or a VM machine is started where there is none.
+
+    `hear` gets the stages of a machine's start. Raises Unavailable, Forbidden, Unsupported, InvalidArgument, and what
+    keeps a machine from starting.
     """
     check(settings)
     try:
@@ -22,10 +27,20 @@ def connect(settings: Settings) -> Socket:
         raise forbidden(settings) from error
     except OSError as error:
         raise unreachable(settings, error) from error
-    from hostvm.machines.native import start
-
-    start(settings)
+    start(settings, hear)
     return connect_unix(settings.socket)
+
+
+def start(settings: Settings, hear: "Callable[[str], None] | None" = None) -> None:
+    """Brings up whatever the machine is."""
+    if settings.is_native:
+        from hostvm.machines import native
+
+        native.start(settings)
+    else:
+        from hostvm.machines.vm import start as vm
+
+        vm.start(settings, hear or (lambda _stage: None))
 
 
 def check(settings: Settings) -> None:
@@ -33,10 +48,6 @@ def check(settings: Settings) -> None:
     if settings.host and not settings.host.startswith("unix://"):
         raise InvalidArgument(
             f"unable to parse docker host `{settings.host}`", "HOSTVM_HOST takes unix:///path/of/engine.sock"
-        )
-    if settings.machine != "native":
-        raise Unsupported(
-            f"no machine named {settings.machine!r}", "there is only the machine 'native' here: leave -m out"
         )
 
 

@@ -114,7 +114,7 @@ def host_may_import(path: str, target: list[str]) -> bool:
     if target[0] == "guest_agent":
         return target[1:2] == ["wire"]
     if target[0] == "vm_images":
-        return path.endswith("/bootstrap.py")  # the one command that builds images
+        return path.endswith("/bootstrap.py") or path.startswith("hostvm/machines/vm/")  # what builds and boots images
     part = part_of(path)
     return target[0] != "hostvm" or len(target) == 1 or target[1] in {part, "__version__", *HOST_MAY_IMPORT[part]}
 

@@ -1,0 +1,40 @@
+"""What the supervisor says: lines in supervisor.log, and what the guest's console said last."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+#: The end of the console that is worth showing.
+_TAIL_LINES = 12
+_TAIL_BYTES = 8192
+
+
+def say(text: str) -> None:
+    """One line, with the time; standard error is the log."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    print(f"{stamp} {text}", file=sys.stderr, flush=True)
+
+
+def console_tail(path: str) -> str:
+    """The console's last lines, each indented; "" where it said nothing."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [printable(line) for line in text.splitlines() if line.strip()]
+    return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+
+
+def printable(line: str) -> str:
+    """The guest isn't trusted with the user's terminal."""
+    return "".join(character if character.isprintable() else " " for character in line).rstrip()
+
+
+def with_console(message: str, path: str) -> str:
+    """The message, and below it what the console said last."""
+    tail = console_tail(path)
+    return f"{message}\nthe console's last lines:\n{tail}" if tail else message

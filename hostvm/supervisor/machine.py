@@ -1,0 +1,400 @@
+"""The machine: brought up in whatever way is quickest, kept, saved, shut down; whatever happens to its QEMU.
+
+One task at a time changes its state. A start is single: whoever needs the machine waits for the same one. A QEMU that
+ends unasked leaves the state `crashed`, and the next who needs the machine starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from guest_agent.wire.errors import HostvmError, Unavailable
+from hostvm.machines.vm.launch import (
+    Launch,
+    Way,
+    forget_saved_state,
+    forget_template,
+    grow_disk,
+    have_template,
+    mark_of,
+    prepare,
+)
+from hostvm.machines.vm.paths import VmPaths
+from hostvm.machines.vm.spec import MachineSpec
+from hostvm.supervisor.channel import Channel
+from hostvm.supervisor.guest import Guest, Message, read_error
+from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
+from hostvm.supervisor.journal import say, with_console
+from hostvm.supervisor.life import Life
+from hostvm.supervisor.lifecycle import Event, State, step
+from hostvm.supervisor.process import QemuProcess, start_qemu
+from hostvm.supervisor.saving import copy_template, make_template_folder, record_state, record_template
+
+#: Seconds for a guest to boot to its agent. TCG on an idle host: 4; four machines at once on two busy cores: 40.
+_BOOT_DEADLINE = 180.0
+#: Seconds for a resumed guest to answer: 0.1 on an idle host.
+_RESUME_DEADLINE = 20.0
+#: Seconds for the engine to be ready once it has its data: a damaged disk is looked through meanwhile.
+_ENGINE_DEADLINE = 180.0
+#: Seconds for a state to be written: 0.1.
+_SAVE_DEADLINE = 60.0
+#: Seconds for the guest to stop its containers and unmount: init gives the engine 30.
+_SHUTDOWN_DEADLINE = 60.0
+#: Seconds for a guest to fall silent before it is saved.
+_FREEZE_DEADLINE = 5.0
+
+
+class Machine:
+    """`report` hears of the stages of a start, and only while there is one."""
+
+    def __init__(self, paths: VmPaths, spec: MachineSpec, config: str, log: int) -> None:
+        self.paths = paths
+        self.files = paths.machine(spec.name)
+        self.spec = spec
+        self.state = State.STOPPED
+        self.stage = ""
+        self.note = ""  #: why the last start was no resume, or how the last life ended
+        self.way = Way.BOOT
+        self.since = time.monotonic()
+        self.last_used = time.monotonic()
+        self.report: Callable[[str], None] = lambda _stage: None
+        self.channel = Channel(self.files.channel_socket, connected=self._connected)
+        self.guest = Guest(self._heard)
+        self.saved_id = ""  #: of a state that isn't known to be on the disk yet
+        self.life: Life | None = None
+        self._config = config
+        self._log = log
+        self._start: asyncio.Task[None] | None = None
+        self._channel_task: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._moved = asyncio.Event()  #: set at the next change of state, then replaced
+        self._engine_ready = asyncio.Event()
+        self._warm = asyncio.Event()
+        self._engine_failure: HostvmError | None = None
+
+    # -- state
+
+    def _step(self, event: Event) -> None:
+        before, self.state = self.state, step(self.state, event)
+        self.since = time.monotonic()
+        self._moved.set()
+        self._moved = asyncio.Event()
+        say(f"{before} -> {self.state} ({event})")
+
+    def _reach(self, stage: str) -> None:
+        self.stage = stage
+        self.report(stage)
+
+    def touch(self) -> None:
+        """Somebody uses the machine: it isn't idle."""
+        self.last_used = time.monotonic()
+
+    # -- start
+
+    async def ensure_running(self) -> None:
+        """Returns when the engine answers. Starts, resumes or restarts the machine as needed. Raises HostvmError."""
+        self.touch()
+        while self.state is not State.RUNNING:
+            if self.state in (State.SAVING, State.STOPPING):
+                await self._moved.wait()
+            elif self._start is None:
+                self.start(None)
+            if self._start is not None:
+                await asyncio.shield(self._start)
+
+    def start(self, launched: tuple[Launch, QemuProcess] | None) -> asyncio.Task[None]:
+        """Begins the one start. `launched`: QEMU runs already, started before anything heavy was imported."""
+        self._step(Event.START)
+        self._start = asyncio.ensure_future(self._run_start(launched))
+        self._start.add_done_callback(self._forget_start)
+        return self._start
+
+    def _forget_start(self, task: asyncio.Task[None]) -> None:
+        self._start = None
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody need
+
+    async def _run_start(self, launched: tuple[Launch, QemuProcess] | None) -> None:
+        try:
+            launch, process = launched if launched is not None else await asyncio.to_thread(self._launch)
+            try:
+                await self._bring_up(launch, process)
+            except HostvmError as error:
+                if launch.way is Way.BOOT:
+                    raise
+                await self._boot_instead(launch, error)
+        except HostvmError as error:
+            await self._give_up(error)
+            raise
+        self._step(Event.READY)
+        self._spawn(self._watch_end())
+
+    def _launch(self) -> tuple[Launch, QemuProcess]:
+        launch = prepare(self.paths, self.spec, os.environ, self._reach)
+        return launch, start_qemu(self.files, launch, self._log)
+
+    async def _boot_instead(self, launch: Launch, error: HostvmError) -> None:
+        """A state that doesn't come to life isn't tried again."""
+        say(f"the {launch.way} state didn't resume: {error.message}")
+        await self._end_life()
+        if launch.way is Way.TEMPLATE:
+            forget_template(self.paths, launch.identity)
+        self._reach("the saved state didn't resume; booting")
+        fresh, process = await asyncio.to_thread(self._launch)
+        self.note = f"the saved state did not resume: {error.message}"
+        await self._bring_up(fresh, process)
+
+    async def _give_up(self, error: HostvmError) -> None:
+        say(f"the start failed: {error.message}")
+        self.note = error.message
+        await self._end_life()
+        if self.state is State.STARTING:
+            self._step(Event.ENDED)
+
+    async def _bring_up(self, launch: Launch, process: QemuProcess) -> None:
+        self.way, self.note = launch.way, launch.note
+        if launch.note:
+            say(launch.note)
+        self.life = life = Life(process, launch.way)
+        self._engine_ready.clear()
+        self._warm.clear()
+        self._engine_failure = None
+        try:
+            await life.begin(self.files.qmp_socket)
+            if launch.state >= 0:
+                self._reach("resuming")
+                await life.during(life.monitor.load(launch.state, _RESUME_DEADLINE))
+                forget_saved_state(self.files)
+            await life.during(self._reach_engine(life))
+        except TimeoutError:
+            raise Unavailable("QEMU didn't load the state in time") from None
+        except HostvmError as error:
+            if launch.way is Way.BOOT:
+                error.message = with_console(f"{error.message} (stage: {self.stage})", self.files.console)
+            raise
+
+    async def _reach_engine(self, life: Life) -> None:
+        """From a QEMU whose guest runs to an engine that answers."""
+        self._channel_task = asyncio.ensure_future(self.channel.run())
+        await self.channel.wait_up(_BOOT_DEADLINE if life.way is Way.BOOT else _RESUME_DEADLINE)
+        await self.guest.attach(self.channel)
+        status = await self.guest.ask("status")
+        if status.get("engine") == "held":
+            await self._begin(life)
+        elif status.get("engine") == "ready":
+            await self.guest.set_time()
+            return
+        await self._wait_engine(status)
+
+    async def _begin(self, life: Life) -> None:
+        """The guest has no disk yet."""
+        if life.way is Way.BOOT and not have_template(self.paths, life.process.identity):
+            await self._wait_warm()
+            await self._make_template(life)
+        size = mark_of(self.files.disk).size
+        if life.way is Way.TEMPLATE:
+            await life.monitor.resize_disk(size)
+        self._reach("opening the data disk")
+        registries = await asyncio.to_thread(read_registries, self._config)
+        fields = plan_begin(self.spec.name, size, registries, read_search())
+        await self.guest.ask("begin", timeout=_ENGINE_DEADLINE, **fields)
+        self._reach("starting the engine")
+
+    async def _wait_warm(self) -> None:
+        """Until everything in the guest has imported what it needs."""
+        status = await self.guest.ask("status")
+        if status.get("stage") != "warm":
+            await self._wait_for(self._warm, "the guest's programs")
+
+    async def _wait_engine(self, status: Message) -> None:
+        failure = status.get("failure")
+        if isinstance(failure, dict):
+            raise read_error(failure)
+        if status.get("engine") != "ready":
+            await self._wait_for(self._engine_ready, "the engine")
+        if self._engine_failure is not None:
+            raise self._engine_failure
+
+    async def _wait_for(self, event: asyncio.Event, what: str) -> None:
+        try:
+            await asyncio.wait_for(event.wait(), _ENGINE_DEADLINE)
+        except TimeoutError:
+            hint = f"`hostvm machine logs {self.spec.name}` shows what the guest said"
+            raise Unavailable(
+                f"the machine runs, but {what} didn't start within {_ENGINE_DEADLINE:g} s", hint
+            ) from None
+
+    # -- adoption
+
+    async def adopt(self, process: QemuProcess) -> None:
+        """Takes over the QEMU of a supervisor that died. Raises HostvmError: then it must be ended."""
+        self._step(Event.START)
+        self.way = Way.ADOPTED
+        self.life = life = Life(process, Way.ADOPTED)
+        await life.begin(self.files.qmp_socket)
+        status = await life.monitor.status()
+        if status in ("paused", "postmigrate"):  # in the middle of a save that nobody finished
+            await life.monitor.resume()
+        elif status != "running":
+            raise Unavailable(f"QEMU is {status}")
+        await life.during(self._reach_engine(life))
+        self._step(Event.READY)
+        self._spawn(self._watch_end())
+
+    async def abandon(self) -> None:
+        """Ends what could not be adopted."""
+        await self._give_up(Unavailable("the running QEMU could not be taken over"))
+
+    # -- the end of a life
+
+    async def _watch_end(self) -> None:
+        """A QEMU that ends unasked is a crash."""
+        life = self.life
+        assert life is not None
+        await life.gone.wait()
+        if self.life is not life or self.state is not State.RUNNING:
+            return
+        self._step(Event.ENDED)
+        self.note = with_console(f"QEMU {life.how} while the machine ran", self.files.console)
+        say(self.note)
+        await self._end_life()
+
+    async def _end_life(self) -> None:
+        """No QEMU is left when this returns."""
+        life, self.life = self.life, None
+        self.guest.detach()
+        if self._channel_task is not None:
+            self._channel_task.cancel()
+            await asyncio.wait({self._channel_task})
+            self._channel_task = None
+        if life is not None:
+            await life.end()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # -- templates
+
+    async def _make_template(self, life: Life) -> None:
+        """Saves the warm guest for machines to come; that it can't be done is no reason to stop here."""
+        identity = life.process.identity
+        self._reach("saving a template")
+        await self.channel.freeze(_FREEZE_DEADLINE)
+        try:
+            path = make_template_folder(self.paths, identity)
+            await life.monitor.save(path, _SAVE_DEADLINE)
+            await asyncio.to_thread(copy_template, self.paths, self.files, identity)
+        except (HostvmError, OSError, TimeoutError) as error:
+            say(f"no template was made: {error}")
+            identity = None  # type: ignore[assignment]
+        await life.monitor.resume()
+        self.channel.thaw()
+        await self.channel.wait_up(_RESUME_DEADLINE)
+        await self.guest.attach(self.channel)
+        if identity is not None:
+            self._spawn(self._finish_template(life))
+
+    async def _finish_template(self, life: Life) -> None:
+        try:
+            await asyncio.to_thread(record_template, self.paths, life.process.identity)
+        except (HostvmError, OSError) as error:
+            say(f"no template was made: {error}")
+
+    # -- settings
+
+    async def reload(self, spec: MachineSpec) -> bool:
+        """Takes what can change while it runs; whether the rest needs a restart."""
+        before, self.spec = self.spec, spec
+        if self.state is State.RUNNING and self.life is not None and spec.disk > before.disk:
+            size = spec.disk << 30
+            await asyncio.to_thread(grow_disk, self.files.disk, size)
+            await self.life.monitor.resize_disk(size)
+        return (before.cpus, before.memory) != (spec.cpus, spec.memory)
+
+    # -- stop
+
+    async def save(self) -> None:
+        """Suspends: the state is on the disk and QEMU gone. Raises HostvmError; then the machine runs on."""
+        self._step(Event.SAVE)
+        life = self.life
+        assert life is not None
+        try:
+            await life.during(self._save(life))
+        except (HostvmError, TimeoutError) as error:
+            await self._continue(life)
+            raise error if isinstance(error, HostvmError) else Unavailable("the state wasn't saved in time") from error
+        await self._end_life()
+        self._step(Event.SAVED)
+        self.saved_id = await asyncio.to_thread(record_state, self.files, life.process.identity)
+
+    async def _save(self, life: Life) -> None:
+        self.guest.detach()
+        await self.channel.freeze(_FREEZE_DEADLINE)
+        await life.monitor.save(self.files.state, _SAVE_DEADLINE)
+
+    async def _continue(self, life: Life) -> None:
+        """After a save that failed. A QEMU that has ended meanwhile is a crash."""
+        if life.gone.is_set():
+            self._step(Event.ENDED)
+            return await self._end_life()
+        if await life.monitor.status() != "running":
+            await life.monitor.resume()
+        self.channel.thaw()
+        await self.channel.wait_up(_RESUME_DEADLINE)
+        await self.guest.attach(self.channel)
+        self._step(Event.NOT_SAVED)
+        return None
+
+    async def shutdown(self) -> None:
+        """Containers are stopped, file systems unmounted, QEMU gone. What doesn't answer is ended."""
+        if self._start is not None:
+            self._start.cancel()
+        self._step(Event.SHUTDOWN)
+        life = self.life
+        if life is not None:
+            try:
+                await self.guest.ask("shutdown", timeout=_SHUTDOWN_DEADLINE)
+            except HostvmError:
+                pass  # it has ended before it answered, or it never will
+            if not await life.wait_gone(_SHUTDOWN_DEADLINE if self.channel.is_up else 1):
+                say("the guest didn't shut down in time")
+        await self.kill()
+
+    async def kill(self) -> None:
+        """As if the power were cut."""
+        if self.state is not State.STOPPING:
+            self._step(Event.SHUTDOWN)
+        await self._end_life()
+        if self.state is State.STOPPING:
+            self._step(Event.ENDED)
+
+    # -- the guest speaks
+
+    def _connected(self) -> None:
+        """The agent came back by itself: the control stream is gone with all others."""
+        if self.state is State.RUNNING:
+            self._spawn(self._attach_again())
+
+    async def _attach_again(self) -> None:
+        try:
+            await self.guest.attach(self.channel)
+        except HostvmError as error:
+            say(f"the guest's init isn't reached: {error.message}")
+
+    def _heard(self, message: Mapping[str, object]) -> None:
+        event = message.get("event")
+        if event == "stage":
+            self._reach(str(message.get("stage"))[:40])
+        elif event == "warm":
+            self._warm.set()
+        elif event == "ready":
+            self._engine_ready.set()
+        elif event == "engine-failed":
+            self._engine_failure = read_error(dict(message))
+            self._engine_ready.set()
