@@ -12,7 +12,9 @@ EXPECTED_SKIPS: tuple[str, ...] = ()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--machine", choices=["native"], default="native", help="where the engine under test lives")
+    parser.addoption(
+        "--machine", choices=["native", "vm", "all"], default="native", help="where the engine under test lives"
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,7 +2,7 @@
 
 `machine` is the worker's own engine, with images and no container at the start of each test; whatever the test makes is
 removed at its end, and an audit shows that nothing stayed. `fresh_machine` makes further ones, for tests that break
-them.
+them. Both live where `--machine` says: each test that asks for one runs once for each kind of machine.
 """
 
 from __future__ import annotations
@@ -10,17 +10,78 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.behaviour.harness import images
-from tests.behaviour.harness.audit import Belongings, check_nothing_left, find_processes, look_at
-from tests.behaviour.harness.machine import HOSTVM, NativeMachine
+from tests.behaviour.harness.audit import Belongings, check_nothing_left, look_at
+from tests.behaviour.harness.exceptions import EXCEPTIONS
+from tests.behaviour.harness.machine import HOSTVM, Machine
+from tests.behaviour.harness.native import NativeMachine
 from tests.behaviour.harness.terminal import Terminal
-from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.harness.vm import VmMachine
+from tests.behaviour.harness.waiting import paced
 from tests.behaviour.harness.worker import Worker, enter_worker
 
-MachineMaker = Callable[..., NativeMachine]
+MachineMaker = Callable[..., Machine]
+PACES = {kind.kind: kind.pace for kind in (NativeMachine, VmMachine)}
+FOLDER = Path(__file__).parent
+
+
+# -- which test runs where
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test that needs a machine, once for each kind that was asked for."""
+    if "machine_kind" in metafunc.fixturenames:
+        metafunc.parametrize("machine_kind", kinds(metafunc.config), indirect=True)
+
+
+def kinds(config: pytest.Config) -> list[str]:
+    chosen = config.getoption("--machine")
+    return list(PACES) if chosen == "all" else [chosen]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what isn't for the chosen machines, and marks the named exceptions."""
+    elsewhere = [item for item in items if not is_wanted(item, kinds(config))]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
+    for item in items:
+        if reason := find_exception(item):
+            item.add_marker(pytest.mark.xfail(reason=reason, run=False))
+
+
+def is_wanted(item: pytest.Item, chosen: list[str]) -> bool:
+    """Tests of the engine's parts on the kernel (keeper, runtime, networks, images) have no machine: they are native.
+
+    They build the part in the test's own process, so there is nothing in them that a VM could change; the guest's own
+    kernel is met by every test that has a machine. Tests below vm/ are about what only a VM has.
+    """
+    if FOLDER not in item.path.parents:
+        return True
+    kind = kind_of(item)
+    only_vm = FOLDER / "vm" in item.path.parents
+    return kind == "vm" if only_vm else kind in chosen
+
+
+def kind_of(item: pytest.Item) -> str:
+    return (
+        str(item.callspec.params.get("machine_kind", "native"))
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else "native"
+    )
+
+
+def find_exception(item: pytest.Item) -> str | None:
+    if not isinstance(item, pytest.Function):
+        return None
+    return EXCEPTIONS[kind_of(item)].get(f"{item.path.name}::{item.originalname}")
+
+
+# -- the machines
 
 
 @pytest.fixture(scope="session")
@@ -34,14 +95,27 @@ def worker() -> Iterator[Worker]:
     worker.close()
 
 
-@pytest.fixture(scope="session")
-def make_machine(worker: Worker) -> MachineMaker:
-    """Makes a machine with the named images loaded; whoever calls it stops it."""
-    numbers = itertools.count()
+@pytest.fixture
+def machine_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of machine that this test runs on; deadlines are that machine's meanwhile."""
+    with paced(PACES[request.param]):
+        yield request.param
 
-    def make(*names: str, environment: dict[str, str] | None = None) -> NativeMachine:
+
+@pytest.fixture(scope="session")
+def make_machine(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> MachineMaker:
+    """Makes a machine of a kind with the named images loaded; whoever calls it stops it."""
+    numbers = itertools.count()
+    shared = str(tmp_path_factory.getbasetemp())
+
+    def make(kind: str, *names: str, environment: dict[str, str] | None = None) -> Machine:
         number = next(numbers)
-        machine = NativeMachine(f"{worker.folder}/m{number}", f"hvt{number}", environment)
+        folder = f"{worker.folder}/m{number}"
+        machine: Machine
+        if kind == "vm":
+            machine = VmMachine(folder, shared, environment)
+        else:
+            machine = NativeMachine(folder, f"hvt{number}", environment)
         for name in names:
             machine("load", "--quiet", "--input", images.archive(name))
         return machine
@@ -49,31 +123,49 @@ def make_machine(worker: Worker) -> MachineMaker:
     return make
 
 
+class Shared:
+    """One engine of each kind for all tests of a worker, and what it has while it has no containers."""
+
+    def __init__(self, make: MachineMaker) -> None:
+        self._make = make
+        self._machines: dict[str, tuple[Machine, Belongings]] = {}
+
+    def get(self, kind: str) -> tuple[Machine, Belongings]:
+        if kind not in self._machines:
+            machine = self._make(kind, "busybox", "debian")
+            machine("run", "--rm", "busybox", "true")
+            self._machines[kind] = machine, look_at(machine)
+        return self._machines[kind]
+
+    def close(self) -> None:
+        for kind, (machine, _) in self._machines.items():
+            with paced(PACES[kind]):
+                stop_and_check(machine)
+
+
 @pytest.fixture(scope="session")
-def shared_machine(make_machine: MachineMaker) -> Iterator[tuple[NativeMachine, Belongings]]:
-    """One engine for all tests of a worker, and what it has while it has no containers."""
-    machine = make_machine("busybox", "debian")
-    machine("run", "--rm", "busybox", "true")
-    yield machine, look_at(machine)
-    stop_and_check(machine)
+def shared_machines(make_machine: MachineMaker) -> Iterator[Shared]:
+    shared = Shared(make_machine)
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def machine(shared_machine: tuple[NativeMachine, Belongings]) -> Iterator[NativeMachine]:
+def machine(machine_kind: str, shared_machines: Shared) -> Iterator[Machine]:
     """The worker's engine. MUST be left running; containers and volumes may be left, images may not."""
-    machine, before = shared_machine
+    machine, before = shared_machines.get(machine_kind)
     yield machine
     clean(machine)
     check_nothing_left(machine, before)
 
 
 @pytest.fixture
-def fresh_machine(make_machine: MachineMaker) -> Iterator[MachineMaker]:
+def fresh_machine(machine_kind: str, make_machine: MachineMaker) -> Iterator[MachineMaker]:
     """Makes machines that a test may kill, damage and reconfigure; stopped and audited at its end."""
-    made: list[NativeMachine] = []
+    made: list[Machine] = []
 
-    def make(*names: str, environment: dict[str, str] | None = None) -> NativeMachine:
-        made.append(make_machine(*names, environment=environment))
+    def make(*names: str, environment: dict[str, str] | None = None) -> Machine:
+        made.append(make_machine(machine_kind, *names, environment=environment))
         return made[-1]
 
     yield make
@@ -87,7 +179,7 @@ def fresh_machine(make_machine: MachineMaker) -> Iterator[MachineMaker]:
 
 
 @pytest.fixture
-def terminal(machine: NativeMachine) -> Callable[..., Terminal]:
+def terminal(machine: Machine) -> Callable[..., Terminal]:
     """`terminal("run", "-it", ...)`: hostvm in a terminal of its own."""
 
     def open_terminal(*words: str, rows: int = 24, columns: int = 80) -> Terminal:
@@ -96,7 +188,7 @@ def terminal(machine: NativeMachine) -> Callable[..., Terminal]:
     return open_terminal
 
 
-def clean(machine: NativeMachine) -> None:
+def clean(machine: Machine) -> None:
     """Removes every container and volume."""
     if containers := machine.containers():
         machine("rm", "--force", "--volumes", *containers)
@@ -104,15 +196,7 @@ def clean(machine: NativeMachine) -> None:
         machine("volume", "rm", "--force", *volumes)
 
 
-def stop_and_check(machine: NativeMachine) -> None:
-    """Ends an engine, and shows that no process, mount, link or rule of it is left."""
+def stop_and_check(machine: Machine) -> None:
+    """Ends a machine, and shows that no process, mount, link or rule of it is left."""
     machine.stop()
-    left = look_at(machine)
-    assert not left.mounts, left.mounts
-    assert machine.bridge not in left.links
-    wait_for(lambda: not processes_of(machine), f"the end of {processes_of(machine)}")
-
-
-def processes_of(machine: NativeMachine) -> list[str]:
-    """Processes of this worker that name the machine's folder."""
-    return [process for process in find_processes(machine) if machine.folder + "/" in process or process == "keeper"]
+    machine.check_stopped()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.behaviour.conftest import MachineMaker, clean
 from tests.behaviour.harness import images
-from tests.behaviour.harness.machine import HOSTVM, NativeMachine
+from tests.behaviour.harness.machine import HOSTVM, Machine
 
 RUN = ("run", "--rm")
 
@@ -42,7 +42,7 @@ def assert_clear(complaint: str) -> None:
         (("network", "inspect", "nothing"), 1, "network nothing not found"),
     ],
 )
-def test_words(machine: NativeMachine, words: tuple[str, ...], code: int, message: str) -> None:
+def test_words(machine: Machine, words: tuple[str, ...], code: int, message: str) -> None:
     complaint = machine.fails(code, *words)
     assert_clear(complaint)
     assert message.lower() in complaint.lower()
@@ -86,31 +86,31 @@ def test_words(machine: NativeMachine, words: tuple[str, ...], code: int, messag
         (("--detach-keys", "ctrl-", "busybox"), "Invalid"),
     ],
 )
-def test_flags_of_run(machine: NativeMachine, words: tuple[str, ...], message: str) -> None:
+def test_flags_of_run(machine: Machine, words: tuple[str, ...], message: str) -> None:
     complaint = machine.fails(125, *RUN, *words)
     assert_clear(complaint)
     assert message.lower() in complaint.lower()
     assert machine.containers() == []
 
 
-def test_env_file_with_a_malformed_line(machine: NativeMachine, tmp_path: Path) -> None:
+def test_env_file_with_a_malformed_line(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("GOOD=1\nBAD NAME=2\n")
     complaint = machine.fails(125, *RUN, "--env-file", f"{tmp_path}/env", "busybox", "true")
     assert "contains whitespaces" in complaint
 
 
-def test_no_registry_answers_and_the_hint_names_bootstrap(machine: NativeMachine) -> None:
+def test_no_registry_answers_and_the_hint_names_bootstrap(machine: Machine) -> None:
     complaint = machine.fails(125, *RUN, "debian:trixie", "true")
     assert "Unable to find image 'debian:trixie' locally" in complaint
     assert "hostvm bootstrap" in complaint
 
 
-def test_pull_never(machine: NativeMachine) -> None:
+def test_pull_never(machine: Machine) -> None:
     complaint = machine.fails(125, *RUN, "--pull", "never", "nothing", "true")
     assert "No such image: nothing:latest" in complaint
 
 
-def test_a_taken_name(machine: NativeMachine) -> None:
+def test_a_taken_name(machine: Machine) -> None:
     identity = machine("create", "--name", "taken", "busybox")
     complaint = machine.fails(125, "run", "--name", "taken", "busybox", "true")
     wanted = f'Conflict. The container name "/taken" is already in use by container "{identity}".'
@@ -118,24 +118,24 @@ def test_a_taken_name(machine: NativeMachine) -> None:
     assert machine.containers() == [identity]
 
 
-def test_a_command_that_is_not_there(machine: NativeMachine) -> None:
+def test_a_command_that_is_not_there(machine: Machine) -> None:
     complaint = machine.fails(127, *RUN, "busybox", "nonsense")
     assert 'exec: "nonsense": executable file not found in $PATH' in complaint
     complaint = machine.fails(127, *RUN, "busybox", "/no/such/file")
     assert 'exec: "/no/such/file": stat /no/such/file: no such file or directory' in complaint
 
 
-def test_a_command_that_is_no_program(machine: NativeMachine) -> None:
+def test_a_command_that_is_no_program(machine: Machine) -> None:
     complaint = machine.fails(126, *RUN, "busybox", "/etc/passwd")
     assert 'exec: "/etc/passwd": permission denied' in complaint
     assert_clear(machine.fails(126, *RUN, "busybox", "/etc"))
 
 
-def test_no_command(machine: NativeMachine) -> None:
+def test_no_command(machine: Machine) -> None:
     assert "no command specified" in machine.fails(125, *RUN, "--entrypoint", "", "busybox").lower()
 
 
-def test_rmi_of_an_image_in_use(machine: NativeMachine) -> None:
+def test_rmi_of_an_image_in_use(machine: Machine) -> None:
     machine("tag", "busybox", "other:1")
     machine("run", "-d", "--name", "user", "busybox", "sleep", "3600")
     assert "Untagged: other:1" in machine("rmi", "other:1")
@@ -144,13 +144,13 @@ def test_rmi_of_an_image_in_use(machine: NativeMachine) -> None:
     assert machine("run", "--rm", "busybox", "echo", "still there") == "still there"
 
 
-def test_a_socket_that_nobody_serves(machine: NativeMachine, tmp_path: Path) -> None:
+def test_a_socket_that_nobody_serves(machine: Machine, tmp_path: Path) -> None:
     result = machine.attempt("ps", environment={"HOSTVM_HOST": f"unix://{tmp_path}/none.sock"})
     assert result.code == 1
     assert "Cannot connect to the hostvm engine" in result.err and "Is the engine running?" in result.err
 
 
-def test_only_root_starts_the_engine(machine: NativeMachine, tmp_path: Path) -> None:
+def test_only_root_starts_the_engine(machine: Machine, tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o777)
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     result = machine.command([*command, HOSTVM, "ps"], {"HOSTVM_RUN": f"{tmp_path}/run"})
@@ -158,11 +158,11 @@ def test_only_root_starts_the_engine(machine: NativeMachine, tmp_path: Path) -> 
     assert "root" in result.err and "hint:" in result.err
 
 
-def test_others_may_not_use_the_socket(machine: NativeMachine) -> None:
+def test_others_may_not_use_the_socket(machine: Machine) -> None:
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     result = machine.command([*command, HOSTVM, "ps"])
     assert result.code == 1 and "permission denied" in result.err
-    assert os.stat(f"{machine.run}/engine.sock").st_mode & 0o007 == 0
+    assert os.stat(machine.socket).st_mode & 0o007 == 0
 
 
 # -- damaged surroundings, each with an engine of its own
@@ -190,30 +190,37 @@ def test_a_malformed_configuration(fresh_machine: MachineMaker, text: str, messa
 def test_a_damaged_database_is_set_aside(fresh_machine: MachineMaker) -> None:
     machine = fresh_machine("busybox")
     machine("run", "-d", "--name", "one", "busybox", "sleep", "3600")
-    machine.cut_power()
+    machine.signal(machine.engine_pid(), signal.SIGSTOP)  # so that it doesn't write over the damage
     for name in ("engine.db", "engine.db-wal"):
-        with contextlib.suppress(FileNotFoundError), open(f"{machine.data}/{name}", "r+b") as file:
-            file.write(b"\xff" * 4096)
+        machine.ask("overwrite", f"{machine.data}/{name}", 4096)
+    machine.cut_power()
     result = machine.attempt("info")
     assert result.code == 0
-    assert os.listdir(f"{machine.data}/set-aside")
+    assert machine.names_inside(f"{machine.data}/set-aside")
     assert "set-aside" in result.out + result.err
 
 
 def test_a_database_of_a_newer_version_is_refused(fresh_machine: MachineMaker) -> None:
     machine = fresh_machine("busybox")
     machine.stop()
-    with sqlite3.connect(f"{machine.data}/engine.db") as database:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        database.execute(f"PRAGMA user_version = {version + 1000}")
-    database.close()
+    with machine.data_on_the_host() as data:
+        version = raise_version(f"{data}/engine.db", 1000)
     complaint = machine.fails(1, "ps")
     assert_clear(complaint)
     assert "newer" in complaint
-    with sqlite3.connect(f"{machine.data}/engine.db") as database:
-        database.execute(f"PRAGMA user_version = {version}")
-    database.close()
+    machine.stop()
+    with machine.data_on_the_host() as data:
+        assert raise_version(f"{data}/engine.db", -1000) == version + 1000
     assert machine("images", "-q") != ""
+
+
+def raise_version(path: str, by: int) -> int:
+    """Changes a database's schema version; returns the one that it had."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        database.execute(f"PRAGMA user_version = {version + by}")
+    assert isinstance(version, int)
+    return version
 
 
 def test_no_runtime(fresh_machine: MachineMaker) -> None:
@@ -227,23 +234,21 @@ def test_no_runtime(fresh_machine: MachineMaker) -> None:
 
 
 @pytest.fixture
-def small_machine(fresh_machine: MachineMaker) -> Iterator[NativeMachine]:
-    """Its data folder is a file system of 24 MB."""
+def small_machine(fresh_machine: MachineMaker) -> Iterator[Machine]:
+    """Its data folder is on a file system with 24 MB left."""
     machine = fresh_machine()
-    os.mkdir(machine.data)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", machine.data], check=True)
-    yield machine
-    clean(machine)
-    machine.stop()
-    subprocess.run(["umount", machine.data], check=True)
+    with machine.little_space(24 << 20):
+        yield machine
+        clean(machine)
 
 
-def test_a_full_disk_while_loading(small_machine: NativeMachine) -> None:
+def test_a_full_disk_while_loading(small_machine: Machine) -> None:
     """The message names the cause, what was half done is gone, and with space it works."""
     machine = small_machine
     complaint = machine.fails(1, "load", "-i", images.archive("debian"))
     assert "no space left on device" in complaint.lower()
     assert machine("images", "-q") == ""
-    assert set(os.listdir(f"{machine.data}/layers")) <= {"empty"} and os.listdir(f"{machine.data}/tmp") == []
+    assert set(machine.names_inside(f"{machine.data}/layers")) <= {"empty"}
+    assert machine.names_inside(f"{machine.data}/tmp") == []
     machine("load", "-i", images.archive("busybox"))
     assert machine("run", "--rm", "busybox", "echo", "fine") == "fine"

@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.behaviour.harness.machine import DOCKER, HOSTVM, NativeMachine
+from tests.behaviour.harness.machine import DOCKER, HOSTVM, Machine
 from tests.behaviour.harness.terminal import Terminal
 from tests.behaviour.test_networking import SERVER, ask_soon
 
 
 @pytest.fixture
-def docker(machine: NativeMachine) -> Iterator[Callable[..., str]]:
+def docker(machine: Machine) -> Iterator[Callable[..., str]]:
     yield machine.docker
 
 
 @pytest.fixture
-def terminal(machine: NativeMachine) -> Callable[..., Terminal]:
+def terminal(machine: Machine) -> Callable[..., Terminal]:
     return lambda *words: Terminal([DOCKER, *words], machine.environment)
 
 
 Docker = Callable[..., str]
 
 
-def test_env_points_docker_at_the_engine(machine: NativeMachine) -> None:
+def test_env_points_docker_at_the_engine(machine: Machine) -> None:
     shown = machine.command(["sh", "-c", f'eval "$({HOSTVM} env)"; echo $DOCKER_HOST']).out
-    assert shown.strip() == f"unix://{machine.run}/engine.sock"
+    assert shown.strip() == f"unix://{machine.socket}"
 
 
 def test_version_and_info(docker: Docker) -> None:
@@ -59,11 +59,11 @@ def test_detach_keys(docker: Docker, terminal: Callable[..., Terminal]) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 3, 127])
-def test_exit_codes(machine: NativeMachine, code: int) -> None:
+def test_exit_codes(machine: Machine, code: int) -> None:
     assert machine.command([DOCKER, "run", "--rm", "busybox", "sh", "-c", f"exit {code}"]).code == code
 
 
-def test_errors_of_run(machine: NativeMachine) -> None:
+def test_errors_of_run(machine: Machine) -> None:
     assert machine.command([DOCKER, "run", "--rm", "busybox", "nonsense"]).code == 127
     assert machine.command([DOCKER, "run", "--rm", "busybox", "/etc/passwd"]).code == 126
     assert machine.command([DOCKER, "run", "--rm", "--network", "nowhere", "busybox"]).code == 125
@@ -129,6 +129,6 @@ def test_events(docker: Docker) -> None:
     assert [word for word in story.split() if word in ("create", "start", "die")] == ["create", "start", "die"]
 
 
-def test_both_see_the_same(machine: NativeMachine) -> None:
+def test_both_see_the_same(machine: Machine) -> None:
     identity = machine.docker("run", "-d", "busybox", "sleep", "3600")
     assert machine("ps", "-q", "--no-trunc") == machine.docker("ps", "-q", "--no-trunc") == identity

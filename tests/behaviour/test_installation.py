@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.harness.images import ROOT
-from tests.behaviour.harness.machine import HOSTVM, NativeMachine
+from tests.behaviour.harness.machine import HOSTVM, Machine
 from tests.behaviour.harness.worker import Worker
 
 
@@ -26,12 +26,12 @@ def installed(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pip_install_gives_a_working_hostvm(machine: NativeMachine, installed: Path) -> None:
+def test_pip_install_gives_a_working_hostvm(machine: Machine, installed: Path) -> None:
     result = machine.command([f"{installed}/bin/hostvm", "run", "--rm", "busybox", "echo", "hello"])
     assert (result.code, result.out) == (0, "hello\n"), result.err
 
 
-def test_it_works_through_a_link(machine: NativeMachine, installed: Path, tmp_path: Path) -> None:
+def test_it_works_through_a_link(machine: Machine, installed: Path, tmp_path: Path) -> None:
     (tmp_path / "hv").symlink_to(installed / "bin/hostvm")
     assert machine.command([f"{tmp_path}/hv", "ps", "-q"]).code == 0
 
@@ -40,7 +40,7 @@ def test_it_works_through_a_link(machine: NativeMachine, installed: Path, tmp_pa
     "words",
     [("ps",), ("images",), ("run", "--rm", "busybox", "true"), ("version",), ("inspect", "busybox")],
 )
-def test_hot_commands_import_nothing_heavy(machine: NativeMachine, words: tuple[str, ...]) -> None:
+def test_hot_commands_import_nothing_heavy(machine: Machine, words: tuple[str, ...]) -> None:
     """docs/decisions/0005: `import re` alone costs 5 ms, typer 130."""
     python = f"{os.path.dirname(HOSTVM)}/python3"
     command = [python, "-I", "-X", "importtime", "-m", "hostvm", *words]
@@ -51,15 +51,15 @@ def test_hot_commands_import_nothing_heavy(machine: NativeMachine, words: tuple[
     assert not imported & {"typer", "rich", "click", "argparse", "asyncio", "http.client", "pydantic"}
 
 
-def test_the_second_quickstart_changes_nothing(machine: NativeMachine) -> None:
+def test_the_second_quickstart_changes_nothing(machine: Machine) -> None:
     """In this machine's folders; the packages and the environment are there, as scripts/test has made them."""
-    before = sorted(os.listdir(f"{machine.data}/layers")), machine("images", "-q")
+    before = machine.names_inside(f"{machine.data}/layers"), machine("images", "-q")
     result = machine.command([f"{ROOT}/scripts/quickstart"])
     assert (result.code, result.out) == (0, "hello, world\n"), result.err
-    assert (sorted(os.listdir(f"{machine.data}/layers")), machine("images", "-q")) == before
+    assert (machine.names_inside(f"{machine.data}/layers"), machine("images", "-q")) == before
 
 
-def test_help_teaches(machine: NativeMachine) -> None:
+def test_help_teaches(machine: Machine) -> None:
     shown = machine("run", "--help")
     assert "hostvm run [OPTIONS] IMAGE [COMMAND] [ARG...]" in shown
     assert "--publish" in shown and "hostvm run --rm busybox echo" in shown
@@ -67,10 +67,10 @@ def test_help_teaches(machine: NativeMachine) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(machine: NativeMachine, shell: str) -> None:
+def test_completion(machine: Machine, shell: str) -> None:
     assert "hostvm" in machine("completion", shell)
 
 
-def test_the_unit_is_carried(machine: NativeMachine) -> None:
+def test_the_unit_is_carried(machine: Machine) -> None:
     unit = machine("machine", "unit")
     assert "KillMode=process" in unit and "Delegate=yes" in unit and "ExecStart=" in unit

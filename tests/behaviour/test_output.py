@@ -6,46 +6,46 @@ import hashlib
 import re
 import time
 
-from tests.behaviour.harness.machine import NativeMachine
-from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.harness.machine import Machine
+from tests.behaviour.harness.waiting import patience, wait_for
 
 TALK = ("busybox", "sh", "-c", "echo out; echo err >&2; echo out again")
 
 
-def test_stdout_and_stderr_are_apart(machine: NativeMachine) -> None:
+def test_stdout_and_stderr_are_apart(machine: Machine) -> None:
     result = machine.attempt("run", "--rm", *TALK)
     assert (result.out, result.err) == ("out\nout again\n", "err\n")
 
 
-def test_stdin_to_its_end(machine: NativeMachine) -> None:
+def test_stdin_to_its_end(machine: Machine) -> None:
     data = bytes(range(256)) * 4000
     counted = machine("run", "-i", "--rm", "busybox", "sh", "-c", "md5sum | cut -d' ' -f1; echo end", stdin=data)
     assert counted.split() == [hashlib.md5(data).hexdigest(), "end"]
 
 
-def test_without_i_stdin_is_empty(machine: NativeMachine) -> None:
+def test_without_i_stdin_is_empty(machine: Machine) -> None:
     assert machine("run", "--rm", "busybox", "wc", "-c", stdin=b"unseen") == "0"
 
 
-def test_a_megabyte_comes_whole(machine: NativeMachine) -> None:
+def test_a_megabyte_comes_whole(machine: Machine) -> None:
     size = 8 << 20
     assert len(machine("run", "--rm", "busybox", "sh", "-c", f"yes abcdefg | head -c {size}")) == size - 1
 
 
-def test_logs_after_the_end(machine: NativeMachine) -> None:
+def test_logs_after_the_end(machine: Machine) -> None:
     name = machine("run", "-d", *TALK)
     machine("wait", name)
     result = machine.attempt("logs", name)
     assert (result.out, result.err) == ("out\nout again\n", "err\n")
 
 
-def test_the_last_line_may_lack_its_newline(machine: NativeMachine) -> None:
+def test_the_last_line_may_lack_its_newline(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "printf", "no newline")
     machine("wait", name)
     assert machine.attempt("logs", name).out == "no newline"
 
 
-def test_logs_tail_since_until_and_times(machine: NativeMachine) -> None:
+def test_logs_tail_since_until_and_times(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "sh", "-c", "seq 1 5; sleep 1.5; seq 6 10")
     machine("wait", name)
     assert machine("logs", "--tail", "2", name) == "9\n10"
@@ -60,46 +60,46 @@ def test_logs_tail_since_until_and_times(machine: NativeMachine) -> None:
     assert machine("logs", "--since", "1h", name).split()[0] == "1"
 
 
-def test_follow_ends_with_the_container(machine: NativeMachine) -> None:
+def test_follow_ends_with_the_container(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "sh", "-c", "for n in 1 2 3 4 5; do echo $n; sleep 0.2; done")
     assert machine("logs", "--follow", name).split() == ["1", "2", "3", "4", "5"]
 
 
-def test_follow_with_tail_of_a_running_container(machine: NativeMachine) -> None:
+def test_follow_with_tail_of_a_running_container(machine: Machine) -> None:
     name = machine("run", "-d", "-i", "busybox", "sh", "-c", "seq 1 3; sleep 2; seq 4 6")
     wait_for(lambda: machine("logs", name) == "1\n2\n3", "the first lines")
     assert machine("logs", "-f", "--tail", "1", name).split() == ["3", "4", "5", "6"]
 
 
-def test_logs_of_a_container_that_never_ran(machine: NativeMachine) -> None:
+def test_logs_of_a_container_that_never_ran(machine: Machine) -> None:
     name = machine("create", "busybox", "true")
     assert machine("logs", name) == ""
 
 
-def test_attach_sees_what_comes(machine: NativeMachine) -> None:
+def test_attach_sees_what_comes(machine: Machine) -> None:
     name = machine("create", "-i", "busybox", "cat")  # with run -d -i, cat's input would stay open for the next client
     machine("start", name)
     assert machine("attach", name, stdin=b"one\ntwo\n") == "one\ntwo"
     assert machine("wait", name) == "0"
 
 
-def test_two_attached_see_the_same(machine: NativeMachine) -> None:
+def test_two_attached_see_the_same(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; echo now; exit 6")
     clients = [machine.start("attach", "--no-stdin", name) for _ in range(2)]
     time.sleep(1)  # attach says nothing when it has begun
     machine("exec", name, "touch", "/go")
     for client in clients:
-        out, _ = client.communicate(timeout=30)
+        out, _ = client.communicate(timeout=patience())
         assert (out, client.returncode) == (b"now\n", 6)
 
 
-def test_attaching_to_a_stopped_container_is_refused(machine: NativeMachine) -> None:
+def test_attaching_to_a_stopped_container_is_refused(machine: Machine) -> None:
     name = machine("create", "busybox")
     complaint = machine.fails(1, "attach", name).lower()
     assert "cannot attach to a stopped container, start it first" in complaint
 
 
-def test_exec_runs_in_the_container(machine: NativeMachine) -> None:
+def test_exec_runs_in_the_container(machine: Machine) -> None:
     name = machine("run", "-d", "-e", "WHO=container", "busybox", "sleep", "3600")
     assert machine("exec", name, "sh", "-c", "echo $WHO; hostname") == f"container\n{name[:12]}"
     assert machine("exec", "-e", "WHO=exec", name, "sh", "-c", "echo $WHO") == "exec"
@@ -108,19 +108,19 @@ def test_exec_runs_in_the_container(machine: NativeMachine) -> None:
     assert machine("exec", "-i", name, "cat", stdin=b"piped") == "piped"
 
 
-def test_exec_keeps_streams_and_codes(machine: NativeMachine) -> None:
+def test_exec_keeps_streams_and_codes(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "sleep", "3600")
     result = machine.attempt("exec", name, "sh", "-c", "echo out; echo err >&2; exit 42")
     assert (result.code, result.out, result.err) == (42, "out\n", "err\n")
 
 
-def test_detached_exec(machine: NativeMachine) -> None:
+def test_detached_exec(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "sleep", "3600")
     assert machine("exec", "-d", name, "touch", "/made") == ""
     wait_for(lambda: machine.attempt("exec", name, "test", "-e", "/made").code == 0, "the file made by exec -d")
 
 
-def test_exec_of_what_is_not_there(machine: NativeMachine) -> None:
+def test_exec_of_what_is_not_there(machine: Machine) -> None:
     name = machine("run", "-d", "busybox", "sleep", "3600")
     assert "executable file not found in $PATH" in machine.fails(127, "exec", name, "nonsense")
     assert "permission denied" in machine.fails(126, "exec", name, "/etc/passwd")

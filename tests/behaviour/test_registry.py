@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.harness import images
-from tests.behaviour.harness.machine import NativeMachine
+from tests.behaviour.harness.machine import Machine
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.harness.worker import Worker
 from tests.behaviour.images.layouts import File, Layout, folder, make_tar
@@ -46,7 +46,7 @@ def layered(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pulled(machine: NativeMachine) -> Iterator[NativeMachine]:
+def pulled(machine: Machine) -> Iterator[Machine]:
     """The machine; images that a test adds are removed, as the other tests count them."""
     before = set(machine("images", "--format", "{{.Repository}}:{{.Tag}}").split())
     yield machine
@@ -56,7 +56,7 @@ def pulled(machine: NativeMachine) -> Iterator[NativeMachine]:
         machine("rmi", *added)
 
 
-def test_run_pulls_what_is_missing(pulled: NativeMachine, registry: RegistryProcess, layered: Path) -> None:
+def test_run_pulls_what_is_missing(pulled: Machine, registry: RegistryProcess, layered: Path) -> None:
     name = f"{registry.address}/team/app:1"
     registry.push(layered, "team/app:1")
     result = pulled.attempt("run", "--rm", name, "sh", "-c", "ls /d /w; cat /w/kept")
@@ -66,7 +66,7 @@ def test_run_pulls_what_is_missing(pulled: NativeMachine, registry: RegistryProc
     assert pulled("run", "--rm", "--pull", "never", name, "echo", "local") == "local"
 
 
-def test_pull_shows_docker_s_lines(pulled: NativeMachine, registry: RegistryProcess, layered: Path) -> None:
+def test_pull_shows_docker_s_lines(pulled: Machine, registry: RegistryProcess, layered: Path) -> None:
     name = f"{registry.address}/app:1"
     registry.push(layered, "app:1")
     lines = pulled("pull", name).splitlines()
@@ -77,7 +77,7 @@ def test_pull_shows_docker_s_lines(pulled: NativeMachine, registry: RegistryProc
     assert f"Status: Image is up to date for {name}" in pulled("pull", name)
 
 
-def test_two_images_share_their_layers(pulled: NativeMachine, registry: RegistryProcess, tmp_path: Path) -> None:
+def test_two_images_share_their_layers(pulled: Machine, registry: RegistryProcess, tmp_path: Path) -> None:
     base = busybox_layer()
     for number in ("1", "2"):
         layout = Layout(tmp_path / f"layout{number}")
@@ -92,7 +92,7 @@ def test_two_images_share_their_layers(pulled: NativeMachine, registry: Registry
     assert pulled("run", "--rm", f"{registry.address}/app:2", "cat", "/number") == "2"
 
 
-def test_login(pulled: NativeMachine, worker: Worker, layered: Path, tmp_path: Path) -> None:
+def test_login(pulled: Machine, worker: Worker, layered: Path, tmp_path: Path) -> None:
     place = tmp_path / "closed"
     place.mkdir()
     line = subprocess.run(["htpasswd", "-Bbn", "ann", "secret"], capture_output=True, text=True, check=True).stdout
@@ -107,13 +107,13 @@ def test_login(pulled: NativeMachine, worker: Worker, layered: Path, tmp_path: P
         assert "pull access denied" in pulled.fails(1, "pull", name)
 
 
-def test_an_image_that_the_registry_lacks(pulled: NativeMachine, registry: RegistryProcess) -> None:
+def test_an_image_that_the_registry_lacks(pulled: Machine, registry: RegistryProcess) -> None:
     complaint = pulled.fails(1, "pull", f"{registry.address}/nothing:1")
     assert "manifest unknown" in complaint or "not found" in complaint
     assert pulled.fails(125, "run", "--rm", f"{registry.address}/nothing:1", "true")
 
 
-def test_a_corrupt_layer(pulled: NativeMachine, registry: RegistryProcess, big: Path) -> None:
+def test_a_corrupt_layer(pulled: Machine, registry: RegistryProcess, big: Path) -> None:
     registry.push(big, "big:1")
     largest = max(registry.blobs.glob("*/*/data"), key=lambda path: path.stat().st_size)
     data = bytearray(largest.read_bytes())
@@ -121,7 +121,7 @@ def test_a_corrupt_layer(pulled: NativeMachine, registry: RegistryProcess, big: 
     largest.write_bytes(data)
     complaint = pulled.fails(1, "pull", f"{registry.address}/big:1")
     assert "Traceback" not in complaint
-    assert os.listdir(f"{pulled.data}/tmp") == []
+    assert pulled.names_inside(f"{pulled.data}/tmp") == []
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def big(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
 def test_the_command_line_killed_in_pull(
-    pulled: NativeMachine, registry: RegistryProcess, tmp_path: Path, delay: float
+    pulled: Machine, registry: RegistryProcess, tmp_path: Path, delay: float
 ) -> None:
     layout = Layout(tmp_path / "big")
     registry.push(
@@ -144,6 +144,6 @@ def test_the_command_line_killed_in_pull(
     time.sleep(delay)
     process.kill()
     process.communicate()
-    wait_for(lambda: os.listdir(f"{pulled.data}/tmp") == [], "the end of the unfinished pull")
+    wait_for(lambda: pulled.names_inside(f"{pulled.data}/tmp") == [], "the end of the unfinished pull")
     pulled("pull", name)
     assert pulled("run", "--rm", name, "stat", "-c", "%s", "/big") == str(20 << 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.behaviour.harness.machine import HOSTVM, NativeMachine
+from tests.behaviour.harness.machine import HOSTVM, Machine
 from tests.behaviour.harness.terminal import Terminal
 from tests.behaviour.harness.waiting import wait_for
 
@@ -45,7 +45,7 @@ def test_ctrl_c_interrupts_the_command_not_the_shell(terminal: OpenTerminal) -> 
         assert screen.wait() == 0
 
 
-def test_detach_and_attach_again(machine: NativeMachine, terminal: OpenTerminal) -> None:
+def test_detach_and_attach_again(machine: Machine, terminal: OpenTerminal) -> None:
     with terminal("run", "-it", "--name", "kept", "busybox", "sh") as screen:
         screen.expect(PROMPT)
         screen.type("secret=42\r")
@@ -59,7 +59,7 @@ def test_detach_and_attach_again(machine: NativeMachine, terminal: OpenTerminal)
         assert screen.wait() == 5
 
 
-def test_detach_keys_of_one_s_own(machine: NativeMachine, terminal: OpenTerminal) -> None:
+def test_detach_keys_of_one_s_own(machine: Machine, terminal: OpenTerminal) -> None:
     with terminal("run", "-it", "--detach-keys", "ctrl-x,y", "--name", "kept", "busybox", "cat") as screen:
         screen.type(CTRL_P_CTRL_Q + "through\r")
         screen.expect("through")
@@ -68,7 +68,7 @@ def test_detach_keys_of_one_s_own(machine: NativeMachine, terminal: OpenTerminal
     assert machine.status("kept") == "running"
 
 
-def test_exec_with_a_terminal(machine: NativeMachine, terminal: OpenTerminal) -> None:
+def test_exec_with_a_terminal(machine: Machine, terminal: OpenTerminal) -> None:
     machine("run", "-d", "--name", "base", "busybox", "sleep", "3600")
     with terminal("exec", "-it", "base", "sh", rows=33, columns=99) as screen:
         screen.expect(PROMPT)
@@ -78,7 +78,7 @@ def test_exec_with_a_terminal(machine: NativeMachine, terminal: OpenTerminal) ->
     assert machine.status("base") == "running"
 
 
-def test_the_terminal_is_as_it_was_afterwards(machine: NativeMachine) -> None:
+def test_the_terminal_is_as_it_was_afterwards(machine: Machine) -> None:
     """Raw mode is undone, also when the container is killed under it."""
     script = (
         'before=$(stty -g); hostvm run -it --name doomed busybox cat; [ "$(stty -g)" = "$before" ] && echo restored'
@@ -90,18 +90,18 @@ def test_the_terminal_is_as_it_was_afterwards(machine: NativeMachine) -> None:
         screen.expect("^restored$")
 
 
-def test_t_without_a_terminal_is_refused(machine: NativeMachine) -> None:
+def test_t_without_a_terminal_is_refused(machine: Machine) -> None:
     assert "the input device is not a TTY" in machine.fails(1, "run", "-it", "--rm", "busybox", "true", stdin=b"")
 
 
-def test_logs_of_a_terminal_are_one_stream(machine: NativeMachine) -> None:
+def test_logs_of_a_terminal_are_one_stream(machine: Machine) -> None:
     name = machine("run", "-dt", "busybox", "sh", "-c", "echo out; echo err >&2")
     machine("wait", name)
     result = machine.attempt("logs", name)
     assert (result.out, result.err) == ("out\r\nerr\r\n", "")
 
 
-def test_background_container_with_a_terminal_keeps_running(machine: NativeMachine) -> None:
+def test_background_container_with_a_terminal_keeps_running(machine: Machine) -> None:
     machine("run", "-dit", "--name", "idle", "busybox", "sh")
     wait_for(lambda: machine.status("idle") == "running", "the shell")
     assert machine("exec", "idle", "readlink", "/proc/1/fd/0") == "/dev/pts/0"

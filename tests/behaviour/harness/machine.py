@@ -1,26 +1,28 @@
-"""A machine under test: an engine with folders of its own, and the command lines that speak to it."""
+"""A machine under test: an engine with folders of its own, and the command lines that speak to it.
+
+Glossary. *Host*: where the tests and the command lines run. *Inside*: where the engine runs. Natively both are the same
+place; a test keeps them apart all the same. `data` and `run` are paths inside, `socket`, `folder` and `config` on the
+host.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NamedTuple
 
-from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.harness.waiting import patience, wait_for
 
 HOSTVM = f"{os.path.dirname(sys.executable)}/hostvm"
-#: Where an engine's containers have their groups, in every hierarchy of v1.
-CGROUPS = "/sys/fs/cgroup/*/hostvm"
 DOCKER = "/usr/bin/docker"
-#: Seconds after which a command counts as hung. Nothing here takes a tenth of it on an idle machine.
+#: Seconds after which a command counts as hung. Natively nothing takes a tenth of it on an idle machine.
 DEADLINE = 120.0
 
 
@@ -32,17 +34,6 @@ class Result(NamedTuple):
     err: str
 
 
-class Machine(Protocol):
-    """Where the engine under test lives: the native host, or a VM."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a process needs in its environment for `hostvm` and `docker` to find this machine's engine."""
-
-    def attempt(self, *words: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> Result:
-        """`hostvm WORDS`, whatever comes of it."""
-
-
 class Failed(AssertionError):
     """A command that was to succeed didn't."""
 
@@ -52,34 +43,45 @@ class Failed(AssertionError):
         )
 
 
-class NativeMachine:
-    """An engine on this host, in the worker's namespaces, with its own data, sockets, bridge and table."""
+class Machine(ABC):
+    """Where the engine under test lives: the native host, or a VM."""
 
-    def __init__(self, folder: str, bridge: str, environment: Mapping[str, str] | None = None) -> None:
+    #: The word for `--machine`.
+    kind: ClassVar[str]
+    #: By how much everything's deadline is longer than natively.
+    pace: ClassVar[float]
+    folder: str
+    config: str
+    bridge: str
+    data: str
+    run: str
+    socket: str
+
+    def __init__(self, folder: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
-        self.bridge = bridge
-        self.data = f"{folder}/data"
-        self.run = f"{folder}/run"
         self.config = f"{folder}/config.toml"
         self._extra = dict(environment or {})
         os.makedirs(folder)
-        self.configure("")
-
-    def configure(self, more: str) -> None:
-        """Writes the configuration file; it counts from the engine's next start on."""
-        with open(self.config, "w", encoding="utf-8") as file:
-            file.write(f'[engine]\nbridge = "{self.bridge}"\n{more}')
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"HOSTVM_DATA": self.data, "HOSTVM_RUN": self.run, "HOSTVM_CONFIG": self.config}
-        docker = {"DOCKER_HOST": f"unix://{self.run}/engine.sock", "DOCKER_CONFIG": f"{self.folder}/docker"}
+        """What a process needs in its environment for `hostvm` and `docker` to find this machine's engine."""
+        docker = {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": f"{self.folder}/docker"}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HOSTVM_", "DOCKER_"))}
-        return {**inherited, **own, **docker, "NO_COLOR": "1", **self._extra}
+        return {**inherited, **docker, "HOSTVM_CONFIG": self.config, "NO_COLOR": "1", **self._own(), **self._extra}
+
+    @abstractmethod
+    def _own(self) -> dict[str, str]:
+        """The variables by which `hostvm` finds this machine."""
+
+    @abstractmethod
+    def configure(self, more: str) -> None:
+        """Writes the configuration file, with these lines in its section `engine`; it counts from the next start on."""
 
     # -- command lines
 
     def attempt(self, *words: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> Result:
+        """`hostvm WORDS`, whatever comes of it."""
         return self._command([HOSTVM, *words], stdin, environment)
 
     def __call__(self, *words: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> str:
@@ -104,7 +106,7 @@ class NativeMachine:
         return result.out.removesuffix("\n")
 
     def command(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Result:
-        """Any command in this machine's environment."""
+        """Any command on the host, in this machine's environment."""
         return self._command(list(argv), None, environment)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
@@ -119,12 +121,12 @@ class NativeMachine:
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            timeout=DEADLINE,
+            timeout=patience(DEADLINE),
             check=False,
         )
         return Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
-    # -- looking at it
+    # -- asking the engine
 
     def inspect(self, name: str) -> dict[str, Any]:
         """The one object of `hostvm inspect NAME`."""
@@ -136,7 +138,7 @@ class NativeMachine:
         return self("inspect", "--format", "{{.State.Status}}", name)
 
     def pid(self, name: str) -> int:
-        """The container's first process as the host numbers it."""
+        """The container's first process as the machine numbers it."""
         return int(self("inspect", "--format", "{{.State.Pid}}", name))
 
     def address(self, name: str) -> str:
@@ -147,120 +149,98 @@ class NativeMachine:
         """Full ids of all containers."""
         return self("ps", "--all", "--quiet", "--no-trunc").split()
 
+    # -- inside
+
+    @abstractmethod
+    def inside(self, argv: Sequence[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Runs a command beside the engine, as root. The machine MUST run."""
+
+    @abstractmethod
+    def ask(self, question: str, *arguments: object) -> Any:
+        """The answer to one of `harness.inside`'s questions there. The machine MUST run."""
+
+    def read_inside(self, path: str) -> str:
+        text = self.ask("read", path)
+        assert isinstance(text, str)
+        return text
+
+    def names_inside(self, folder: str) -> list[str]:
+        """A folder's entries, sorted; none when there is no such folder."""
+        return sorted(self.ask("names", folder))
+
+    def python_inside(self, program: str, *arguments: str) -> str:
+        """What a small program prints that runs beside the engine, successfully."""
+        done = self.inside(["/usr/bin/python3", "-I", "-c", program, *arguments])
+        if done.returncode:
+            raise Failed(
+                ["python3", "-c", program], Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+            )
+        return done.stdout.decode().strip()
+
+    @abstractmethod
+    def belongings(self) -> dict[str, list[str]]:
+        """Everything that a container or a command could leave behind, by kind, inside and on the host."""
+
+    @abstractmethod
+    def check_stopped(self) -> None:
+        """After `stop`: shows that nothing of this machine runs, is mounted or is set up any more."""
+
     # -- its processes
 
-    def find_keeper(self) -> int | None:
-        """The process that holds containers and outlives engines; its words name the journal in our run folder."""
-        return next((pid for pid in parents() if "keeper" in (words := command_of(pid)) and self.run in words), None)
+    def alive(self, pid: int) -> bool:
+        """Whether a process inside runs (a zombie doesn't)."""
+        return any(pid == other and state != "Z" for other, state, _, _ in self.ask("processes"))
+
+    def signal(self, pid: int, number: int) -> None:
+        """kill(2) inside."""
+        self.ask("send_signal", pid, number)
 
     def keeper_pid(self) -> int:
-        keeper = self.find_keeper()
+        keeper = self.ask("find_keeper", self.run)
         assert keeper, "no keeper runs"
+        assert isinstance(keeper, int)
         return keeper
 
     def engine_pid(self) -> int:
         """The engine that serves at present; waits while the keeper is between two."""
         keeper = self.keeper_pid()
-        return wait_for(lambda: find_engine(keeper), "an engine beside the keeper")
+        found = wait_for(lambda: self.ask("find_engine", keeper), "an engine beside the keeper")
+        assert isinstance(found, int)
+        return found
 
     def kill_engine(self) -> None:
         """SIGKILL; the keeper brings up a successor."""
-        os.kill(self.engine_pid(), signal.SIGKILL)
+        self.signal(self.engine_pid(), signal.SIGKILL)
 
+    @abstractmethod
+    def roles(self) -> list[str]:
+        """What each process of this machine itself is, on the host and inside, such as "keeper"."""
+
+    @abstractmethod
     def running(self) -> bool:
-        return self.find_keeper() is not None
+        """Whether there is anything to stop."""
 
+    @abstractmethod
     def stop(self) -> None:
-        """Ends containers, engine and keeper, softly."""
-        if self.running():
-            keeper = self.keeper_pid()
-            self("machine", "stop")
-            wait_for(lambda: not is_alive(keeper), f"the end of keeper {keeper}")
+        """Ends containers, engine and machine, softly."""
 
+    @abstractmethod
     def kill(self) -> None:
-        """Ends keeper, engine and containers the hard way; nothing is tidied."""
-        if keeper := self.find_keeper():
-            kill_all([keeper, *descendants(keeper)])
+        """Ends everything of this machine the hard way; nothing is tidied."""
 
     def restart(self, environment: Mapping[str, str]) -> None:
-        """Ends the engine and its keeper, and starts them with these variables in their environment."""
+        """Ends the machine and starts it with these variables in the engine's environment."""
         self.stop()
         self("machine", "start", environment=environment)
 
+    @abstractmethod
+    def data_on_the_host(self) -> AbstractContextManager[str]:
+        """Where the stopped machine's data is on the host meanwhile. The machine MUST be stopped."""
+
+    @abstractmethod
+    def little_space(self, size: int) -> AbstractContextManager[None]:
+        """Leaves this much space for the machine's data meanwhile. The machine MUST have no data yet."""
+
+    @abstractmethod
     def cut_power(self) -> None:
         """Everything that a power cut ends: processes, the mounts that they kept, groups. The disk stays as it is."""
-        groups = [path for name in os.listdir(f"{self.run}/containers") for path in glob.glob(f"{CGROUPS}/{name}")]
-        self.kill()
-        for group in groups:
-            wait_for(partial(remove_group, group), f"the processes of {group} to be reaped")
-        subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["find", self.run, "-mindepth", "1", "-delete"], stderr=subprocess.DEVNULL, check=False)
-
-
-def remove_group(path: str) -> bool:
-    """False as long as a process is in it."""
-    try:
-        os.rmdir(path)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def child_pids(parent: int) -> list[int]:
-    """The direct children of a process."""
-    return [pid for pid, its_parent in parents().items() if its_parent == parent]
-
-
-def descendants(ancestor: int) -> list[int]:
-    """Children, their children and so on; no zombies."""
-    found = child_pids(ancestor)
-    for pid in found:
-        found += child_pids(pid)
-    return found
-
-
-def kill_all(pids: Sequence[int]) -> None:
-    """SIGKILL in this order, and waits for their end."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not parents().keys() & set(pids), f"the end of {pids}")
-
-
-def parents() -> dict[int, int]:
-    """pid -> parent's pid of every process that isn't a zombie."""
-    found = {}
-    for pid, state, parent in process_table():
-        if state != "Z":
-            found[pid] = parent
-    return found
-
-
-def process_table() -> Iterator[tuple[int, str, int]]:
-    """(pid, state letter, parent's pid) of every process: fields 1, 3 and 4 of /proc/PID/stat (proc(5))."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                state, parent = file.read().rpartition(")")[2].split()[:2]
-                yield int(name), state, int(parent)
-
-
-def find_engine(keeper: int) -> int | None:
-    """The keeper's child that is our own Python program."""
-    return next((pid for pid in child_pids(keeper) if "guest_agent" in command_of(pid)), None)
-
-
-def command_of(pid: int) -> str:
-    """The words of a process, with spaces between; "" for one that has ended."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def is_alive(pid: int) -> bool:
-    """Runs still (a zombie doesn't)."""
-    return pid in parents()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from tests.behaviour.harness.waiting import PATIENCE
+from tests.behaviour.harness.waiting import PATIENCE, patience
 
 
 class Terminal:
@@ -53,7 +53,7 @@ class Terminal:
 
     def expect(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
         """Waits until a regular expression matches what came since the last match."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while True:
             match = re.compile(pattern, re.M).search(self.seen, self._read_up_to)
             if match:
@@ -63,7 +63,7 @@ class Terminal:
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Reads the rest; the exit code."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while self._read(deadline):
             pass
         return self.process.wait(max(0.1, deadline - time.monotonic()))

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from tests.behaviour.harness import kernel
-from tests.behaviour.harness.machine import descendants, kill_all
+from tests.behaviour.harness.inside import below
+from tests.behaviour.harness.processes import kill_all
 
 #: The "internet" of a worker: documentation addresses (RFC 5737, RFC 3849), routed nowhere.
 OWN_ADDRESS, OUTSIDE_ADDRESS = "198.51.100.1", "198.51.100.2"
@@ -43,7 +44,7 @@ class Worker:
 
     def close(self) -> None:
         """Gives back what the namespaces' end doesn't, processes that failed tests left among it."""
-        kill_all(descendants(os.getpid()))
+        kill_all(below(os.getpid()))
         os.close(self.outside)
         os.close(self.home)
         subprocess.run(["umount", "--recursive", "--lazy", self.folder], check=False)
