@@ -116,6 +116,17 @@ def mount_overlay(
         os.close(home)
 
 
+def mount_fuse(device: int, target: str, *, check_permissions: bool, max_read: int) -> None:
+    """Mount a FUSE file system for every user, served by whoever reads the opened /dev/fuse.
+
+    With `check_permissions` the kernel holds modes and owners against the caller; without, the server alone decides.
+    """
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other,max_read={max_read}"
+    if check_permissions:
+        options += ",default_permissions"
+    mount("hostvm", target, "fuse.hostvm", MS_NODEV, options)
+
+
 def overlay_options(lower_names: Sequence[str], upper: str, work: str, flags: Sequence[str] = ()) -> str:
     """The option string of mount(2); ":" separates layers, so paths that hold ":", "," or a backslash are escaped."""
     lower = ":".join(escape_overlay_path(name) for name in lower_names)
