@@ -179,13 +179,19 @@ def fresh_machine(machine_kind: str, make_machine: MachineMaker) -> Iterator[Mac
 
 
 @pytest.fixture
-def terminal(machine: Machine) -> Callable[..., Terminal]:
-    """`terminal("run", "-it", ...)`: hostvm in a terminal of its own."""
+def terminal_of() -> Callable[[Machine], Callable[..., Terminal]]:
+    """`terminal_of(machine)("run", "-it", ...)`: hostvm in a terminal of its own."""
 
-    def open_terminal(*words: str, rows: int = 24, columns: int = 80) -> Terminal:
-        return Terminal([HOSTVM, *words], machine.environment, rows, columns)
+    def bind(machine: Machine) -> Callable[..., Terminal]:
+        return lambda *words, **size: Terminal([HOSTVM, *words], machine.environment, **size)
 
-    return open_terminal
+    return bind
+
+
+@pytest.fixture
+def terminal(machine: Machine, terminal_of: Callable[[Machine], Callable[..., Terminal]]) -> Callable[..., Terminal]:
+    """`terminal("run", "-it", ...)`, with the worker's engine."""
+    return terminal_of(machine)
 
 
 def clean(machine: Machine) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pymysql  # type: ignore[import-untyped]
 import pytest
 
 from tests.behaviour.conftest import MachineMaker
-from tests.behaviour.harness.machine import Machine
+from tests.behaviour.harness.machine import HOSTVM, Machine
 from tests.behaviour.harness.terminal import Terminal
 from tests.behaviour.harness.waiting import wait_for
 
@@ -76,6 +77,15 @@ def test_two_containers_share_the_layers_of_their_image(machine: Machine) -> Non
     show = ("run", "--rm", "busybox", "stat", "-c", "%i", "/bin/busybox")
     assert machine(*show) == machine(*show)
     assert machine("image", "inspect", "--format", "{{json .RootFS.Layers}}", "busybox").count("sha256:") == 1
+
+
+def test_the_folder_that_one_stands_in(machine: Machine, tmp_path: Path) -> None:
+    """`-v $PWD:/src`: a script is edited here and runs there."""
+    (tmp_path / "hello.pl").write_text('open(my $out, ">", "made") or die; print $out "by the container"; print "hi"')
+    line = f'cd "{tmp_path}" && {HOSTVM} run --rm -v "$PWD:/src" -w /src debian:bookworm perl hello.pl'
+    result = machine.command(["sh", "-c", line])
+    assert (result.code, result.out) == (0, "hi"), result.err
+    assert (tmp_path / "made").read_text() == "by the container"
 
 
 @pytest.fixture
