@@ -10,9 +10,6 @@ import os
 import platform
 import re
 import shlex
-import sys
-import threading
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -21,12 +18,14 @@ import platformdirs
 import typer
 
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
+from hostvm.cli.build_progress import open_build_progress
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.pulling import stream_error
 from hostvm.cli.query import escape, with_query
 from hostvm.client.connection import Engine
 from hostvm.machines.connect import connect
+from hostvm.machines.mirror import read_mirror
 from hostvm.settings import Settings, read_settings
 from vm_images.archive_file import Settings as ImageSettings
 from vm_images.build import Builder, cache_folder
@@ -134,7 +133,7 @@ def parse_tag(text: str) -> str:
 
 def _make(image: str, tag: str, packages: Sequence[str], settings: ImageSettings) -> None:
     plan = plan_image(image, tag, packages, settings)
-    progress = _open_progress()
+    progress = open_build_progress()
     try:
         builder = _open_builder(plan.release, progress)
         made = _build(builder, plan)
@@ -235,21 +234,6 @@ def _open_debian(release: str, settings: Settings, progress: Progress) -> Archiv
     return open_archive(Fetcher(cache, progress, apt.proxies), repositories, architecture, trust, progress)
 
 
-def read_mirror(config: str) -> str:
-    """`debian_mirror` of the configuration's section [bootstrap]; "" where it isn't set. Raises InvalidArgument."""
-    try:
-        with open(config, "rb") as file:
-            section = tomllib.load(file).get("bootstrap", {})
-    except FileNotFoundError:
-        return ""
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InvalidArgument(f"cannot read {config}: {error}", "HOSTVM_CONFIG names another file") from error
-    mirror = section.get("debian_mirror", "") if isinstance(section, dict) else None
-    if not isinstance(mirror, str):
-        raise InvalidArgument(f"{config}: debian_mirror in [bootstrap] is no text", 'debian_mirror = "http://…/debian"')
-    return mirror
-
-
 class EngineHost:
     """`vm_images.host.ImageHost` over the engine's ordinary API."""
 
@@ -320,67 +304,3 @@ def demultiplex(chunks: Iterator[bytes]) -> Iterator[bytes]:
         while len(buffer) >= 8 and len(buffer) >= (end := 8 + int.from_bytes(buffer[4:8], "big")):
             yield buffer[8:end]
             buffer = buffer[end:]
-
-
-class PlainProgress:
-    """A line for each step, on stderr."""
-
-    def note(self, text: str) -> None:
-        write_error(f"{text}\n")
-
-    def begin(self, title: str, total: int) -> None:
-        self.note(f"{title} ({total / 1e6:.1f} MB)")
-
-    def advance(self, count: int) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class BarProgress:
-    """A bar for what is downloaded, a line that turns for what takes its time."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._console = Console(stderr=True)
-        self._bars = Progress(*columns, console=self._console, transient=True)
-        self._steps = Progress(SpinnerColumn(), TextColumn("{task.description}"), console=self._console, transient=True)
-        self._lock = threading.Lock()
-
-    def note(self, text: str) -> None:
-        self._steps.stop()
-        for task in self._steps.task_ids:
-            self._steps.remove_task(task)
-        if text.startswith("warning:"):
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-            return
-        self._steps.add_task(text, total=None)
-        self._steps.start()
-
-    def begin(self, title: str, total: int) -> None:
-        self._steps.stop()
-        self._bars.add_task(title, total=total)
-        self._bars.start()
-
-    def advance(self, count: int) -> None:
-        with self._lock:
-            self._bars.advance(self._bars.task_ids[-1], count)
-
-    def finish(self) -> None:
-        self._bars.stop()
-        for task in self._bars.task_ids:
-            self._bars.remove_task(task)
-
-    def close(self) -> None:
-        self._steps.stop()
-
-
-def _open_progress() -> PlainProgress | BarProgress:
-    return BarProgress() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else PlainProgress()

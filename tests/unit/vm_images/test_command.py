@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from guest_agent.wire.errors import HostvmError, InvalidArgument
-from hostvm.cli.bootstrap import demultiplex, parse_settings, plan_image, read_mirror, render_list
+from hostvm.cli.bootstrap import demultiplex, parse_settings, plan_image, render_list
+from hostvm.machines.mirror import read_mirror
 from vm_images.archive_file import Settings
 
 NONE = Settings()
