@@ -10,12 +10,15 @@ from hostvm.cli.spec import Command
 class Arguments:
     """The flags' values are converted already; an absent flag has its default."""
 
-    __slots__ = ("_given", "command", "positional")
+    __slots__ = ("_given", "before_dashes", "command", "positional")
 
-    def __init__(self, command: Command, given: dict[str, object], positional: list[str]) -> None:
+    def __init__(
+        self, command: Command, given: dict[str, object], positional: list[str], before_dashes: int | None = None
+    ) -> None:
         self.command = command
         self._given = given
         self.positional = positional
+        self.before_dashes = before_dashes  #: how many arguments stood before `--`; None where there was none
 
     def given(self, name: str) -> bool:
         """Whether the flag stood on the command line."""

@@ -12,6 +12,10 @@ def complete(words: list[str], settings: Settings) -> int:
     engine = Engine(lambda: connect_unix(settings.socket))
 
     def names(kind: str) -> list[str]:
+        if kind == "machine":
+            from hostvm.cli.machine_choice import machine_names
+
+            return machine_names(settings)
         try:
             return _names(engine, kind)
         except (OSError, HostvmError):

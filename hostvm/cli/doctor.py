@@ -9,48 +9,106 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from guest_agent.wire.errors import HostvmError
+from hostvm import __version__
 from hostvm.cli.arguments import Arguments
+from hostvm.cli.machine_choice import choose, planned_machine, vm_paths
 from hostvm.cli.output import write_out
+from hostvm.machines.bundle import read_tail, write_bundle
 from hostvm.machines.connect import check
+from hostvm.machines.finding import Finding
 from hostvm.machines.native import is_running
-from hostvm.settings import Settings
+from hostvm.settings import NATIVE, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hostvm.cli.main import Context
+    from hostvm.machines.vm.ground import Ground
 
 #: sockaddr_un.sun_path of macOS, the shortest there is; Linux has 108.
 _SOCKET_PATH_LIMIT = 104
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a probe found: `problem` "" means that all is well, `warning` that hostvm works all the same."""
-
-    subject: str
-    problem: str = ""
-    fix: str = ""
-    warning: bool = False
-
-
 def doctor(context: Context, arguments: Arguments) -> int:
-    """Prints a line for each probe; the exit code is 1 if one found a problem."""
-    findings = [probe(context.settings) for probe in PROBES]
-    for finding in findings:
-        mark = "ok" if not finding.problem else "warn" if finding.warning else "FAIL"
-        write_out(f"{mark:<5}{finding.subject}{': ' + finding.problem if finding.problem else ''}\n")
-        if finding.problem and finding.fix:
-            write_out(f"     hint: {finding.fix}\n")
-    return 1 if any(finding.problem and not finding.warning for finding in findings) else 0
+    """Prints what each probe found; the exit code is 1 if something is broken."""
+    choose(context.settings, arguments.positional)
+    findings = examine(context.settings)
+    write_out("".join(finding.text for finding in findings))
+    bundle = arguments.text("bundle")
+    if bundle:
+        write_out(f"\n{bundle} has:\n")
+        write_out("".join(line + "\n" for line in write_bundle(bundle, collect(context.settings, findings))))
+    return 1 if any(finding.broken for finding in findings) else 0
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """What the chosen machine's probes find."""
+    if settings.machine == NATIVE or settings.host:
+        return [probe(settings) for probe in PROBES]
+    from hostvm.machines.vm import probes
+
+    return probes.examine(make_ground(settings))
+
+
+def make_ground(settings: Settings) -> Ground:
+    """What a VM machine's probes look at; one that isn't made yet is looked at as it would be made."""
+    from hostvm.cli.machine_state import find_status
+    from hostvm.machines.vm.ground import Ground
+
+    machine = planned_machine(settings)
+    return Ground(
+        paths=vm_paths(settings),
+        machine=machine.paths,
+        spec=machine.spec,
+        shares=machine.shares,
+        environment=os.environ,
+        status=find_status(machine.paths),
+    )
+
+
+def collect(settings: Settings, findings: list[Finding]) -> dict[str, str]:
+    """The documents of a bundle, before secrets are taken out."""
+    documents = {
+        "findings.txt": "".join(finding.text for finding in findings),
+        "host.txt": describe_host(),
+        "machine.txt": f"{settings.machine}\n",
+    }
+    for name, path in log_files(settings).items():
+        text = read_tail(path)
+        if text is not None:
+            documents[name] = text
+    return documents
+
+
+def log_files(settings: Settings) -> dict[str, str]:
+    """name in the bundle -> path. Never a key, never docker's or hostvm's configuration: those hold credentials."""
+    if settings.machine == NATIVE or settings.host:
+        return {"engine.log": f"{settings.data}/engine.log"}
+    paths = vm_paths(settings).machine(settings.machine)
+    return {
+        "console.log": paths.console, "guest.log": paths.guest_log, "supervisor.log": paths.log,
+        "machine.json": paths.spec, "qemu.json": paths.qemu_record, "state.json": paths.state_record,
+    }  # fmt: skip
+
+
+def describe_host() -> str:
+    """Versions, and the environment variables that hostvm looks at."""
+    import platform
+
+    own = {name: value for name, value in os.environ.items() if name.startswith("HOSTVM_")}
+    lines = [
+        f"hostvm {__version__}", f"python {platform.python_version()} ({sys.executable})", platform.platform(),
+        *(f"{name}={value}" for name, value in sorted(own.items())),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def probe_system(settings: Settings) -> Finding:
     if sys.platform == "linux":
         return Finding("operating system")
-    return Finding("operating system", f"{sys.platform} has no containers of its own", "run hostvm on a Linux host")
+    problem, fix = f"{sys.platform} has no containers of its own", "use a VM machine, the default here: hostvm -m vm"
+    return Finding("operating system", problem, fix)
 
 
 def probe_socket_path(settings: Settings) -> Finding:

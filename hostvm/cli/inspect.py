@@ -55,7 +55,7 @@ def _inspect(context: "Context", arguments: Arguments, kinds: tuple[str, ...]) -
             complaints.append(
                 f"Error response from daemon: {error.message}" if len(kinds) == 1 else f"Error: {error.message}"
             )
-    write_out(_render(found, arguments.text("format")))
+    write_out(render_records(found, arguments.text("format")))
     for complaint in complaints:
         write_error(complaint + "\n")
     return 1 if complaints else 0
@@ -77,7 +77,8 @@ def _find(context: "Context", name: str, kinds: tuple[str, ...], suffix: str) ->
     raise NotFound(f"No such object: {name}")
 
 
-def _render(records: "list[Record]", template: str) -> str:
+def render_records(records: "list[Record]", template: str) -> str:
+    """The records as --format wants them."""
     if not template:
         return pretty(records) + "\n"
     if template == "json":

@@ -19,7 +19,7 @@ def parse(command: Command, words: list[str]) -> Arguments:
     parser = _Parser(command, words)
     parser.run()
     _check_count(command, len(parser.positional))
-    return Arguments(command, parser.given, parser.positional)
+    return Arguments(command, parser.given, parser.positional, parser.before_dashes)
 
 
 class _Parser:
@@ -29,12 +29,14 @@ class _Parser:
         self.next = 0
         self.given: dict[str, object] = {}
         self.positional: list[str] = []
+        self.before_dashes: int | None = None
 
     def run(self) -> None:
         while self.next < len(self.words):
             word = self.words[self.next]
             self.next += 1
             if word == "--":
+                self.before_dashes = len(self.positional)
                 self._take_rest()
             elif word.startswith("--"):
                 self._long(word)

@@ -31,10 +31,12 @@ _PANELS = {
 _METAVARS = {
     "int": "INT", "size": "BYTES", "swap": "BYTES", "cpus": "DECIMAL", "filter": "FILTER", "env": "NAME[=VALUE]",
     "label": "KEY=VALUE", "host": "HOST:IP", "address": "ADDRESS", "ulimit": "ULIMIT", "mount": "MOUNT",
-    "sysctl": "KEY=VALUE", "stream": "STREAM",
+    "sysctl": "KEY=VALUE", "stream": "STREAM", "mebibytes": "SIZE", "gibibytes": "SIZE", "duration": "TIME",
+    "folder": "PATH",
 }  # fmt: skip
 
-_MACHINE = typer.Option("native", "--machine", "-m", help="The machine to use.", metavar="NAME")
+_MACHINE_HELP = "The machine to use; by default native on Linux, vm on macOS."
+_MACHINE = typer.Option("", "--machine", "-m", help=_MACHINE_HELP, metavar="NAME")
 _HOST = typer.Option("", "--host", "-H", help="The socket of an engine that somebody else runs.", metavar="unix://PATH")
 _VERSION = typer.Option(False, "--version", "-v", help="Print the version and quit.")
 

@@ -34,6 +34,35 @@ def parse_size(text: str) -> int:
     return int(value * (1 << shift))
 
 
+def parse_mebibytes(text: str) -> int:
+    """`4g` -> 4096; a bare number is MiB, as other VM tools have it."""
+    return int(text) if text.isascii() and text.isdigit() else parse_size(text) >> 20
+
+
+def parse_gibibytes(text: str) -> int:
+    """`64g` -> 64; a bare number is GiB. A part of one counts as one."""
+    return int(text) if text.isascii() and text.isdigit() else -(-parse_size(text) >> 30)
+
+
+def parse_span(text: str) -> float:
+    """`10m` -> seconds; `off` and `0` are 0."""
+    from hostvm.cli.times import parse_duration
+
+    seconds = 0.0 if text in ("off", "0") else parse_duration(text)
+    if seconds is None or seconds < 0:
+        raise ValueError('not a time: write "10m", "1h30m" or "off"')
+    return seconds
+
+
+def parse_folder(text: str) -> str:
+    """A path of the host, made absolute. Whether it is there is asked when it is used."""
+    import os
+
+    if not text:
+        raise ValueError("the path is empty")
+    return os.path.abspath(os.path.expanduser(text))
+
+
 def parse_swap(text: str) -> int:
     """A size, or -1 for no limit."""
     return -1 if text == "-1" else parse_size(text)
@@ -137,6 +166,10 @@ def _limit(text: str) -> int:
 KINDS: "dict[str, Callable[[str], object]]" = {
     "size": parse_size,
     "swap": parse_swap,
+    "mebibytes": parse_mebibytes,
+    "gibibytes": parse_gibibytes,
+    "duration": parse_span,
+    "folder": parse_folder,
     "cpus": parse_cpus,
     "env": parse_environment,
     "label": parse_label,

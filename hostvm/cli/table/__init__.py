@@ -31,7 +31,13 @@ NOUNS: dict[str, dict[str, str]] = {
         "history": "images:HISTORY", "inspect": "images:INSPECT", "list": "images:IMAGES", "load": "images:LOAD",
         "ls": "images:IMAGES", "pull": "images:PULL", "rm": "images:RMI", "tag": "images:TAG",
     },
-    "machine": {"ls": "machine:LS", "start": "machine:START", "stop": "machine:STOP", "unit": "machine:UNIT"},
+    "machine": {
+        "build-image": "machine:BUILD_IMAGE", "context": "machine:CONTEXT", "cp": "machine:CP",
+        "create": "machine:CREATE", "doctor": "machine:DOCTOR", "inspect": "machine:INSPECT", "list": "machine:LS",
+        "logs": "machine:LOGS", "ls": "machine:LS", "reset": "machine:RESET", "restart": "machine:RESTART",
+        "rm": "machine:RM", "set": "machine:SET", "shell": "machine:SHELL", "ssh": "machine:SSH",
+        "start": "machine:START", "stop": "machine:STOP", "unit": "machine:UNIT",
+    },
     "network": {"inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS"},
     "system": {"events": "system:EVENTS", "info": "system:INFO"},
     "volume": {
@@ -43,7 +49,7 @@ NOUNS: dict[str, dict[str, str]] = {
 NOUN_HELP = {
     "container": "Manage containers",
     "image": "Manage images",
-    "machine": "Manage the machine that the engine runs on",
+    "machine": "Manage the machines that engines run on",
     "network": "Manage networks",
     "system": "Look at the engine",
     "volume": "Manage volumes",

@@ -39,7 +39,13 @@ ENV = Command(
     (option("shell", "", "string", "For this shell: bash, fish"), switch("unset", "u", "Print how to undo it")),
     examples=('eval "$(hostvm env)" && docker ps',),
 )
-DOCTOR = Command("doctor", "doctor:doctor", "Look for what keeps hostvm from working, and say what to do")
+DOCTOR = Command(
+    "doctor",
+    "doctor:doctor",
+    "Look for what keeps hostvm from working, and say what to do",
+    (option("bundle", "", "string", "Also pack logs and findings, without secrets, into this .tar.gz"),),
+    examples=("hostvm doctor", "hostvm doctor --bundle report.tar.gz"),
+)
 COMPLETION = Command(
     "completion",
     "system:completion",
