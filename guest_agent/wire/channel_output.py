@@ -69,13 +69,21 @@ class Output:
             return self._fill_session()
         if self._is_silent:
             return 0
-        at, urgent = 0, self.urgent
+        at = self._fill_urgent(0) if self.urgent else 0
+        if self.ready:
+            at = self._fill_data(at)
+            if self.urgent:  # a source has come to its end
+                at = self._fill_urgent(at)
+        return at
+
+    def _fill_urgent(self, at: int) -> int:
+        urgent = self.urgent
         while urgent:
             at = urgent[0].write_pending(self._out, at)
             if urgent[0].owes:
-                return at
+                break
             urgent.popleft()
-        return self._fill_data(at) if self.ready else at
+        return at
 
     def _fill_data(self, at: int) -> int:
         """A frame of each stream in turn, until the buffer is full or nobody has anything."""

@@ -58,9 +58,9 @@ class StreamEnd:
     """Made by the multiplexer only. `ident` is the same at both ends."""
 
     __slots__ = (
-        "_finishing", "_message", "_mux", "_offset", "_opening", "_pending", "_queue", "_reason", "credit", "ident",
-        "is_accepted", "is_open", "owed", "queued", "received_final", "receiver", "scheduled", "sent_final", "source",
-        "window",
+        "_finishing", "_message", "_mux", "_offset", "_opening", "_pending", "_queue", "_reason", "_then",
+        "credit", "ident", "is_accepted", "is_open", "owed", "queued", "received_final", "receiver",
+        "scheduled", "sent_final", "source", "window",
     )  # fmt: skip
 
     def __init__(self, mux: Mux, ident: int, receiver: Receiver) -> None:
@@ -81,6 +81,7 @@ class StreamEnd:
         self._offset = 0
         self._pending: list[int] = []
         self._finishing = False
+        self._then: Source | None = None
         self._opening = self._message = self._reason = b""
 
     # -- what its owner calls
@@ -97,6 +98,15 @@ class StreamEnd:
             self._queue.append(data)
             self.queued += len(data)
             self.schedule()
+
+    def pull_from(self, source: Source) -> None:
+        """Ask this one for bytes from now on, after what is queued has left."""
+        if not self.is_open:
+            return
+        if self._queue:
+            self._then = source
+        else:
+            self.source = source
 
     def finish(self, message: dict[str, object] | None = None) -> None:
         """Half-close, after what is queued."""
@@ -210,7 +220,8 @@ class StreamEnd:
         """No more data in either direction. An OPEN that hasn't left still must: without it a RESET has no place."""
         self.is_open = False
         self.receiver = Ended()
-        self.source = _nothing
+        self.source = nothing
+        self._then = None
         self._queue.clear()
         self.queued = 0
         self._pending[:] = [kind for kind in self._pending if kind in (OPEN, EOF)]
@@ -235,6 +246,9 @@ class StreamEnd:
         self.queued -= count
         if self._finishing and not self._queue and not self.sent_final and EOF not in self._pending:
             self.owe(EOF)
+        if self._then is not None and not self._queue:
+            self.source, self._then = self._then, None
+            self.schedule()
         if was_long and self.queued < LOW_MARK:
             self.receiver.writable()
 
@@ -257,5 +271,6 @@ def _bounded(value: dict[str, object]) -> bytes:
     return payload
 
 
-def _nothing(room: memoryview) -> int:
+def nothing(room: memoryview) -> int:
+    """The source of a stream that has nothing more to say."""
     return 0

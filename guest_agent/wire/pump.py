@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from guest_agent.wire.channel_stream import StreamEnd
+from guest_agent.wire.channel_stream import StreamEnd, nothing
 from guest_agent.wire.errors import HostvmError, Unavailable
 
 
@@ -56,7 +56,7 @@ class Pump:
         """Call it when this is the stream's receiver."""
         self.stream = stream
         if stream.is_open and not self._is_over:
-            stream.source = self.source
+            stream.pull_from(self.source)
             self._watch(True, self._writing)
 
     # -- the descriptors
@@ -64,7 +64,7 @@ class Pump:
     def readable(self) -> None:
         """There is something to read. Where it can't leave at present, don't tell again."""
         stream = self.stream
-        if stream.scheduled or not stream.credit:
+        if stream.scheduled or not stream.credit or self._source_ended:
             self._watch(False, self._writing)
         stream.schedule()
 
@@ -85,6 +85,8 @@ class Pump:
 
     def writable_now(self) -> None:
         """The sink takes bytes again."""
+        if not self._writing:
+            return
         try:
             count = self._give(memoryview(self._backlog))
         except BlockingIOError:
@@ -146,6 +148,7 @@ class Pump:
     def _end_source(self) -> None:
         """Where nobody reads what the peer sends either, the peer has to hear of that as well."""
         self._source_ended = True
+        self.stream.pull_from(nothing)
         self._watch(False, self._writing)
         self.stream.finish(self.closing)
         if self._sink_failed:
