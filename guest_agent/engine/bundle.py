@@ -78,11 +78,12 @@ def plan_container_mounts(parts: Parts, container: Container) -> tuple[Mount, ..
         for name, target in ENGINE_FILES.items()
         if target not in taken and os.path.exists(f"{bundle}/{name}")
     ]
-    return (*files, *(_plan_mount(point) for point in container.mount_points))
+    return (*files, *(_plan_mount(parts, point) for point in container.mount_points))
 
 
-def _plan_mount(point: MountPoint) -> Mount:
+def _plan_mount(parts: Parts, point: MountPoint) -> Mount:
     if point.type is MountType.TMPFS:
         return plan_tmpfs(point.destination, point.mode)
     access = "ro" if point.read_only else "rw"
-    return Mount(point.destination, "bind", point.source, ("rbind", access, point.propagation or "rprivate"))
+    source = parts.sources.need(point.source) if point.type is MountType.BIND else point.source
+    return Mount(point.destination, "bind", source, ("rbind", access, point.propagation or "rprivate"))

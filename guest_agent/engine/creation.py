@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import posixpath
 from collections.abc import Iterable
 from typing import TypeVar
 
+from guest_agent.engine.sources import BindSources, missing_source
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import (
@@ -142,18 +142,13 @@ def clean_target(target: str) -> str:
     return clean
 
 
-def check_bind_source(mount: PlannedMount) -> None:
+def check_bind_source(mount: PlannedMount, sources: BindSources) -> None:
     """Make a missing source where `-v` asked for it; InvalidArgument where `--mount` did."""
-    if mount.type is not MountType.BIND or os.path.exists(mount.source):
+    if mount.type is not MountType.BIND or sources.find(mount.source) is not None:
         return
     if not mount.create_source:
-        raise InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
-    try:
-        os.makedirs(mount.source, exist_ok=True)
-    except OSError as error:
-        raise InvalidArgument(
-            f"error while creating mount source path '{mount.source}': mkdir {mount.source}: {error.strerror}"
-        ) from error
+        raise missing_source(mount.source)
+    sources.make(mount.source)
 
 
 def mount_point(mount: PlannedMount, volume_name: str = "", volume_path: str = "") -> MountPoint:

@@ -21,6 +21,7 @@ from guest_agent.engine.networks import NetworkVerbs
 from guest_agent.engine.parts import HostFacts, Parts
 from guest_agent.engine.reconciling import reconcile
 from guest_agent.engine.runs import Runs
+from guest_agent.engine.sources import BindSources
 from guest_agent.engine.system import System
 from guest_agent.engine.table import ContainerTable
 from guest_agent.events.bus import EventBus
@@ -147,6 +148,7 @@ def _wire(
         registries=RegistrySettings(
             config.insecure_registries, config.registry_mirrors, host_address=config.machine.host_address
         ),
+        sources=BindSources(config.machine.files, paths.socket),
     )
     return parts, warnings + list(choice.warnings)
 

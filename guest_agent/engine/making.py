@@ -160,7 +160,7 @@ def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> No
 def _make_mount_points(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> tuple[MountPoint, ...]:
     points = []
     for mount in plan_mounts(config, host_config):
-        check_bind_source(mount)
+        check_bind_source(mount, parts.sources)
         if mount.type is MountType.VOLUME:
             volume = parts.volumes.create(mount.volume, anonymous=not mount.volume)
             points.append(mount_point(mount, volume.name, volume.mountpoint))

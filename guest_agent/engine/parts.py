@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container
+from guest_agent.engine.sources import BindSources
 from guest_agent.engine.table import ContainerTable
 from guest_agent.events.bus import EventBus
 from guest_agent.images.store import ImageStore
@@ -50,6 +51,7 @@ class Parts:
     tasks: BackgroundTasks
     host: HostFacts
     registries: RegistrySettings
+    sources: BindSources
 
     def tell(self, container: Container, action: str, **attributes: str) -> None:
         """Publish a container's event with docker's attributes: labels, image and name, then the action's own."""
