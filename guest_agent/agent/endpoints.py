@@ -78,7 +78,11 @@ class ProcessEndpoint:
             if self._has_ended:
                 return 0
             raise
-        if count or self._has_ended:
+        if self._has_ended:
+            if count:
+                self.pump.stream.schedule()  # there may be more, and nothing else will tell
+            return count
+        if count:
             return count
         self._output_ended = True
         self._loop.watch(self._stdout, 0, self._readable)

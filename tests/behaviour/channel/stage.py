@@ -16,7 +16,7 @@ from typing import Self
 from hostvm.supervisor.channel import Channel
 from tests.behaviour.harness.images import ROOT
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 
 _AGENT = f"""
 import sys
