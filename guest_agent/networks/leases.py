@@ -15,7 +15,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from guest_agent.networks.gateway import HeldPort
 from guest_agent.networks.ports import PortRecord, check_address, plan_waves, refusal
@@ -41,7 +41,7 @@ ANSWER_SECONDS = 10.0
 #: Seconds that a release waits: a container's end must not hang on a host side that does.
 RELEASE_SECONDS = 5.0
 #: Seconds between two tries for a lost lease: soon after the loss, since the host side is mostly back at once.
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.2
 #: Seconds until a port is tried again that the host side refused: somebody else has it meanwhile.
 REFUSED_PAUSE = 2.0
 #: Leases asked for at once.
@@ -192,7 +192,9 @@ class LeasedPort:
     def close(self) -> None:
         self._stop_work()
         self._gateway.forget(self)
-        self._drop_stream()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def lost(self) -> None:
         """Bind again, and again, until it is held."""
@@ -204,9 +206,11 @@ class LeasedPort:
             self._stream.watch(self.lost)
 
     def _drop_stream(self) -> None:
+        """The holder has to let go of it as well: its copy would keep the port from whoever asks anew."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+            self.changed()
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         self._stop_work()
@@ -229,32 +233,35 @@ class LeasedPort:
             self.lost()
 
     async def _bind_again(self) -> None:
-        pause = FIRST_PAUSE / 2
         while True:
-            try:
-                await self._bind_once()
+            if await self._gateway.in_turn(self._try_to_bind):
                 return
-            except HostvmError as failure:
-                self.trouble = failure.message
-                pause = REFUSED_PAUSE
-            except (LeaseLost, OSError):  # TimeoutError is one
-                self.trouble = "the machine's host side doesn't answer"
-                pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(REFUSED_PAUSE)
+
+    async def _try_to_bind(self) -> bool:
+        """False where the host side refuses. Raises LeaseLost and OSError where nobody answers."""
+        try:
+            await self._bind_once()
+        except HostvmError as failure:
+            self.trouble = failure.message
             self._drop_stream()
-            await asyncio.sleep(pause)
+            return False
+        except (LeaseLost, OSError):  # TimeoutError is one
+            self.trouble = "the machine's host side doesn't answer"
+            self._drop_stream()
+            raise
+        return True
 
     async def _bind_once(self) -> None:
         record = self._record
         binding = PortBinding(record.container_port, record.host_ip, record.host_port)
         async with asyncio.timeout(ANSWER_SECONDS):
-            stream, _ = await self._gateway.bind(binding, self.container_id, "that is being restored")
-        self._stream = stream
+            self._stream, _ = await self._gateway.bind(binding, self.container_id, "that is being restored")
+            self.changed()
+            if self._address:
+                await self._serve(self._stream)
         self.trouble = ""
-        self.changed()
-        if self._address:
-            await self._serve(stream)
-        else:
-            self.watch()
+        self.watch()
 
 
 class LeaseGateway:
@@ -265,6 +272,8 @@ class LeaseGateway:
         self._path = path
         self._ports: set[LeasedPort] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._is_away = False
+        self._probing = asyncio.Lock()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -307,6 +316,30 @@ class LeaseGateway:
             except BaseException:
                 stream.close()
                 raise
+
+    async def in_turn(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
+        """Until it comes to a decision. While the host side is away, one asks for all, and the others wait for it."""
+        while True:
+            if not self._is_away:
+                try:
+                    return await attempt()
+                except (LeaseLost, OSError):
+                    self._is_away = True
+            async with self._probing:
+                if self._is_away:
+                    return await self._probe(attempt)
+
+    async def _probe(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            try:
+                decision = await attempt()
+            except (LeaseLost, OSError):
+                continue
+            self._is_away = False
+            return decision
 
     async def _hold_wave(self, wave: list[PortBinding], container_id: str, endpoint: str) -> list[LeasedPort]:
         """All at once: each of a range of a thousand ports is a round trip."""
