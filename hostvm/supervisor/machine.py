@@ -25,6 +25,7 @@ from hostvm.machines.vm.launch import (
 )
 from hostvm.machines.vm.paths import VmPaths
 from hostvm.machines.vm.spec import MachineSpec
+from hostvm.supervisor.bridges import Bridges
 from hostvm.supervisor.channel import Channel
 from hostvm.supervisor.guest import Guest, Message, read_error
 from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
@@ -64,6 +65,7 @@ class Machine:
         self.report: Callable[[str], None] = lambda _stage: None
         self.channel = Channel(self.files.channel_socket, connected=self._connected)
         self.guest = Guest(self._heard)
+        self.bridges = Bridges(self.channel, self.files, spec, self._wake)
         self.saved_id = ""  #: of a state that isn't known to be on the disk yet
         self.life: Life | None = None
         self._config = config
@@ -113,6 +115,17 @@ class Machine:
         self._start.add_done_callback(self._forget_start)
         return self._start
 
+    def _run(self) -> None:
+        self._step(Event.READY)
+        self._spawn(self._watch_end())
+        asyncio.get_running_loop().call_soon(self.bridges.open)
+
+    def _wake(self) -> None:
+        """Somebody came to a port of ours while the machine was suspended."""
+        self.touch()
+        if self.state is State.SUSPENDED:
+            self.start(None)
+
     def _forget_start(self, task: asyncio.Task[None]) -> None:
         self._start = None
         if not task.cancelled():
@@ -130,8 +143,7 @@ class Machine:
         except HostvmError as error:
             await self._give_up(error)
             raise
-        self._step(Event.READY)
-        self._spawn(self._watch_end())
+        self._run()
 
     def _launch(self) -> tuple[Launch, QemuProcess]:
         launch = prepare(self.paths, self.spec, os.environ, self._reach)
@@ -195,6 +207,7 @@ class Machine:
         if life.way is Way.BOOT and not have_template(self.paths, life.process.identity):
             await self._wait_warm()
             await self._make_template(life)
+        self.bridges.open()
         size = mark_of(self.files.disk).size
         if life.way is Way.TEMPLATE:
             await life.monitor.resize_disk(size)
@@ -242,8 +255,7 @@ class Machine:
         elif status != "running":
             raise Unavailable(f"QEMU is {status}")
         await life.during(self._reach_engine(life))
-        self._step(Event.READY)
-        self._spawn(self._watch_end())
+        self._run()
 
     async def abandon(self) -> None:
         """Ends what could not be adopted."""
@@ -267,6 +279,8 @@ class Machine:
         """No QEMU is left when this returns."""
         life, self.life = self.life, None
         self.guest.detach()
+        if self.state is not State.SAVING:
+            await self.bridges.abandon()
         if self._channel_task is not None:
             self._channel_task.cancel()
             await asyncio.wait({self._channel_task})
@@ -310,6 +324,7 @@ class Machine:
 
     async def reload(self, spec: MachineSpec) -> bool:
         """Takes what can change while it runs; whether the rest needs a restart."""
+        self.bridges.change(spec)
         before, self.spec = self.spec, spec
         if self.state is State.RUNNING and self.life is not None and spec.disk > before.disk:
             size = spec.disk << 30
@@ -335,6 +350,7 @@ class Machine:
 
     async def _save(self, life: Life) -> None:
         self.guest.detach()
+        await self.bridges.suspend()
         await self.channel.freeze(_FREEZE_DEADLINE)
         await life.monitor.save(self.files.state, _SAVE_DEADLINE)
 
@@ -349,6 +365,7 @@ class Machine:
         await self.channel.wait_up(_RESUME_DEADLINE)
         await self.guest.attach(self.channel)
         self._step(Event.NOT_SAVED)
+        self.bridges.open()
         return None
 
     async def shutdown(self) -> None:

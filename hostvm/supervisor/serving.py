@@ -95,6 +95,7 @@ class Supervisor:
             "name": machine.spec.name, "state": str(machine.state), "stage": machine.stage, "way": str(machine.way),
             "note": machine.note, "seconds": round(time.monotonic() - machine.since, 3), "pid": os.getpid(),
             "qemu": life.process.pid if life else 0, "connections": self._gate.busy,
+            "ports": machine.bridges.describe_ports(),
             "accelerator": life.process.identity.accelerator if life else "",
         }  # fmt: skip
 
@@ -153,7 +154,8 @@ class Supervisor:
             await asyncio.sleep(_IDLE_LOOK)
             machine = self.machine
             limit = machine.spec.idle_seconds
-            if not limit or machine.state is not State.RUNNING or self._gate.busy:
+            if not limit or machine.state is not State.RUNNING or self._gate.busy or machine.bridges.connections:
+                machine.touch()
                 continue
             if time.monotonic() - machine.last_used >= limit:
                 await self._suspend()
@@ -196,6 +198,7 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         self._control_listener.close()
+        self.machine.bridges.close()
         await self._gate.close()
         self._release()
         for client, answer in self._answers:

@@ -103,6 +103,11 @@ class MachinePaths:
         return f"{self.folder}/keys"
 
     @property
+    def share_journal(self) -> str:
+        """Which files the guest knows, for the next supervisor and for a resume."""
+        return f"{self.folder}/shares.journal"
+
+    @property
     def engine_socket(self) -> str:
         return f"{self.run}/engine.sock"
 
