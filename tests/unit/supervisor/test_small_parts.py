@@ -1,0 +1,111 @@
+"""Clock, console, settings of the host: what needs no QEMU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from guest_agent.wire.errors import Unavailable
+from hostvm.machines.vm.host import start_time
+from hostvm.machines.vm.state import Identity
+from hostvm.supervisor.clock import GuestClock, HostClock
+from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
+from hostvm.supervisor.journal import console_tail, with_console
+from hostvm.supervisor.process import QemuProcess, open_exit, peer_pid, reap
+from hostvm.supervisor.report import Report
+
+
+def test_a_host_that_slept() -> None:
+    clock = HostClock(wall=1000.0, steady=50.0)
+    assert not clock.have_jumped(1001.0, 51.0)
+    assert clock.have_jumped(1062.0, 52.0)
+    assert not clock.have_jumped(1063.0, 53.0)
+    assert clock.have_jumped(1003.0, 54.0)
+
+
+def test_only_a_wrong_clock_is_set() -> None:
+    corrections: list[float] = []
+
+    async def check(offset: float | None) -> None:
+        async def ask() -> float:
+            if offset is None:
+                raise Unavailable("away")
+            return offset
+
+        async def correct() -> None:
+            corrections.append(offset or 0.0)
+
+        await GuestClock(ask, correct).check()
+
+    for offset in (0.0, 0.09, -0.09, 0.2, -3600.0, None):
+        asyncio.run(check(offset))
+    assert corrections == [0.2, -3600.0]
+
+
+def test_the_consoles_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    assert with_console("stuck", str(path)) == "stuck"
+    path.write_bytes(b"old\n" * 5000 + b"\x1b[31mpanic\x07\r\n\r\nlast \xff\n")
+    lines = console_tail(str(path)).splitlines()
+    assert lines[-2:] == ["   [31mpanic", "  last \ufffd"]
+    assert len(lines) == 12
+    assert with_console("stuck", str(path)).startswith("stuck\nthe console's last lines:\n  old\n")
+
+
+def test_what_a_guest_is_told(tmp_path: Path) -> None:
+    config, resolv = tmp_path / "config.toml", tmp_path / "resolv.conf"
+    assert read_registries(str(config)) == {}
+    config.write_text('[registries]\ninsecure = ["r.local"]\n[engine]\nbridge = "x"\n')
+    assert read_registries(str(config)) == {"insecure": ["r.local"]}
+    config.write_text("[registries")
+    assert read_registries(str(config)) == {}
+    resolv.write_text("nameserver 1.1.1.1\nsearch a.example b.example\n")
+    assert read_search(str(resolv)) == ["a.example", "b.example"]
+    assert read_search(str(tmp_path / "none")) == []
+    first, second = (plan_begin("vm", 1 << 30, {}, []) for _ in range(2))
+    assert first["entropy"] != second["entropy"]
+    assert first["disk_size"] == 1 << 30
+
+
+def test_a_process_is_pid_and_start_time() -> None:
+    identity = Identity("", "", "", "", "")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = start_time(child.pid)
+    process = QemuProcess(child.pid, started, identity)
+    assert process.is_alive()
+    assert not QemuProcess(child.pid, "another", identity).is_alive()
+    assert not QemuProcess(child.pid, "another", identity).send_signal(9)
+    exit_descriptor = open_exit(child.pid)
+    process.kill()
+    assert not process.is_alive()
+    os.close(exit_descriptor)
+    assert reap(child.pid) == ""
+    assert start_time(child.pid) == ""
+    child.wait()
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def test_who_listens(tmp_path: Path) -> None:
+    import socket
+
+    path = str(tmp_path / "s")
+    assert peer_pid(path) == 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        assert peer_pid(path) == os.getpid()
+
+
+def test_a_reader_that_has_gone_is_no_reason_to_stop() -> None:
+    reading, writing = os.pipe()
+    report = Report(writing)
+    report.stage("booting")
+    assert os.read(reading, 100) == b'{"stage": "booting"}\n'
+    os.close(reading)
+    report.stage("more")
+    report.failed(Unavailable("x"))
+    Report(-1).ready()
