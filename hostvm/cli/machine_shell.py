@@ -13,7 +13,6 @@ from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure
 from hostvm.cli.machine_choice import choose, have_machine, vm_machine
 from hostvm.cli.terminal import RawMode, console_size
-from hostvm.machines.connect import connect
 from hostvm.machines.ssh.session import UNKNOWN_CODE, RemoteCommand, Streams, Terminal
 from hostvm.machines.vm.secure_shell import connect_shell, make_pid_file, plan_command, plan_signal
 
@@ -50,7 +49,7 @@ def split_words(arguments: Arguments, is_machine: Callable[[str], bool]) -> tupl
 def open_transport(context: Context) -> paramiko.Transport:
     """An SSH transport to the chosen machine, which is started where it isn't running."""
     machine = vm_machine(context.settings, "shell")
-    connect(context.settings).close()
+    context.connect().close()
     return connect_shell(machine.paths.control_socket, machine.paths.keys, machine.shares, _DEADLINE)
 
 

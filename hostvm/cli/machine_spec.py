@@ -110,7 +110,7 @@ def inspect(context: Context, arguments: Arguments) -> int:
         try:
             records.append(describe(settings_of(context.settings, name)))
         except NotFound as error:
-            complaints.append(with_hint(f"Error: {error.message}", error.hint))
+            complaints.append(with_hint(f"hostvm: {error.message}", error.hint))
     write_out(render_records(records, arguments.text("format")))
     for complaint in complaints:
         write_error(complaint + "\n")
@@ -151,7 +151,7 @@ def rm(context: Context, arguments: Arguments) -> int:
             _remove(settings_of(context.settings, name), arguments.flag("force"))
             write_out(name + "\n")
         except HostvmError as error:
-            write_error(with_hint(f"Error: {error.message}", error.hint) + "\n")
+            write_error(with_hint(f"hostvm: {error.message}", error.hint) + "\n")
             failed = True
     return 1 if failed else 0
 

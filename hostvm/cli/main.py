@@ -25,26 +25,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from hostvm.cli.start_progress import StartProgress
+
     Handler = Callable[["Context", Arguments], int]
 
 
 class Context:
     """What a handler is given besides its arguments."""
 
-    __slots__ = ("_path", "engine", "settings")
+    __slots__ = ("_path", "_progress", "engine", "settings")
 
     def __init__(self, settings: Settings, path: str) -> None:
         self.settings = settings
-        self.engine = Engine(self._connect)
+        self.engine = Engine(self.connect)
         self._path = path
+        self._progress: StartProgress | None = None
 
-    def _connect(self) -> "Socket":
+    def connect(self) -> "Socket":
+        """A stream to the chosen machine's engine, which is started where it doesn't run. Raises Failure."""
         try:
-            return connect(self.settings)
+            return connect(self.settings, self._hear)
         except HostvmError as error:
             if self._path.removeprefix("container ") in ("run", "create"):
                 raise bad_run(self._path, error.message, error.hint) from error
             raise Failure(error.message, 1, error.hint) from error
+        finally:
+            if self._progress:
+                self._progress.close()
+
+    def _hear(self, stage: str) -> None:
+        """A stage of a machine's start."""
+        if not self._progress:
+            from hostvm.cli.start_progress import StartProgress
+
+            self._progress = StartProgress(self.settings.machine)
+        self._progress(stage)
 
 
 def main(words: list[str] | None = None) -> "NoReturn":
@@ -122,7 +137,12 @@ def call(path: str, words: list[str], settings: Settings) -> int:
         arguments = parse(command, words)
     except HelpWanted:
         return _cold([*path.split(), "--help"], settings)
-    return handler(command.handler)(Context(settings, path), arguments)
+    try:
+        return handler(command.handler)(Context(settings, path), arguments)
+    except HostvmError as error:
+        if path.startswith("machine ") or path == "doctor":  # no engine was asked
+            raise Failure(f"hostvm: {error.message}", 1, error.hint) from error
+        raise
 
 
 def handler(reference: str) -> "Handler":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from guest_agent.wire.errors import HostvmError
@@ -18,6 +19,9 @@ from vm_images.guest.contents import SUITE
 from vm_images.guest.image import GuestImage, find_image
 from vm_images.guest.lock import LOCK, renewed_lock
 from vm_images.guest.renewal import Origin, update_lock
+
+#: How the stages of a build begin.
+IMAGE_STAGE = "making the guest image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,35 @@ def renew_lock(workplace: Workplace, progress: Progress) -> str:
     path = LOCK if os.access(LOCK, os.W_OK) else renewed_lock(workplace.cache)
     update_lock(_fetcher(workplace, progress, apt.proxies), origin, progress, path)
     return path
+
+
+class HeardProgress:
+    """A build as stages of a machine's start."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
+        self._title = ""
+        self._total = self._done = self._told = 0
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        self._hear(f"{IMAGE_STAGE}: {text}")
+
+    def begin(self, title: str, total: int) -> None:
+        self._title, self._total, self._done, self._told = title, max(1, total), 0, 0
+        self.note(f"{title} ({total / 1e6:.1f} MB)")
+
+    def advance(self, count: int) -> None:
+        """Called from several threads."""
+        with self._lock:
+            self._done += count
+            percent = min(100, self._done * 100 // self._total)
+            if percent > self._told:
+                self._told = percent
+                self.note(f"{self._title} ({self._total / 1e6:.1f} MB): {percent} %")
+
+    def finish(self) -> None:
+        pass
 
 
 def _fetcher(workplace: Workplace, progress: Progress, proxies: Mapping[str, str]) -> Fetcher:

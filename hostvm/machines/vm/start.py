@@ -17,9 +17,10 @@ from contextlib import contextmanager
 
 from guest_agent.wire.errors import HostFailed, HostvmError, InvalidArgument, Unavailable, error_from
 from hostvm.client.connection import connect_unix
+from hostvm.machines.vm.host import host_facts
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
 from hostvm.machines.vm.spec import check_name
-from hostvm.machines.vm.store import make_private_folder
+from hostvm.machines.vm.store import find_spec, make_private_folder
 from hostvm.settings import Settings
 
 #: Seconds. The supervisor's own deadlines are shorter, and it says more.
@@ -39,11 +40,23 @@ def start(settings: Settings, hear: Hear) -> None:
     deadline = time.monotonic() + _DEADLINE
     with _start_lock(machine, deadline):
         if not is_served(machine):
+            _make_image(paths, machine, settings.config, hear)
             _spawn(settings, machine, hear, deadline)
 
 
 def vm_paths(settings: Settings) -> VmPaths:
     return VmPaths(settings.data, settings.run, settings.cache)
+
+
+def _make_image(paths: VmPaths, machine: MachinePaths, config: str, hear: Hear) -> None:
+    """The first start of all: there is no guest image yet. Whether one is whole is the supervisor's business."""
+    facts = host_facts()
+    spec = find_spec(machine, facts)
+    arch = spec.arch if spec else facts.arch
+    if not os.path.isdir(f"{paths.cache}/guest/{arch}"):
+        from hostvm.machines.vm.building import HeardProgress, Workplace, ensure_image
+
+        ensure_image(Workplace(paths.cache, config, os.environ), arch, HeardProgress(hear))
 
 
 def is_served(machine: MachinePaths) -> bool:
