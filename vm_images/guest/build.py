@@ -74,13 +74,13 @@ def plan_means(cache: str, fetcher: Fetcher, progress: Progress, apt: AptSetting
 def build_image(cache: str, arch: str, means: Means, anew: bool = False) -> GuestImage:
     """The image for `arch` in `cache`, made where there is none of the same inputs or it is damaged, or if `anew`.
 
-    Builders of one image wait for each other, and the second finds the first's. An image appears whole or not at all;
+    Builders of one image wait for each other, and the second takes the first's. An image appears whole or not at all;
     until then the former one is there.
     Raises Unsupported, NotFound, Unavailable, PeerMisbehaved, HostFailed.
     """
     folder = image_folder(cache, arch)
-    with _translated(folder), _exclusive(folder, means.progress):
-        found = None if anew else _find_whole(cache, arch)
+    with _translated(folder), _exclusive(folder, means.progress) as waited:
+        found = None if anew and not waited else _find_whole(cache, arch)
         if found is not None and is_current(found, means.lock):
             return found
         with _workshop(folder) as workshop:
@@ -126,7 +126,9 @@ def _translated(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def _exclusive(folder: str, progress: Progress) -> Iterator[None]:
+def _exclusive(folder: str, progress: Progress) -> Iterator[bool]:
+    """Holds the lock of the image in `folder`; whether another build held it."""
+    waited = False
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     with open(f"{folder}.lock", "w", encoding="ascii") as file:
         try:
@@ -134,7 +136,8 @@ def _exclusive(folder: str, progress: Progress) -> Iterator[None]:
         except BlockingIOError:
             progress.note("Waiting for another build of the same image")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            waited = True
+        yield waited
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -18,6 +20,8 @@ from vm_images.debian.download import Fetcher
 from vm_images.guest import GuestImage, build, find_image, verify_image
 from vm_images.guest.build import Means, build_image, is_current, plan_means
 from vm_images.guest.contents import BOOT_MODULES
+from vm_images.guest.cpio import write_cpio
+from vm_images.tree import Tree
 
 
 @pytest.fixture
@@ -181,12 +185,23 @@ def test_a_module_that_the_kernel_has_lost_is_an_error(mirror: Mirror, cache: st
     assert "no module overlay" in failure(cache, mirror.means(cache, {**PACKAGES, KERNEL: files})).message
 
 
-def test_two_builders_at_once_make_one_image(mirror: Mirror, cache: str) -> None:
+@pytest.mark.parametrize("anew", [False, True])
+def test_two_builders_at_once_make_one_image(
+    mirror: Mirror, cache: str, anew: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     means = mirror.means(cache)
     images: list[tuple[GuestImage, int]] = []
+    gathered = threading.Barrier(4)
+
+    def write_slowly(tree: Tree, out: IO[bytes], mtime: int) -> int:
+        time.sleep(0.3)
+        return write_cpio(tree, out, mtime)
+
+    monkeypatch.setattr(build, "write_cpio", write_slowly)
 
     def work() -> None:
-        image = build_image(cache, "x86_64", means)
+        gathered.wait(60)
+        image = build_image(cache, "x86_64", means, anew)
         images.append((image, os.stat(image.kernel).st_ino))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
