@@ -6,7 +6,6 @@ folder appears under its name only when all three are there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -129,10 +128,14 @@ def verify_image(image: GuestImage) -> None:
 
 
 def hash_file(path: str) -> str:
+    import hashlib  # OpenSSL's start costs milliseconds, and finding an image needs no digest
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def image_id(sums: dict[str, str]) -> str:
     """Of the files' SHA-256 sums."""
+    import hashlib
+
     return hashlib.sha256("".join(f"{name} {sums[name]}\n" for name in sorted(sums)).encode()).hexdigest()

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -41,6 +43,13 @@ _CONSOLES = {"x86_64": "console=ttyS0 tsc=reliable no_timer_check", "aarch64": "
 _INIT = "rdinit=/usr/bin/python3 -- -ISE /usr/lib/hostvm/init.py"
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """pytest keeps the folders of its last three runs; half a gigabyte each is too much for that."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
 def build(folder: Path, arch: str) -> GuestImage:
     progress, apt = Silent(), read_apt_settings()
     fetcher = Fetcher(cache_folder(os.environ, platformdirs.user_cache_dir("hostvm")), progress, apt.proxies)
@@ -49,8 +58,8 @@ def build(folder: Path, arch: str) -> GuestImage:
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_two_builds_give_the_same_bytes_and_few_of_them(tmp_path: Path, arch: str) -> None:
-    first, second = (build(tmp_path / name, arch) for name in ("a", "b"))
+def test_two_builds_give_the_same_bytes_and_few_of_them(folder: Path, arch: str) -> None:
+    first, second = (build(folder / name, arch) for name in ("a", "b"))
     verify_image(first)
     assert first.id == second.id
     compressed = zstandard.ZstdCompressor(level=9)  # xz and higher levels come out smaller
@@ -58,8 +67,8 @@ def test_two_builds_give_the_same_bytes_and_few_of_them(tmp_path: Path, arch: st
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_it_boots_and_all_that_is_in_it_works(tmp_path: Path, arch: str) -> None:
-    answers = boot(build(tmp_path, arch), tmp_path)
+def test_it_boots_and_all_that_is_in_it_works(folder: Path, arch: str) -> None:
+    answers = boot(build(folder, arch), folder)
     wrong = {name: answer for name, answer in answers.items() if answer[0] != 0}
     assert not wrong
     assert len([name for name in answers if name.startswith("module ")]) > 15

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -73,6 +74,18 @@ def test_bytecode_is_beside_the_sources_or_its_absence_is_said(
         assert ("usr/lib/python3.11/__pycache__/os.cpython-311.pyc" in entries(image)) is possible
         assert isinstance(means.progress, Silent)
         assert any("no bytecode" in note for note in means.progress.notes) is not possible
+
+
+def test_it_takes_neither_root_nor_a_program(mirror: Mirror, cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Mac has no dpkg, and its kernel no such devices."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("not on a Mac")
+
+    for module, names in ((subprocess, ("Popen",)), (os, ("mknod", "chown", "lchown", "setxattr", "fork", "system"))):
+        for name in names:
+            monkeypatch.setattr(module, name, refuse, raising=False)
+    verify_image(build_image(cache, "x86_64", mirror.means(cache)))
 
 
 def test_two_builds_give_the_same_bytes(mirror: Mirror, tmp_path: Path) -> None:
