@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hostvm.shares import libc
-from hostvm.shares.errnos import EACCES, ENOENT, ESTALE, Refusal
+from hostvm.shares.errnos import EACCES, EBADF, ENOENT, ESTALE, Refusal
 from hostvm.shares.fuse import Validity, pack_entry
 from hostvm.shares.handles import Handle, HandleTable
 from hostvm.shares.journal import Journal
@@ -83,6 +83,8 @@ class ShareState:
         if handle is None:
             handle = self._open_anew(node, writable)
             self.handles.add(handle, number)
+        if handle.descriptor < 0:  # an ancestor's, which is no file
+            raise Refusal(EBADF)
         return handle
 
     def _open_anew(self, node: Node, writable: bool) -> Handle:
