@@ -192,9 +192,10 @@ class Machine:
     async def _reach_engine(self, life: Life) -> None:
         """From a QEMU whose guest runs to an engine that answers."""
         self._channel_task = asyncio.ensure_future(self.channel.run())
-        await self.channel.wait_up(_BOOT_DEADLINE if life.way is Way.BOOT else _RESUME_DEADLINE)
+        deadline = _BOOT_DEADLINE if life.way is Way.BOOT else _RESUME_DEADLINE
+        await self.channel.wait_up(deadline)
         await self.guest.attach(self.channel)
-        status = await self.guest.ask("status")
+        status = await self.guest.ask("status", timeout=deadline)  # init is still busy with modules at a boot
         if status.get("engine") == "held":
             await self._begin(life)
         elif status.get("engine") == "ready":
@@ -370,8 +371,6 @@ class Machine:
 
     async def shutdown(self) -> None:
         """Containers are stopped, file systems unmounted, QEMU gone. What doesn't answer is ended."""
-        if self._start is not None:
-            self._start.cancel()
         self._step(Event.SHUTDOWN)
         life = self.life
         if life is not None:
@@ -385,6 +384,10 @@ class Machine:
 
     async def kill(self) -> None:
         """As if the power were cut."""
+        if self.state is State.SUSPENDED:
+            return
+        if self._start is not None:
+            self._start.cancel()
         if self.state is not State.STOPPING:
             self._step(Event.SHUTDOWN)
         await self._end_life()

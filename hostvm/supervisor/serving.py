@@ -103,26 +103,34 @@ class Supervisor:
         await self.machine.ensure_running()
         return {"state": str(self.machine.state), "way": str(self.machine.way), "note": self.machine.note}
 
-    async def _stop(self, request: Message, client: socket.socket) -> None:
-        """Answered when everything of the machine is gone, this supervisor's sockets too."""
+    async def _stop(self, request: Message, client: socket.socket) -> Message | None:
+        """Answered when everything of the machine is gone, this supervisor's sockets too.
+
+        Only a suspended machine with published ports keeps its supervisor, which holds them and wakes it.
+        """
         mode = str(request.get("mode", "save"))
         if mode not in ("save", "shutdown", "kill"):
             raise InvalidArgument(f"unknown way to stop: {mode!r}")
         if self._ending.done():
             raise Conflict("the machine is being stopped already")
         await self._halt(mode)
-        self._answers.append((client, {"state": str(self.machine.state)}))
+        answer: Message = {"state": str(self.machine.state)}
+        if mode == "save" and self.machine.bridges.describe_ports():
+            self._keep_durable()
+            return answer
+        self._answers.append((client, answer))
         self._end("")
+        return None
 
     async def _halt(self, mode: str) -> None:
         """Raises HostvmError, and the machine runs on, where its state can't be saved."""
         machine = self.machine
         if mode == "kill":
             return await machine.kill()
+        if machine.state is State.STARTING or (mode == "shutdown" and machine.state is State.SUSPENDED):
+            await machine.ensure_running()  # containers get their stop signals, and a state is saved whole
         if mode == "shutdown":
             return await machine.shutdown()
-        if machine.state is State.STARTING:
-            await machine.ensure_running()
         if machine.state is State.RUNNING:
             await machine.save()
         return None
@@ -169,7 +177,12 @@ class Supervisor:
             say(f"can't suspend: {error.message}")
             self.machine.touch()
             return
-        await asyncio.to_thread(make_durable, self.machine.files, self.machine.saved_id)
+        self._keep_durable()
+
+    def _keep_durable(self) -> None:
+        """The memory goes to the disk while nobody waits for it."""
+        work = asyncio.to_thread(make_durable, self.machine.files, self.machine.saved_id)
+        self._tasks.append(asyncio.ensure_future(work))
 
     # -- the end
 
