@@ -13,6 +13,8 @@ import struct
 
 from guest_agent.wire.share_link import (
     MAX_DATA,
+    MAX_REQUEST,
+    OP_GREET,
     OP_HELD,
     REQUEST_HEADER,
     Greeting,
@@ -93,6 +95,11 @@ class RelayCore:
     @property
     def pending(self) -> int:
         return len(self._pending)
+
+    def ask_for_greeting(self) -> None:
+        """Of a server that may wait for the rest of a request: more than the longest has, so that it finds out."""
+        asking = REQUEST_HEADER.pack(REQUEST_HEADER.size, OP_GREET, 0, 0, 0, 0, 0, 0, 0)
+        self.to_port += asking * (MAX_REQUEST // len(asking) + 1)
 
     def from_device(self, frame: bytes) -> None:
         """A request of the kernel's."""

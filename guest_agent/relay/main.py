@@ -14,7 +14,7 @@ import select
 import time
 from typing import NoReturn
 
-from guest_agent.linux.mounts import mount_fuse
+from guest_agent.linux.mounts import mount_fuse, umount_if_mounted
 from guest_agent.relay.core import RelayCore
 from guest_agent.wire.share_link import FLAG_CHECK_PERMISSIONS, MAX_DATA, MAX_REPLY, MAX_REQUEST
 
@@ -24,6 +24,8 @@ _FULL_POLL_SECONDS = 0.02
 #: No further requests are taken while this much waits for the port.
 _BACKLOG = 2 * MAX_REQUEST
 _READS_PER_TURN = 16
+_MODULE_SECONDS = 60.0
+_MODULE_POLL_SECONDS = 0.02
 #: The request went away between being announced and being read (ENOENT), or nothing is there.
 _NOTHING = (errno.EAGAIN, errno.EINTR, errno.ENOENT)
 
@@ -52,6 +54,9 @@ class Relay:
 
     def run(self) -> None:
         """Until the file system is unmounted."""
+        if umount_if_mounted(self._mount_point):  # of a relay that died: nobody can answer there any more
+            self._core.ask_for_greeting()
+            self._write_port()
         while True:
             self._wait()
             if self._device >= 0 and len(self._core.to_port) < _BACKLOG and not self._read_device():
@@ -100,7 +105,7 @@ class Relay:
             self._write_device()
 
     def _mount(self, flags: int) -> None:
-        self._device = os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._device = _open_device()
         os.makedirs(self._mount_point, mode=0o700, exist_ok=True)
         check = bool(flags & FLAG_CHECK_PERMISSIONS)
         mount_fuse(self._device, self._mount_point, check_permissions=check, max_read=MAX_DATA)
@@ -135,3 +140,15 @@ class Relay:
                 self._core.host_is_away(time.monotonic())
                 return
             del waiting[:written]
+
+
+def _open_device() -> int:
+    """The host may greet before the kernel's modules are loaded."""
+    deadline = time.monotonic() + _MODULE_SECONDS
+    while True:
+        try:
+            return os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_MODULE_POLL_SECONDS)

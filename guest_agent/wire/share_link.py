@@ -46,6 +46,8 @@ REQUEST_HEADER = struct.Struct("<IIQQIIIHH")
 REPLY_HEADER = struct.Struct("<IiQ")
 #: The relay's answer to HOLD, in the shape of a request: everything that it ever sent stands before it.
 OP_HELD = 0x7FFFFFFF
+#: A relay that follows one that died asks to be greeted: to the server nothing has happened.
+OP_GREET = 0x7FFFFFFE
 
 _GREETING = struct.Struct(f"<{EPOCH_SIZE}s{SESSION_SIZE}sB{MARK_SIZE}s")
 

@@ -22,6 +22,7 @@ from guest_agent.wire.share_link import (
     EPOCH_SIZE,
     FLAG_CHECK_PERMISSIONS,
     HOLD,
+    OP_GREET,
     OP_HELD,
     REQUEST_HEADER,
     SESSION_SIZE,
@@ -155,17 +156,25 @@ class ShareServer:
 
     def _serve(self, connection: socket.socket) -> None:
         """Until the other end closes, or talks nonsense (ValueError)."""
-        self._epoch = secrets.token_bytes(EPOCH_SIZE)
-        frames = GuestFrames(self._epoch)
-        flags = FLAG_CHECK_PERMISSIONS if self._state.owners.checks_permissions else 0
         self._socket = connection
-        self._send(connection, pack_greeting(self._epoch, secrets.token_bytes(SESSION_SIZE), flags))
+        frames = self._greet(connection)
         while data := connection.recv(_RECEIVE_SIZE):
             requests = frames.feed(data)
             if frames.session and frames.session != self._session:
                 self._begin(frames.session)
             for frame in requests:
-                self._answer(connection, frame)
+                op = REQUEST_HEADER.unpack_from(frame)[1]
+                if op == OP_GREET:
+                    frames = self._greet(connection)
+                    break
+                self._answer(connection, op, frame)
+
+    def _greet(self, connection: socket.socket) -> GuestFrames:
+        """To a relay of which nothing is known; whatever it had begun to say is passed over."""
+        self._epoch = secrets.token_bytes(EPOCH_SIZE)
+        flags = FLAG_CHECK_PERMISSIONS if self._state.owners.checks_permissions else 0
+        self._send(connection, pack_greeting(self._epoch, secrets.token_bytes(SESSION_SIZE), flags))
+        return GuestFrames(self._epoch)
 
     def _begin(self, session: bytes) -> None:
         """A mount that this server hasn't served before."""
@@ -179,8 +188,8 @@ class ShareServer:
                 log.warning("the list of files that the guest has open can't be kept: %s", error)
             self._session = session
 
-    def _answer(self, connection: socket.socket, frame: bytes) -> None:
-        if REQUEST_HEADER.unpack_from(frame)[1] == OP_HELD:
+    def _answer(self, connection: socket.socket, op: int, frame: bytes) -> None:
+        if op == OP_HELD:
             self._held.set()
             return
         with self._working:

@@ -43,10 +43,22 @@ class Stage:
         ours, theirs = socket.socketpair()
         self._spawn("port", self._socket, str(ours.fileno()), passed=ours)
         os.chmod(self._socket, 0o666)
-        relay = [sys.executable, "-m", "tests.behaviour.shares.processes", "relay", str(theirs.fileno())]
-        self._relay = subprocess.Popen([*relay, self.mount_point], pass_fds=[theirs.fileno()], text=True)
         ours.close()
-        theirs.close()
+        self._guest_end = theirs
+        self._relay = self._start_relay()
+
+    def _start_relay(self) -> subprocess.Popen[str]:
+        end = self._guest_end.fileno()
+        words = [sys.executable, "-m", "tests.behaviour.shares.processes", "relay", str(end), self.mount_point]
+        return subprocess.Popen(words, pass_fds=[end], text=True)
+
+    def replace_relay(self) -> None:
+        """As the guest's init does."""
+        self._relay.kill()
+        self._relay.wait(10)
+        self._relay = self._start_relay()
+        time.sleep(0.5)
+        self._wait_for_mount()
 
     def start_server(self, *rules: str) -> subprocess.Popen[str]:
         """Another one; the port takes it once its predecessor has gone."""
@@ -87,6 +99,7 @@ class Stage:
     def close(self) -> None:
         """Nothing of it stays, whatever state it is in."""
         umount_if_mounted(self.mount_point)
+        self._guest_end.close()
         for process in (*self._processes, self._relay):
             process.kill()
             process.wait(10)

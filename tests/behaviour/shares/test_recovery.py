@@ -115,3 +115,15 @@ def test_a_full_disk_comes_through(share: Stage) -> None:
             os.rename(f"{share.guest}/small/file", f"{share.guest}/file")
     finally:
         subprocess.run(["umount", f"{share.host}/small"], check=True)
+
+
+def test_a_relay_that_died_is_replaced(share: Stage) -> None:
+    """Containers that run lose their share with it; those that start find it."""
+    Path(share.guest, "file").write_text("before")
+    for _ in range(3):
+        share.replace_relay()
+        assert Path(share.guest, "file").read_text() == "before"
+    share.end_server(by_force=True)
+    share.start_server()
+    Path(share.guest, "file").write_text("after")
+    assert Path(share.host, "file").read_text() == "after"
