@@ -16,10 +16,10 @@ Handler = Callable[[int], None]
 class Loop:
     """Level-triggered. A handler is called with the events of its descriptor (epoll(7))."""
 
-    def __init__(self, after_each: Callable[[], None]) -> None:
+    def __init__(self) -> None:
+        self.after_each: Callable[[], None] = lambda: None
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._after_each = after_each
 
     def watch(self, descriptor: int, events: int, handler: Handler) -> None:
         """`events` 0: not at all any more, which is due before the descriptor is closed."""
@@ -49,4 +49,4 @@ class Loop:
             handler = handlers.get(descriptor)
             if handler is not None:
                 handler(events)
-        self._after_each()
+        self.after_each()

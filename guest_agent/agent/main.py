@@ -18,15 +18,13 @@ class Agent:
 
     def __init__(self, port: int, control: int, socket_path: str, engine_socket: str) -> None:
         mux = Multiplexer(self, is_host=False, most_peer_streams=4096)
-        self.loop = Loop(self._flush)
+        self.loop = Loop()
         self._port = Port(port, self.loop, mux)
+        self.loop.after_each = self._port.flush
         init = socket.socket(fileno=control)
         init.setblocking(False)
         self._services = Services(self.loop, mux, init, engine_socket)
         self._requests = HostSocket(self.loop, mux, socket_path)
-        self._port.flush()
-
-    def _flush(self) -> None:
         self._port.flush()
 
     def up(self) -> None: ...

@@ -36,17 +36,19 @@ class Port:
 
     def flush(self) -> None:
         """Write until the channel has nothing more to say, or the port is full."""
-        output, sent, descriptor = self._mux.output, self._mux.sent, self._descriptor
-        while self._connected and (view := output()):
-            try:
-                sent(os.write(descriptor, view))
-            except BlockingIOError:
-                self._watch(READ | WRITE)
-                return
-            except OSError:
-                self._hang_up()
-        if self._events != READ and self._connected:
-            self._watch(READ)
+        if not self._connected:
+            return
+        output, written = self._mux.output, 0
+        try:
+            while view := output(written):
+                written = os.write(self._descriptor, view)
+        except BlockingIOError:
+            self._watch(READ | WRITE)
+        except OSError:
+            self._hang_up()
+        else:
+            if self._events != READ:
+                self._watch(READ)
 
     def _ready(self, events: int) -> None:
         if events & HANG_UP:
@@ -57,10 +59,9 @@ class Port:
             self._read()
 
     def _read(self) -> None:
-        space = self._mux.space()
-        count = min(self._buffers, len(space) // _BUFFER)
+        space, count = self._mux.space(), self._buffers
         try:
-            got = os.readv(self._descriptor, [space[at : at + _BUFFER] for at in range(0, count * _BUFFER, _BUFFER)])
+            got = os.readv(self._descriptor, (space[:_BUFFER],) if count == 1 else _buffers(space, count))
         except BlockingIOError:
             return
         except OSError:
@@ -68,7 +69,10 @@ class Port:
         if not got:
             self._hang_up()
             return
-        self._buffers = min(2 * count, _MOST_BUFFERS) if got == count * _BUFFER else 1
+        if got < _BUFFER:
+            self._buffers = 1
+        elif count < _MOST_BUFFERS:
+            self._buffers = 2 * count
         try:
             self._mux.received(got)
         except ChannelViolation as violation:
@@ -90,3 +94,7 @@ class Port:
         if events != self._events:
             self._events = events
             self._loop.watch(self._descriptor, events, self._ready)
+
+
+def _buffers(space: memoryview, count: int) -> list[memoryview]:
+    return [space[at : at + _BUFFER] for at in range(0, min(count * _BUFFER, len(space)), _BUFFER)]

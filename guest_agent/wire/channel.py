@@ -1,8 +1,8 @@
 """The channel between host and guest: many streams over one byte stream that may break at any byte. Sans-IO.
 
-Theory of operation. Both ends hold a `Multiplexer`. Whoever owns the wire reads into `space()` and says `received(n)`;
-takes what is to be written from `output()` and says `sent(n)`. Streams tell their receivers what comes, and are asked
-for bytes when there is room (channel_stream.py); frames are in channel_frames.py.
+Theory of operation. Both ends hold a `Multiplexer`. Whoever owns the wire reads into `space()` and says `received(n)`,
+and writes what `output(n)` gives, n being how much of the last was written. Streams tell their receivers what comes,
+and are asked for bytes when there is room (channel_stream.py); frames are in channel_frames.py.
 
 *Session.* Each life of an end has a random epoch. HELLO(own epoch, known epoch of the peer) is answered until both know
 both. Until a HELLO with our own epoch in it has come, everything else that comes is skipped: it was meant for somebody
@@ -83,13 +83,16 @@ class Multiplexer:
 
     space: Callable[[], memoryview]  #: see Intake
     received: Callable[[int], None]
-    output: Callable[[], memoryview]  #: see Output
-    sent: Callable[[int], None]
+    output: Callable[[int], memoryview]  #: see Output
+    ready: deque[StreamEnd]
+    urgent: deque[StreamEnd]
+    notify: Callable[[], None]
 
     def __init__(
         self, owner: Owner, *, is_host: bool, most_peer_streams: int = 1024, output_size: int = MAX_FRAME
     ) -> None:
         self.streams: dict[int, StreamEnd] = {}
+        self.is_up = False  #: phase is UP; a plain attribute, for it is asked for at each read
         self.phase = Phase.SEEKING
         self._owner = owner
         self._is_host = is_host
@@ -101,13 +104,10 @@ class Multiplexer:
         self._intake = Intake(self)
         self._output = Output(output_size, owner.output_ready)
         self.space, self.received = self._intake.space, self._intake.received
-        self.output, self.sent = self._output.output, self._output.sent
+        self.output = self._output.output
+        self.ready, self.urgent, self.notify = self._output.ready, self._output.urgent, self._output.notify
         self._output.begin_wire()
         self._say(HELLO)
-
-    @property
-    def is_up(self) -> bool:
-        return self.phase is Phase.UP
 
     # -- streams
 
@@ -141,23 +141,26 @@ class Multiplexer:
     def freeze(self) -> None:
         """Drop all streams and ask the peer for silence; `Owner.frozen` follows when it has confirmed."""
         self._require_up()
-        self.phase = Phase.FREEZING
+        self._enter(Phase.FREEZING)
         self._say(FREEZE)
         self._lose_streams(_suspended())
 
     def _require_up(self) -> None:
-        if self.phase is not Phase.UP:
+        if not self.is_up:
             raise Unavailable("the channel to the machine is down")
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.is_up = phase is Phase.UP
 
     def _say(self, kind: int) -> None:
         """The epochs are those of the moment when it leaves. Streams follow only where we are UP."""
-        silent = self.phase is not Phase.UP
-        self._output.say(lambda: encode_session(kind, self._epoch, self._peer), then_silent=silent)
+        self._output.say(lambda: encode_session(kind, self._epoch, self._peer), then_silent=not self.is_up)
 
     def _begin_anew(self, error: HostvmError) -> None:
-        was_up = self.phase is Phase.UP
+        was_up = self.is_up
         self._epoch = _new_epoch()
-        self.phase = Phase.SEEKING
+        self._enter(Phase.SEEKING)
         self._say(HELLO)
         self._lose_streams(error)
         if was_up:
@@ -174,19 +177,19 @@ class Multiplexer:
     def _on_hello(self, peer: int, known: int) -> None:
         is_news = peer != self._peer
         self._peer = peer
-        if is_news and self.phase is Phase.UP:
+        if is_news and self.is_up:
             self._step_down(Phase.SEEKING, Unavailable("the other end of the channel was started anew"))
         if known != self._epoch:
-            self.phase = Phase.UP if self.phase is Phase.UP else Phase.SEEKING
-        elif self.phase is not Phase.UP:
-            self.phase = Phase.UP
+            self._enter(Phase.UP if self.is_up else Phase.SEEKING)
+        elif not self.is_up:
+            self._enter(Phase.UP)
             self._output.speak()
             self._owner.up()
         if is_news or known != self._epoch:
             self._say(HELLO)
 
     def _step_down(self, phase: Phase, error: HostvmError) -> None:
-        self.phase = phase
+        self._enter(phase)
         self._lose_streams(error)
         self._owner.down(error)
 
@@ -211,7 +214,7 @@ class Multiplexer:
         elif kind == FREEZE and self.is_up and not self._is_host:
             self._on_freeze()
         elif kind == FROZEN and self.phase is Phase.FREEZING and known == self._epoch:
-            self.phase = Phase.FROZEN
+            self._enter(Phase.FROZEN)
             self._owner.frozen()
         elif self.is_up:
             raise ChannelViolation("a session frame out of turn")
@@ -283,17 +286,6 @@ class Multiplexer:
         return stream
 
     # -- what streams need
-
-    @property
-    def ready(self) -> deque[StreamEnd]:
-        return self._output.ready
-
-    @property
-    def urgent(self) -> deque[StreamEnd]:
-        return self._output.urgent
-
-    def notify(self) -> None:
-        self._output.notify()
 
     def forget(self, ident: int) -> None:
         if self.streams.pop(ident, None) is not None and not self._is_ours(ident):

@@ -24,6 +24,8 @@ from guest_agent.wire.errors import PeerMisbehaved
 #: Bytes read at most at once, and a frame's rest before them.
 _INPUT_SIZE = 128 << 10
 
+_unpack = HEADER.unpack_from
+
 
 class ChannelViolation(PeerMisbehaved):
     """The peer broke the channel's protocol; every stream is lost and both ends begin anew."""
@@ -33,10 +35,8 @@ class Frames(Protocol):
     """Who takes what `Intake` finds. `streams` is one and the same dict for ever."""
 
     streams: dict[int, StreamEnd]
-
-    @property
-    def is_up(self) -> bool:
-        """Frames are followed; else they are skipped."""
+    #: Frames are followed; else they are skipped.
+    is_up: bool
 
     def sought(self) -> bytes:
         """The beginning of the session frame that ends the skipping; b"": none does."""
@@ -81,7 +81,8 @@ class Intake:
         """So many bytes were put into `space()`. Raises ChannelViolation, after having begun anew."""
         self._end += count
         try:
-            self._advance()
+            if not self._frames.is_up or self._follow():
+                self._advance()
         except ChannelViolation as violation:
             self._frames.violated(violation)
             self._advance()  # the peer's HELLO may be among what has come already
@@ -111,10 +112,10 @@ class Intake:
 
     def _follow(self) -> bool:
         """The hot path, with local names for all that each frame needs: it runs under TCG. True: go on seeking."""
-        buffer, view, streams, unpack = self._buffer, self._view, self._frames.streams, HEADER.unpack_from
+        buffer, view, streams = self._buffer, self._view, self._frames.streams
         at, end = self._start, self._end
         while end - at >= OVERHEAD:
-            kind, ident, length = unpack(buffer, at)
+            kind, ident, length = _unpack(buffer, at)
             if kind == DATA:
                 stop = at + OVERHEAD + length
                 if stop > end and length <= MAX_PAYLOAD:

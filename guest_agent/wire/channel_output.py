@@ -11,6 +11,8 @@ from guest_agent.wire.channel_stream import StreamEnd
 #: A frame smaller than this isn't begun at the end of a full buffer: it would cost more than it carries.
 _LEAST_ROOM = 1 << 10
 
+_pack_into = HEADER.pack_into
+
 
 class Output:
     """`ready`: streams that may have data. `urgent`: streams that owe frames of another kind."""
@@ -32,17 +34,19 @@ class Output:
             self._notified = True
             self._output_ready()
 
-    def output(self) -> memoryview:
-        """The bytes to be written next, empty where there are none. The view is good until `sent` is called."""
-        if self._sent == self._filled:
-            self._sent = 0
-            self._filled = self._fill()
-            self._notified = self._filled > 0
-        return self._out[self._sent : self._filled]
+    def output(self, written: int) -> memoryview:
+        """The bytes to be written next, empty where there are none, when so many of the last ones have been.
 
-    def sent(self, count: int) -> None:
-        """So many bytes of `output()` have left."""
-        self._sent += count
+        The view is good until the next call.
+        """
+        at = self._sent + written
+        if at < self._filled:
+            self._sent = at
+            return self._out[at : self._filled]
+        self._sent = 0
+        self._filled = at = self._fill() if self.ready or self.urgent or self._session_due else 0
+        self._notified = at > 0
+        return self._out[:at]
 
     def forget_streams(self) -> None:
         """What they had to say is void."""
@@ -92,13 +96,17 @@ class Output:
         while ready and limit - at >= _LEAST_ROOM:
             stream = ready.popleft()
             stream.scheduled = False
-            room = min(limit - at, MAX_PAYLOAD, stream.credit)
-            if not room:
-                continue  # scheduled again when credit comes
+            room = limit - at
+            if room > MAX_PAYLOAD:
+                room = MAX_PAYLOAD
+            if room > stream.credit:
+                room = stream.credit
+                if not room:
+                    continue  # scheduled again when credit comes
             start = at + HEADER_SIZE
             count = stream.source(out[start : start + room])
             if count:
-                HEADER.pack_into(out, at, DATA, stream.ident, count)
+                _pack_into(out, at, DATA, stream.ident, count)
                 at = start + count + 1
                 out[at - 1] = MARK
                 stream.credit -= count

@@ -10,6 +10,7 @@ multiplexer asks its `source` for the bytes. So a socket is read when its bytes 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from guest_agent.wire.channel_frames import (
@@ -39,16 +40,12 @@ LOW_MARK = 64 << 10
 class Mux(Protocol):
     """What a stream needs of its multiplexer."""
 
-    @property
-    def ready(self) -> deque[StreamEnd]:
-        """Streams that may have data."""
-
-    @property
-    def urgent(self) -> deque[StreamEnd]:
-        """Streams that owe frames of another kind."""
-
-    def notify(self) -> None:
-        """There is output."""
+    #: Streams that may have data.
+    ready: deque[StreamEnd]
+    #: Streams that owe frames of another kind.
+    urgent: deque[StreamEnd]
+    #: There is output.
+    notify: Callable[[], None]
 
     def forget(self, ident: int) -> None:
         """The stream is over."""

@@ -219,9 +219,10 @@ class Channel:
         wire, mux = self._socket, self._mux
         if wire is None or self._broken.is_set():
             return
-        while view := mux.output():
+        written = 0
+        while view := mux.output(written):
             try:
-                mux.sent(wire.give(view))
+                written = wire.give(view)
             except BlockingIOError:
                 wire.watch(True, True)
                 return

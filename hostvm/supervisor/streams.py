@@ -139,8 +139,12 @@ class Stream:
         await self._news.wait()
 
     def _take(self, count: int) -> bytes:
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
+        if count == len(self._buffer):
+            taken = bytes(self._buffer)
+            self._buffer.clear()
+        else:
+            taken = bytes(memoryview(self._buffer)[:count])
+            del self._buffer[:count]
         self._end.consumed(count)
         return taken
 

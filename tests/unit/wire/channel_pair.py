@@ -55,6 +55,7 @@ class End:
     def __init__(self, *, is_host: bool) -> None:
         self.streams: dict[int, tuple[StreamEnd, Listener]] = {}
         self.requests: dict[int, dict[str, object]] = {}
+        self._written = 0
         self.ups = self.downs = self.freezes = self.violations = 0
         self.mux = Multiplexer(self, is_host=is_host, most_peer_streams=20)
 
@@ -85,9 +86,8 @@ class End:
         return stream, listener
 
     def take_output(self, most: int) -> bytes:
-        view = self.mux.output()[:most]
-        taken = bytes(view)
-        self.mux.sent(len(taken))
+        taken = bytes(self.mux.output(self._written)[:most])
+        self._written = len(taken)
         return taken
 
     def feed(self, data: bytes) -> None:
