@@ -134,7 +134,7 @@ class RelayCore:
     def _fail(self, unique: int, number: int) -> None:
         self.to_device.append(pack_reply(unique, number, b""))
 
-    def from_port(self, data: bytes) -> None:
+    def from_port(self, data: bytes | memoryview) -> None:
         """Bytes of the host's."""
         for frame in self._frames.feed(data):
             if isinstance(frame, Greeting):

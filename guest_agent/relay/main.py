@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from guest_agent.linux.mounts import mount_fuse, umount_if_mounted
 from guest_agent.relay.core import RelayCore
-from guest_agent.wire.share_link import FLAG_CHECK_PERMISSIONS, MAX_DATA, MAX_REPLY, MAX_REQUEST
+from guest_agent.wire.share_link import FLAG_CHECK_PERMISSIONS, MAX_DATA, MAX_REQUEST
 
 _AWAY_POLL_SECONDS = 0.25
 #: The port's driver doesn't tell of room in every kernel.
@@ -24,6 +24,8 @@ _FULL_POLL_SECONDS = 0.02
 #: No further requests are taken while this much waits for the port.
 _BACKLOG = 2 * MAX_REQUEST
 _READS_PER_TURN = 16
+#: A virtio port hands over at most 4 KiB at a time; a socket in its place more.
+_PIECE = 65536
 _MODULE_SECONDS = 60.0
 _MODULE_POLL_SECONDS = 0.02
 #: The request went away between being announced and being read (ENOENT), or nothing is there.
@@ -48,6 +50,7 @@ class Relay:
         self._mount_point = mount_point
         self._device = -1
         self._buffer = bytearray(MAX_REQUEST)
+        self._piece = bytearray(_PIECE)
         self._poll = select.epoll()
         os.set_blocking(port, False)
         self._poll.register(port, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
@@ -91,15 +94,15 @@ class Relay:
     def _read_port(self) -> None:
         while True:
             try:
-                data = os.read(self._port, MAX_REPLY)
+                size = os.readv(self._port, [self._piece])
             except BlockingIOError:
                 return
             except InterruptedError:
                 continue
-            if not data:
+            if not size:
                 self._core.host_is_away(time.monotonic())
                 return
-            self._core.from_port(data)
+            self._core.from_port(memoryview(self._piece)[:size])
             if self._core.greeting is not None and self._device < 0:
                 self._mount(self._core.greeting.flags)
             self._write_device()

@@ -97,7 +97,7 @@ class HostFrames:
         self._buffer = bytearray()
         self._mark = b""
 
-    def feed(self, data: bytes) -> list[bytes | Greeting | Hold]:
+    def feed(self, data: bytes | memoryview) -> list[bytes | Greeting | Hold]:
         """What is complete by now; a reply is the FUSE frame for the device."""
         self._buffer += data
         frames: list[bytes | Greeting | Hold] = []

@@ -35,6 +35,7 @@ from hostvm.shares.state import ShareState, ancestor_inode
 from hostvm.shares.walking import Place, pin_place
 
 _MAKEABLE = (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK)
+_UNKNOWN_INODE = 0xFFFFFFFF
 #: File systems without these flags answer so.
 _NO_FLAGS = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -284,18 +285,25 @@ def _list(state: ShareState, node: Node, handle: Handle) -> Listing:
     ancestor = state.ancestor(node)
     if ancestor is not None:
         path = state.table.path(node)
-        return [(ancestor_inode((*path, name)), name, stat.S_IFDIR >> 12) for name in ancestor.children]
+        children = [(ancestor_inode((*path, name)), name, stat.S_IFDIR >> 12) for name in ancestor.children]
+        return _dots(ancestor_inode(path)) + children
     if handle.descriptor < 0:
         raise Refusal(EBADF)
     return _list_folder(handle.descriptor)
 
 
 def _list_folder(descriptor: int) -> Listing:
-    device = os.fstat(descriptor).st_dev
-    listing = [(0, b".", stat.S_IFDIR >> 12), (0, b"..", stat.S_IFDIR >> 12)]
+    found = os.fstat(descriptor)
+    device = found.st_dev
+    listing = _dots(shown_inode(device, found.st_ino))
     with os.scandir(descriptor) as entries:
         listing += [(shown_inode(device, entry.inode()), os.fsencode(entry.name), _kind(entry)) for entry in entries]
     return listing
+
+
+def _dots(inode: int) -> Listing:
+    """Programs pass over entries whose inode is 0; the parent's is nobody's business."""
+    return [(inode, b".", stat.S_IFDIR >> 12), (_UNKNOWN_INODE, b"..", stat.S_IFDIR >> 12)]
 
 
 def _kind(entry: os.DirEntry[str]) -> int:

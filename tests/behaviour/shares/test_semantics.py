@@ -114,6 +114,11 @@ def test_the_kinds_in_a_listing(folder: Path) -> None:
     }
 
 
+def test_a_listing_has_its_dots(folder: Path) -> None:
+    done = subprocess.run(["ls", "-a", folder], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [".", ".."]
+
+
 def test_rewinding_a_listing(folder: Path) -> None:
     """A second pass over the same open folder sees what was made meanwhile."""
     (folder / "one").touch()
