@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,18 @@ def find_exception(item: pytest.Item) -> str | None:
 
 # -- the machines
 
+#: Those that were made, the youngest last: a failed test shows the logs of the one that it used.
+MADE: list[Machine] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Machine)]
+    if report.failed and "machine_kind" in getattr(item, "fixturenames", ()) and (used or MADE):
+        report.sections.append(("the machine's logs", (used or MADE)[-1].said()))
+    return report
+
 
 @pytest.fixture(scope="session")
 def worker() -> Iterator[Worker]:
@@ -116,6 +128,7 @@ def make_machine(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> Ma
             machine = VmMachine(folder, shared, environment)
         else:
             machine = NativeMachine(folder, f"hvt{number}", environment)
+        MADE.append(machine)
         for name in names:
             machine("load", "--quiet", "--input", images.archive(name))
         return machine

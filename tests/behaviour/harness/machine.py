@@ -185,6 +185,15 @@ class Machine(ABC):
     def check_stopped(self) -> None:
         """After `stop`: shows that nothing of this machine runs, is mounted or is set up any more."""
 
+    def said(self) -> str:
+        """The last lines of its logs on the host, for the report of a failed test."""
+        texts = [f"--- {path}\n{last_lines(path)}" for path in self.logs() if os.path.exists(path)]
+        return "\n".join(texts)
+
+    @abstractmethod
+    def logs(self) -> list[str]:
+        """Paths on the host."""
+
     # -- its processes
 
     def alive(self, pid: int) -> bool:
@@ -244,3 +253,8 @@ class Machine(ABC):
     @abstractmethod
     def cut_power(self) -> None:
         """Everything that a power cut ends: processes, the mounts that they kept, groups. The disk stays as it is."""
+
+
+def last_lines(path: str, count: int = 40) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return "".join(file.readlines()[-count:])

@@ -62,6 +62,9 @@ class NativeMachine(Machine):
         """Processes of this worker that name the machine's folder."""
         return [words for pid in inside.below(os.getpid()) if self.folder + "/" in (words := inside.command_of(pid))]
 
+    def logs(self) -> list[str]:
+        return [f"{self.data}/engine.log"]
+
     # -- its processes
 
     def roles(self) -> list[str]:

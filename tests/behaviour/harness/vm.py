@@ -77,7 +77,9 @@ class VmMachine(Machine):
 
     def check_stopped(self) -> None:
         wait_for(lambda: not self._processes(), f"the end of {self._processes()}")
-        assert not os.path.exists(f"{self.home}/qemu.json")
+
+    def logs(self) -> list[str]:
+        return [f"{self.home}/{name}.log" for name in ("console", "guest", "supervisor")]
 
     # -- its processes on the host
 
