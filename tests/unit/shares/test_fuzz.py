@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from guest_agent.wire.share_link import MAX_REPLY, REPLY_HEADER, REQUEST_HEADER
-from hostvm.shares import fuse
+from hostvm.shares import fuse, libc, walking
 from hostvm.shares.dispatch import HANDLERS, Later, answer
 from hostvm.shares.fuse import ROOT, Op, Validity
 from hostvm.shares.handles import HandleTable
@@ -88,8 +89,17 @@ class Guest:
             self.handles.append(struct.unpack_from("<Q", payload, len(payload) - 16)[0])
 
 
-@pytest.fixture
-def guest(tmp_path: Path) -> Iterator[Guest]:
+def refuse_openat2(folder: int, path: bytes, flags: int) -> int:
+    raise OSError(errno.ENOSYS, "")
+
+
+@pytest.fixture(params=["linux", "other"])
+def guest(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
+    """Also by the ways that a host without statx, openat2 and /proc takes."""
+    if request.param == "other":
+        monkeypatch.setattr(libc, "_statx", None)
+        monkeypatch.setattr(libc, "open_without_links", refuse_openat2)
+        monkeypatch.setattr(walking, "LINUX", False)
     share = tmp_path / "home" / "share"
     (share / "d").mkdir(parents=True)
     (share / "file").write_bytes(b"inside")
