@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import subprocess
 import sys
 
 #: ioctl_ficlone(2): both files then share their blocks (btrfs, XFS, bcachefs).
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
+#: Copied at once by hand.
+_PIECE = 1 << 20
 
 
 def copy_sparse(source: str, target: str) -> None:
@@ -43,6 +44,8 @@ def make_blank(path: str, size: int) -> None:
 
 def _clone_on_mac(source: str, target: str) -> bool:
     """clonefile(2), by the one program that has it."""
+    import subprocess
+
     done = subprocess.run(["/bin/cp", "-c", source, target], stdin=subprocess.DEVNULL, capture_output=True)
     return done.returncode == 0
 
@@ -78,13 +81,19 @@ def _seek_data(descriptor: int, offset: int) -> int | None:
 
 
 def _copy_range(reading: int, writing: int, start: int, end: int) -> None:
-    """In the kernel where it can, which a Mac's can't."""
     while start < end:
-        length = min(end - start, _CHUNK)
-        if hasattr(os, "copy_file_range"):
-            done = os.copy_file_range(reading, writing, length, start, start)
-        else:
-            done = os.pwrite(writing, os.pread(reading, min(length, 1 << 20), start), start)
+        done = _copy_some(reading, writing, start, min(end - start, _CHUNK))
         if not done:
             raise OSError(errno.EIO, "the file became shorter while it was copied")
         start += done
+
+
+def _copy_some(reading: int, writing: int, start: int, length: int) -> int:
+    """In the kernel where it can: a Mac's can't, and none can from one kind of file system to another."""
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(reading, writing, length, start, start)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+    return os.pwrite(writing, os.pread(reading, min(length, _PIECE), start), start)
