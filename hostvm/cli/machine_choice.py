@@ -104,7 +104,7 @@ def check_vm(settings: Settings, verb: str) -> str:
 def existing_machine(settings: Settings, verb: str) -> VmMachine:
     """The chosen machine; nothing is made. Raises NotFound, Unsupported."""
     from hostvm.machines.vm.host import host_facts
-    from hostvm.machines.vm.spec import check_name
+    from hostvm.machines.vm.names import check_name
     from hostvm.machines.vm.store import find_spec
 
     name = check_vm(settings, verb)

@@ -15,7 +15,8 @@ from hostvm.cli.machine_state import end_machine, find_status, state_of
 from hostvm.cli.output import write_error, write_out
 from hostvm.machines.vm.control import ask
 from hostvm.machines.vm.host import host_facts
-from hostvm.machines.vm.spec import change_spec, check_name, default_spec, parse_spec
+from hostvm.machines.vm.names import check_name
+from hostvm.machines.vm.spec import change_spec, default_spec, parse_spec
 from hostvm.machines.vm.store import create_machine, remove_machine, reset_machine, write_spec
 from hostvm.settings import NATIVE, Settings
 
@@ -33,6 +34,8 @@ def create(context: Context, arguments: Arguments) -> int:
     changes = plan_resources(arguments)
     if arguments.given("share"):
         changes["shares"] = check_folders(arguments.texts("share"))
+    if arguments.given("arch"):
+        changes["arch"] = arguments.text("arch")
     spec = parse_spec({**default_spec(name, host_facts()).to_json(), **changes})
     create_machine(vm_paths(context.settings), spec)
     write_out(name + "\n")

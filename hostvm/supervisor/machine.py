@@ -194,6 +194,9 @@ class Machine:
         self._channel_task = asyncio.ensure_future(self.channel.run())
         deadline = _BOOT_DEADLINE if life.way is Way.BOOT else _RESUME_DEADLINE
         await self.channel.wait_up(deadline)
+        if life.way is Way.SAVED:  # its engine ran when it was saved
+            self._spawn(self._attach_again())
+            return
         await self.guest.attach(self.channel)
         status = await self.guest.ask("status", timeout=deadline)  # init is still busy with modules at a boot
         if status.get("engine") == "held":
@@ -404,6 +407,7 @@ class Machine:
     async def _attach_again(self) -> None:
         try:
             await self.guest.attach(self.channel)
+            await self.guest.set_time()
         except HostvmError as error:
             say(f"the guest's init isn't reached: {error.message}")
 

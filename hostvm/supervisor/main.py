@@ -11,11 +11,12 @@ import time
 from typing import NoReturn
 
 from guest_agent.wire.errors import HostvmError, Unavailable
+from hostvm.machines.vm.durable import make_private_folder
 from hostvm.machines.vm.host import host_facts
 from hostvm.machines.vm.launch import Launch, prepare
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
 from hostvm.machines.vm.spec import MachineSpec
-from hostvm.machines.vm.store import find_or_create, make_private_folder
+from hostvm.machines.vm.store import find_or_create
 from hostvm.supervisor.process import QemuProcess, end_unrecorded, find_recorded, have_qemu, start_qemu
 from hostvm.supervisor.report import Report
 

@@ -78,3 +78,13 @@ def set_aside(path: str) -> str:
     aside = f"{path}.unreadable-{time.time_ns():x}"
     os.rename(path, aside)
     return aside
+
+
+def make_private_folder(path: str) -> None:
+    """0700: what is in it is the user's own. Raises HostFailed."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if os.stat(path).st_mode & 0o077:
+            os.chmod(path, 0o700)
+    except OSError as error:
+        raise HostFailed(f"can't use the folder {path}: {error.strerror}") from error

@@ -6,14 +6,12 @@ driver-api/early-userspace/buffer-format), so an upgraded hostvm boots its own e
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import guest_agent.wire
+from hostvm.machines.vm.code import digest_of, read_code
 from vm_images.guest.bytecode import can_compile, compile_source, compiled_path
 from vm_images.guest.cpio import write_cpio
 from vm_images.guest.image import GuestImage
@@ -34,20 +32,6 @@ class Initrd:
 
     path: str
     code: str
-
-
-def read_code() -> dict[str, bytes]:
-    """The installed engine's sources: path below the package's parent -> bytes."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(guest_agent.wire.__file__)))
-    return {f"guest_agent/{os.path.relpath(path, package)}": _read(path) for path in _sources(package)}
-
-
-def digest_of(code: dict[str, bytes]) -> str:
-    """Changes when any file does."""
-    digest = hashlib.sha256()
-    for path in sorted(code):
-        digest.update(f"{path}\0{len(code[path])}\0".encode() + code[path])
-    return digest.hexdigest()
 
 
 def ensure_initrd(image: GuestImage, cache: str) -> Initrd:
@@ -89,17 +73,6 @@ def plan_tree(tree: Tree, code: dict[str, bytes], python: str) -> Tree:
     tree.nodes[f"{_PACKAGES}/guest_agent"] = Node(Kind.SYMLINK, 0o777, target=f"/{_HOME}/guest_agent")
     tree.add_parents()
     return tree
-
-
-def _sources(package: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(package):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        yield from (f"{folder}/{name}" for name in names if not name.endswith(".pyc"))
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def _forget_old(folder: str) -> None:

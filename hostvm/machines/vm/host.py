@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 from hostvm.machines.vm.spec import HostFacts
@@ -44,5 +43,7 @@ def start_time(pid: int) -> str:
 
 
 def _output(argv: list[str]) -> str:
+    import subprocess
+
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     return done.stdout.strip()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from guest_agent.wire.errors import HostFailed, NotFound
 from hostvm.machines.vm.argv import Boot, Hardware, Plan, hardware_digest, plan_argv
+from hostvm.machines.vm.code import digest_of, read_code
 from hostvm.machines.vm.durable import read_json, remove_file, set_aside, sync_folder
-from hostvm.machines.vm.handover import digest_of, ensure_initrd, read_code
 from hostvm.machines.vm.host import boot_id
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
 from hostvm.machines.vm.qemu import Qemu, find_qemu
@@ -102,8 +102,11 @@ def _choose(
     if state >= 0:
         return Launch(Way.TEMPLATE, planned(Boot(incoming=True)), identity, state, note)
     say("booting")
+    from hostvm.machines.vm.handover import ensure_initrd
+
     initrd = ensure_initrd(image, paths.cache)
-    return Launch(Way.BOOT, planned(Boot(image.kernel, initrd.path)), identity, -1, note)
+    booted = replace(identity, code=initrd.code)  # what is in it, should the package have changed just now
+    return Launch(Way.BOOT, planned(Boot(image.kernel, initrd.path)), booted, -1, note)
 
 
 # -- saved states

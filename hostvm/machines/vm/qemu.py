@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -65,6 +63,8 @@ def identity_of(program: str) -> str:
 
 def parse_version(text: str) -> tuple[int, ...]:
     """What `--version` prints -> (7, 2, 22); () for what can't be read."""
+    import re
+
     found = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", text)
     return tuple(int(part) for part in found.groups() if part) if found else ()
 
@@ -106,7 +106,7 @@ def find_qemu(paths: VmPaths, arch: str, environment: Mapping[str, str], kernel:
 def have_sandbox(program: str) -> bool:
     """Whether this build can lock itself up; only Linux has it."""
     argv = [program, "-sandbox", SANDBOX, "-machine", "none", "-version"]
-    return sys.platform == "linux" and _run(argv).returncode == 0
+    return sys.platform == "linux" and _run(argv)[0] == 0
 
 
 def read_known(path: str, boot: str) -> dict[str, Qemu]:
@@ -130,20 +130,25 @@ def _write_known(path: str, boot: str, known: Mapping[str, Qemu]) -> None:
 
 
 def _ask_version(program: str) -> tuple[int, ...]:
-    done = _run([program, "--version"])
-    if done.returncode:
-        raise HostFailed(f"{program} doesn't run: {(done.stderr or done.stdout).strip()[-300:]}", "reinstall QEMU")
-    version = parse_version(done.stdout)
+    status, output = _run([program, "--version"])
+    if status:
+        raise HostFailed(f"{program} doesn't run: {output.strip()[-300:]}", "reinstall QEMU")
+    version = parse_version(output)
     check_version(program, version)
     return version
 
 
-def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(argv: list[str]) -> tuple[int, str]:
+    """Status and output. Imports in here, as in `parse_version`: what is known already is asked for by every start."""
+    import subprocess
+
     try:
-        return subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=20
-        )
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", timeout=20,
+        )  # fmt: skip
     except OSError as error:
         raise HostFailed(f"{argv[0]} can't be started: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise HostFailed(f"{argv[0]} doesn't answer") from error
+    return done.returncode, done.stdout

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from guest_agent.wire.errors import InvalidArgument
+from hostvm.machines.vm.names import check_name
 
 #: Below this the guest's kernel and the engine themselves run out of memory (measured: 140 MiB when idle).
 LEAST_MEMORY = 512
@@ -18,8 +18,6 @@ MOST_DISK = 16 << 10
 MOST_CPUS = 255
 ARCHITECTURES = ("x86_64", "aarch64")
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}")
-_RESERVED = ("native", "rootless")
 _KEYS = {"version", "name", "arch", "cpus", "memory", "disk", "shares", "ports", "idle_seconds"}
 
 
@@ -57,17 +55,6 @@ def default_spec(name: str, host: HostFacts) -> MachineSpec:
     """Half of the host's memory up to 4 GiB, its CPUs up to 4: what a laptop gives away without feeling it."""
     memory = max(LEAST_MEMORY, min(4096, host.memory // 2))
     return check_spec(MachineSpec(name, cpus=max(1, min(4, host.cpus)), memory=memory, arch=host.arch))
-
-
-def check_name(name: str) -> str:
-    """Raises InvalidArgument for what can't be a VM machine's name."""
-    if not _NAME.fullmatch(name):
-        raise InvalidArgument(
-            f"invalid machine name {name!r}", "1 to 32 letters, digits, '_', '.' and '-', the first a letter or digit"
-        )
-    if name in _RESERVED:
-        raise InvalidArgument(f"the machine name {name!r} is reserved")
-    return name
 
 
 def check_spec(spec: MachineSpec) -> MachineSpec:

@@ -12,15 +12,13 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from guest_agent.wire.errors import HostFailed, HostvmError, InvalidArgument, Unavailable, error_from
 from hostvm.client.connection import connect_unix
-from hostvm.machines.vm.host import host_facts
+from hostvm.machines.vm.durable import make_private_folder
+from hostvm.machines.vm.names import check_name
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
-from hostvm.machines.vm.spec import check_name
-from hostvm.machines.vm.store import find_spec, make_private_folder
 from hostvm.settings import Settings
 
 #: Seconds. The supervisor's own deadlines are shorter, and it says more.
@@ -38,10 +36,14 @@ def start(settings: Settings, hear: Hear) -> None:
     check_socket_path(machine)
     make_private_folder(machine.run)
     deadline = time.monotonic() + _DEADLINE
-    with _start_lock(machine, deadline):
+    lock = _take_start_lock(machine, deadline)
+    try:
         if not is_served(machine):
-            _make_image(paths, machine, settings.config, hear)
+            if not os.path.exists(machine.state_record):  # what was saved had an image
+                _make_image(paths, machine, settings.config, hear)
             _spawn(settings, machine, hear, deadline)
+    finally:
+        os.close(lock)
 
 
 def vm_paths(settings: Settings) -> VmPaths:
@@ -50,6 +52,9 @@ def vm_paths(settings: Settings) -> VmPaths:
 
 def _make_image(paths: VmPaths, machine: MachinePaths, config: str, hear: Hear) -> None:
     """The first start of all: there is no guest image yet. Whether one is whole is the supervisor's business."""
+    from hostvm.machines.vm.host import host_facts
+    from hostvm.machines.vm.store import find_spec
+
     facts = host_facts()
     spec = find_spec(machine, facts)
     arch = spec.arch if spec else facts.arch
@@ -111,17 +116,17 @@ def _checked(answer: dict[str, object]) -> dict[str, object]:
     return answer
 
 
-@contextmanager
-def _start_lock(machine: MachinePaths, deadline: float) -> Iterator[None]:
+def _take_start_lock(machine: MachinePaths, deadline: float) -> int:
     try:
         descriptor = os.open(machine.start_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise HostFailed(f"cannot use {machine.start_lock}: {error.strerror}") from error
     try:
         _lock(descriptor, deadline)
-        yield
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _lock(descriptor: int, deadline: float) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from guest_agent.wire.errors import Conflict, HostFailed, HostvmError, NotFound
-from hostvm.machines.vm.durable import read_json, remove_file, replace_json, set_aside, sync_folder
+from hostvm.machines.vm.durable import make_private_folder, read_json, remove_file, replace_json, set_aside, sync_folder
+from hostvm.machines.vm.names import check_name
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
-from hostvm.machines.vm.spec import HostFacts, MachineSpec, check_name, default_spec, parse_spec
+from hostvm.machines.vm.spec import HostFacts, MachineSpec, default_spec, parse_spec
 from hostvm.settings import DEFAULT_VM
 
 _GIB = 1 << 30
@@ -72,6 +72,8 @@ def remove_machine(paths: VmPaths, name: str) -> None:
     machine = paths.machine(check_name(name))
     if not remove_file(machine.spec):
         raise NotFound(f"there is no machine named {name!r}")
+    import shutil
+
     shutil.rmtree(machine.folder, ignore_errors=True)
     shutil.rmtree(machine.run, ignore_errors=True)
 
@@ -81,13 +83,3 @@ def reset_machine(machine: MachinePaths) -> None:
     for path in (machine.state_record, machine.state, machine.ram, machine.disk):
         remove_file(path)
     sync_folder(machine.folder)
-
-
-def make_private_folder(path: str) -> None:
-    """0700: what is in it is the user's own. Raises HostFailed."""
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        if os.stat(path).st_mode & 0o077:
-            os.chmod(path, 0o700)
-    except OSError as error:
-        raise HostFailed(f"can't use the folder {path}: {error.strerror}") from error
