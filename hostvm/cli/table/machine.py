@@ -72,13 +72,17 @@ CREATE = Command(
     "machine create",
     "machine_spec:create",
     "Make a VM machine; it starts with the first command that uses it",
-    _resources(many("share", "", "folder", "A folder of the host that containers may use (default: the home folder)")),
+    _resources(
+        many("share", "", "folder", "A folder of the host that containers may use (default: the home folder)"),
+        option("arch", "", "string", "Architecture: x86_64 or aarch64; another one than the host's is emulated"),
+    ),
     NAMED,
     1,
     1,
     examples=(
         "hostvm machine create work --cpus 4 --memory 4g --share ~/src",
         "hostvm machine create small --memory 1g --disk 16 --idle 10m",
+        "hostvm machine create arm --arch aarch64",
     ),
 )
 SET = Command(

@@ -79,6 +79,7 @@ def test_a_machine_is_made_as_asked(hostvm: Call, tmp_path: Path) -> None:
         (["create", "../x"], "invalid machine name '../x'"),
         (["create", "x", "--memory", "1m"], "memory must be between"),
         (["create", "x", "--cpus", "0"], "cpus must be between"),
+        (["create", "x", "--arch", "vax"], "unknown architecture 'vax'"),
         (["create", "x", "--share", "/no/such/folder"], "/no/such/folder is no folder of this host"),
         (["create", "x", "--idle", "soon"], "not a time"),
         (["create", "x", "--memory", "many"], "invalid size: 'many'"),
