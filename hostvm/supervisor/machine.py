@@ -45,6 +45,8 @@ _ENGINE_DEADLINE = 180.0
 _SAVE_DEADLINE = 60.0
 #: Seconds for the guest to stop its containers and unmount: init gives the engine 30.
 _SHUTDOWN_DEADLINE = 60.0
+#: Seconds after which the bridges are looked after: importing them takes 40 ms, and somebody waits for an answer.
+_BRIDGES_DELAY = 0.1
 #: Seconds for a guest to fall silent before it is saved.
 _FREEZE_DEADLINE = 5.0
 
@@ -118,7 +120,11 @@ class Machine:
     def _run(self) -> None:
         self._step(Event.READY)
         self._spawn(self._watch_end())
-        asyncio.get_running_loop().call_soon(self.bridges.open)
+        asyncio.get_running_loop().call_later(_BRIDGES_DELAY, self._open_bridges)
+
+    def _open_bridges(self) -> None:
+        if self.state is State.RUNNING:
+            self.bridges.open()
 
     def _wake(self) -> None:
         """Somebody came to a port of ours while the machine was suspended."""

@@ -180,7 +180,7 @@ def _record(machine: MachinePaths, process: QemuProcess) -> None:
     from dataclasses import asdict
 
     try:
-        replace_json(machine.qemu_record, asdict(process))
+        replace_json(machine.qemu_record, asdict(process), durable=False)  # after a reboot it says nothing
     except HostvmError:
         process.kill()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hostvm.machines.vm.durable import replace_file, replace_json, sync_file
+from hostvm.machines.vm.durable import replace_file, replace_json, sync_file, sync_folder
 from hostvm.machines.vm.launch import forget_old_templates, mark_of, new_state, template_key
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
 from hostvm.machines.vm.sparse import copy_sparse
@@ -12,19 +12,26 @@ from hostvm.machines.vm.state import Identity
 
 
 def record_state(machine: MachinePaths, identity: Identity) -> str:
-    """After QEMU has ended: the state is now one that is resumed. Returns its id. Raises HostFailed."""
+    """After QEMU has ended: the state is now one that is resumed, until the host goes down.
+
+    Returns its id. Raises HostFailed.
+    """
     saved = new_state(identity, mark_of(machine.disk))
-    sync_file(machine.state)
-    replace_json(machine.state_record, saved.to_json())
+    replace_json(machine.state_record, saved.to_json(), durable=False)
     return saved.id
 
 
 def make_durable(machine: MachinePaths, state: str) -> None:
-    """Puts the memory on the disk, which takes seconds, and says that it is there.
+    """Puts all of it on the disk, which takes seconds for the memory, and says that it is there. Nothing waits for it.
 
-    Nothing waits for it: until then the state is good as long as the host doesn't go down.
+    A machine that was resumed meanwhile has consumed the record: that is fine.
     """
-    sync_file(machine.ram)
+    try:
+        for path in (machine.ram, machine.state, machine.state_record):
+            sync_file(path)
+    except FileNotFoundError:
+        return
+    sync_folder(machine.folder)
     replace_file(machine.state_durable, state.encode() + b"\n")
 
 

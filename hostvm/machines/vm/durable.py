@@ -9,8 +9,8 @@ import time
 from guest_agent.wire.errors import HostFailed
 
 
-def replace_file(path: str, data: bytes) -> None:
-    """Readers see the old content or the new one, after a power cut too.
+def replace_file(path: str, data: bytes, durable: bool = True) -> None:
+    """Readers see the old content or the new one, after a power cut too where it is to be `durable`.
 
     Raises HostFailed; then `path` is as before.
     """
@@ -19,20 +19,22 @@ def replace_file(path: str, data: bytes) -> None:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, data)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.rename(fresh, path)
-        sync_folder(os.path.dirname(path))
+        if durable:
+            sync_folder(os.path.dirname(path))
     except OSError as error:
         raise HostFailed(f"can't write {path}: {(error.strerror or str(error)).lower()}") from error
     finally:
         remove_file(fresh)
 
 
-def replace_json(path: str, value: dict[str, object]) -> None:
+def replace_json(path: str, value: dict[str, object], durable: bool = True) -> None:
     """`replace_file` with one JSON object."""
-    replace_file(path, json.dumps(value, indent=1).encode() + b"\n")
+    replace_file(path, json.dumps(value, indent=1).encode() + b"\n", durable)
 
 
 def read_json(path: str) -> dict[str, object] | None:
