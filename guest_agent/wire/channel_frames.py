@@ -7,7 +7,7 @@ MARK ends each frame. An end that died in the middle of a frame leaves its peer 
 sends a whole frame's size of zeros first, and the zero in MARK's place tells that this rest isn't data.
 A CREDIT has no payload: its `length` is the number of bytes that the receiver may send in addition.
 A frame with its header fits in 32 KiB: that is what Linux's virtio console takes in one write(2) (port_fops_write), and
-a write is one exit to the hypervisor. Measured under TCG, half of it costs a third of the throughput.
+a write is one exit to the hypervisor. Of 8, 16 and 32 KiB the last was the fastest in both directions under TCG.
 """
 
 from __future__ import annotations
