@@ -35,27 +35,39 @@ def listen_unix(path: str) -> socket.socket:
 
 
 class Gate:
-    """Serves one listener. `busy` counts the connections that are open."""
+    """`busy` counts the connections that are open."""
 
-    def __init__(self, machine: Machine, listener: socket.socket) -> None:
+    def __init__(self, machine: Machine) -> None:
         self.busy = 0
         self._machine = machine
-        self._listener = listener
+        self._path = machine.files.engine_socket
+        self._accepting: asyncio.Task[None] | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
-    async def serve(self) -> None:
-        """Until it is cancelled."""
+    def come_back(self) -> None:
+        """From here on clients are served. Raises OSError."""
+        self._accepting = asyncio.ensure_future(self._accept(listen_unix(self._path)))
+
+    def leave(self) -> None:
+        """Nobody finds the socket any more; who is in stays in. Idempotent."""
+        if self._accepting is not None:
+            os.unlink(self._path)
+            self._accepting.cancel()
+            self._accepting = None
+
+    async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                client, _ = await loop.sock_accept(self._listener)
-            except OSError as error:  # no descriptor left: those that are open will give some back
-                say(f"engine.sock: {error.strerror}")
-                await asyncio.sleep(0.1)
-                continue
-            task = asyncio.ensure_future(self._relay(client))
-            self._clients.add(task)
-            task.add_done_callback(self._clients.discard)
+        with listener:
+            while True:
+                try:
+                    client, _ = await loop.sock_accept(listener)
+                except OSError as error:  # no descriptor left: those that are open will give some back
+                    say(f"engine.sock: {error.strerror}")
+                    await asyncio.sleep(0.1)
+                    continue
+                task = asyncio.ensure_future(self._relay(client))
+                self._clients.add(task)
+                task.add_done_callback(self._clients.discard)
 
     async def _relay(self, client: socket.socket) -> None:
         self.busy += 1
@@ -70,8 +82,8 @@ class Gate:
             client.close()
 
     async def close(self) -> None:
-        """Nobody comes in any more; who waits is told."""
-        self._listener.close()
+        """Everybody is sent away."""
+        self.leave()
         for task in self._clients:
             task.cancel()
         if self._clients:

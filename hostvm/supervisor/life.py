@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Coroutine
 from typing import TypeVar
 
@@ -41,6 +42,12 @@ class Life:
             self._ended()
         else:
             asyncio.get_running_loop().add_reader(self._exit, self._ended)
+
+    def look(self) -> bool:
+        """Whether QEMU has ended, be it in this very moment."""
+        if self._exit >= 0 and select.select([self._exit], [], [], 0)[0]:
+            self._ended()
+        return self.gone.is_set()
 
     def _ended(self) -> None:
         self._unwatch()

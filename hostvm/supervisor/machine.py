@@ -62,6 +62,7 @@ class Machine:
         self.stage = ""
         self.note = ""  #: why the last start was no resume, or how the last life ended
         self.way = Way.BOOT
+        self.is_retired = False  #: it is being stopped for good, and isn't started again by this supervisor
         self.since = time.monotonic()
         self.last_used = time.monotonic()
         self.report: Callable[[str], None] = lambda _stage: None
@@ -102,8 +103,10 @@ class Machine:
     async def ensure_running(self) -> None:
         """Returns when the engine answers. Starts, resumes or restarts the machine as needed. Raises HostvmError."""
         self.touch()
-        while self.state is not State.RUNNING:
-            if self.state in (State.SAVING, State.STOPPING):
+        while self.state is not State.RUNNING or (self.life is not None and self.life.look()):
+            if self.is_retired:
+                raise Unavailable("the machine is being stopped", "try again: it is started anew")
+            if self.state in (State.SAVING, State.STOPPING, State.RUNNING):
                 await self._moved.wait()
             elif self._start is None:
                 self.start(None)

@@ -20,8 +20,8 @@ from hostvm.machines.vm.store import find_or_create
 from hostvm.supervisor.process import QemuProcess, end_unrecorded, find_recorded, have_qemu, start_qemu
 from hostvm.supervisor.report import Report
 
-#: Seconds for a predecessor to finish.
-_LOCK_DEADLINE = 30.0
+#: Seconds for a predecessor to finish: it may be shutting the machine down.
+_LOCK_DEADLINE = 150.0
 #: The log is begun anew above this.
 _LONGEST_LOG = 4 << 20
 

@@ -39,7 +39,7 @@ class Supervisor:
         self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._answers: list[tuple[socket.socket, Message]] = []
         files = self.machine.files
-        self._gate = Gate(self.machine, listen_unix(files.engine_socket))
+        self._gate = Gate(self.machine)
         self._control_listener = listen_unix(files.control_socket)
         self._clock = GuestClock(self.machine.guest.clock_offset, self.machine.guest.set_time)
         self._tasks: list[asyncio.Task[None]] = []
@@ -53,7 +53,8 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGINT, self._end, "save")
         self.machine.report = report.stage
         control = Control(self._control_listener, self._operations())
-        self._tasks = [asyncio.ensure_future(work) for work in (self._gate.serve(), control.serve())]
+        self._gate.come_back()
+        self._tasks = [asyncio.ensure_future(control.serve())]
         try:
             await self._start(launched, adopted)
         except HostvmError as error:
@@ -113,22 +114,33 @@ class Supervisor:
             raise InvalidArgument(f"unknown way to stop: {mode!r}")
         if self._ending.done():
             raise Conflict("the machine is being stopped already")
-        await self._halt(mode)
-        answer: Message = {"state": str(self.machine.state)}
         if mode == "save" and self.machine.bridges.describe_ports():
+            await self._halt(mode)
             self._keep_durable()
-            return answer
-        self._answers.append((client, answer))
+            return {"state": str(self.machine.state)}
+        await self._halt_for_good(mode)
+        self._answers.append((client, {"state": str(self.machine.state)}))
         self._end("")
         return None
+
+    async def _halt_for_good(self, mode: str) -> None:
+        """Whoever comes from here on finds no socket, starts another supervisor, and that waits for our end."""
+        if self.machine.state is State.STARTING or (mode == "shutdown" and self.machine.state is State.SUSPENDED):
+            await self.machine.ensure_running()  # containers get their stop signals, and a state is saved whole
+        self._gate.leave()
+        self.machine.is_retired = True
+        try:
+            await self._halt(mode)
+        except HostvmError:
+            self.machine.is_retired = False
+            self._gate.come_back()
+            raise
 
     async def _halt(self, mode: str) -> None:
         """Raises HostvmError, and the machine runs on, where its state can't be saved."""
         machine = self.machine
         if mode == "kill":
             return await machine.kill()
-        if machine.state is State.STARTING or (mode == "shutdown" and machine.state is State.SUSPENDED):
-            await machine.ensure_running()  # containers get their stop signals, and a state is saved whole
         if mode == "shutdown":
             return await machine.shutdown()
         if machine.state is State.RUNNING:
@@ -195,19 +207,18 @@ class Supervisor:
         mode = self._ending.result()
         if mode:
             try:
-                await self._halt(mode)
+                await self._halt_for_good(mode)
             except HostvmError as error:
                 say(f"can't save the machine: {error.message}")
-                await self.machine.shutdown()
+                await self._halt_for_good("shutdown" if self.machine.state is State.RUNNING else "kill")
         await self._close()
         if self.machine.state is State.SUSPENDED and self.machine.saved_id:
             await asyncio.to_thread(make_durable, self.machine.files, self.machine.saved_id)
 
     async def _close(self) -> None:
         """The next supervisor may begin when this returns; then those who asked for the stop are answered."""
-        files = self.machine.files
-        for path in (files.engine_socket, files.control_socket):
-            os.unlink(path)
+        self._gate.leave()
+        os.unlink(self.machine.files.control_socket)
         for task in self._tasks:
             task.cancel()
         self._control_listener.close()
