@@ -1,9 +1,9 @@
 """The channel beside the raw port and beside paramiko over ssh: round trip, and throughput both ways.
 
-Raw is a blocking program at each end of a virtio-serial port of the same device. `stream` is the channel: a service of
-the agent, reached through a socket of another process on the host, as through the supervisor. `socket` has one process
-more on the way, which raw hasn't: a program behind a unix socket in the guest, as the engine is. ssh runs over a
-stream of the channel, for want of a port that listens.
+Raw is a blocking program at each end of a virtio-serial port of the same device. `stream` is the channel alone: the
+process that holds the host's end, and a service of the agent. `socket` has two processes more on the way, as an
+engine's client has: a client of the host's end, and a program behind a unix socket in the guest. ssh runs over a stream
+of the channel, for want of a port that listens.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tests.bench.figures import Promise, Result
 from tests.bench.scenarios import interleave
 from tests.bench.vm import baseline
 from tests.bench.vm.channel_guest import BLOCK, REQUEST, SOCKET
-from tests.bench.vm.channel_host import Gate, Guest
+from tests.bench.vm.channel_host import MESSAGE_SIZE, Gate, Guest
 from vm_images.guest.image import find_image
 
 #: Echoes whose mean is one sample; bytes whose time is one.
 ECHOES = 300
 BYTES = 16 << 20
-MESSAGE = b"m" * 64
+MESSAGE = b"m" * MESSAGE_SIZE
 
 
 class Wire(Protocol):
@@ -58,7 +58,7 @@ def measure(rounds: int, scratch: str) -> list[Result]:
                 "channel-round-trip", "round trip of 64 bytes", "us",
                 {
                     "raw port": lambda: echo(ask(raw, b"e", ECHOES + 1)),
-                    "hostvm stream": lambda: echo(gate.open({"to": "echo"})),
+                    "hostvm stream": lambda: gate.measure("echo", ECHOES) * 1e6,
                     "hostvm socket": lambda: echo(ask(served, b"e", ECHOES + 1)),
                     "paramiko over ssh": lambda: echo(run("cat")),
                 },
@@ -68,7 +68,7 @@ def measure(rounds: int, scratch: str) -> list[Result]:
                 "channel-to-guest", "seconds for 16 MiB to the guest", "s",
                 {
                     "raw port": lambda: give(ask(raw, b"k", BYTES)),
-                    "hostvm stream": lambda: give_to_sink(gate.open({"to": "sink"})),
+                    "hostvm stream": lambda: gate.measure("give", BYTES),
                     "hostvm socket": lambda: give(ask(served, b"k", BYTES)),
                     "paramiko over ssh": lambda: give(run(f"head -c {BYTES} | tail -c 1")),
                 },
@@ -78,7 +78,7 @@ def measure(rounds: int, scratch: str) -> list[Result]:
                 "channel-to-host", "seconds for 16 MiB to the host", "s",
                 {
                     "raw port": lambda: take(ask(raw, b"s", BYTES)),
-                    "hostvm stream": lambda: take(gate.open({"to": "source"})),
+                    "hostvm stream": lambda: gate.measure("take", BYTES),
                     "hostvm socket": lambda: take(ask(served, b"s", BYTES)),
                     "paramiko over ssh": lambda: take(run(f"head -c {BYTES} /dev/zero")),
                 },
@@ -116,16 +116,6 @@ def give(wire: Wire) -> float:
     for _ in range(BYTES // BLOCK):
         wire.sendall(block)
     receive(wire, 1)
-    return time.perf_counter() - begin
-
-
-def give_to_sink(wire: socket.socket) -> float:
-    begin = time.perf_counter()
-    block = bytes(BLOCK)
-    for _ in range(BYTES // BLOCK):
-        wire.sendall(block)
-    wire.shutdown(socket.SHUT_WR)
-    assert wire.recv(1) == b""
     return time.perf_counter() - begin
 
 

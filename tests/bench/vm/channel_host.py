@@ -27,6 +27,7 @@ from vm_images.tree import Tree
 
 #: Seconds for the guest to boot, and for any one measure.
 DEADLINE = 120.0
+MESSAGE_SIZE = 64
 
 
 class Guest:
@@ -69,7 +70,7 @@ class Guest:
 class Gate:
     """Another process with the host's end of the channel, as the supervisor is one: connections become streams.
 
-    The first line of each is its service request.
+    The first line of each is its service request, or a measure that this process is to take by itself.
     """
 
     def __init__(self, scratch: str) -> None:
@@ -80,6 +81,11 @@ class Gate:
         stream = connect(self._path)
         stream.sendall(json.dumps(request).encode() + b"\n")
         return stream
+
+    def measure(self, name: str, count: int) -> float:
+        """One of MEASURES, without a socket between it and the channel's end."""
+        with self.open({"measure": name, "count": count}) as answer:
+            return float(answer.recv(100))
 
     def open_shell(self, scratch: str) -> paramiko.Transport:
         host_key, user_key = keep_key_pair(f"{scratch}/guest"), keep_key_pair(f"{scratch}/user")
@@ -123,7 +129,49 @@ async def serve(channel_path: str, gate_path: str) -> None:
     while not running.done():
         client, _ = await loop.sock_accept(listener)
         request = json.loads(await read_line(client))
-        streams.add(asyncio.create_task(channel.forward(request, client)))
+        if "measure" in request:
+            seconds = await MEASURES[request["measure"]](channel, request["count"])
+            await loop.sock_sendall(client, str(seconds).encode())
+            client.close()
+        else:
+            streams.add(asyncio.create_task(channel.forward(request, client)))
+
+
+async def measure_echo(channel: Channel, count: int) -> float:
+    """Seconds of one round trip, the mean of so many."""
+    message = b"m" * MESSAGE_SIZE
+    async with await channel.open({"to": "echo"}) as stream:
+        begin = time.perf_counter()
+        for _ in range(count):
+            stream.write(message)
+            await stream.read()
+        return (time.perf_counter() - begin) / count
+
+
+async def measure_give(channel: Channel, count: int) -> float:
+    """Seconds until the guest has taken so many bytes."""
+    block = bytes(channel_guest.BLOCK)
+    begin = time.perf_counter()
+    async with await channel.open({"to": "sink"}) as stream:
+        for _ in range(count // len(block)):
+            stream.write(block)
+            await stream.drain()
+        stream.write_eof()
+        assert await stream.read() == b""
+    return time.perf_counter() - begin
+
+
+async def measure_take(channel: Channel, count: int) -> float:
+    """Seconds until so many bytes have come."""
+    begin = time.perf_counter()
+    stream = await channel.open({"to": "source"})
+    while count > 0:
+        count -= len(await stream.read(1 << 20))
+    stream.reset()
+    return time.perf_counter() - begin
+
+
+MEASURES = {"echo": measure_echo, "give": measure_give, "take": measure_take}
 
 
 async def read_line(client: socket.socket) -> bytes:
