@@ -17,6 +17,18 @@ def say(text: str) -> None:
     print(f"{stamp} {text}", file=sys.stderr, flush=True)
 
 
+def qemu_words(log: str) -> str:
+    """The last line that QEMU itself has said, where nothing of ours follows; "" else."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    last = lines[-1] if lines else ""
+    return printable(last) if last.startswith("qemu-system-") else ""
+
+
 def console_tail(path: str) -> str:
     """The console's last lines, each indented; "" where it said nothing."""
     try:

@@ -16,6 +16,7 @@ from guest_agent.wire.errors import HostvmError, Unavailable
 from hostvm.machines.vm.launch import (
     Launch,
     Way,
+    diagnose_boot,
     forget_saved_state,
     forget_template,
     grow_disk,
@@ -29,14 +30,14 @@ from hostvm.supervisor.bridges import Bridges
 from hostvm.supervisor.channel import Channel
 from hostvm.supervisor.guest import Guest, Message, read_error
 from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
-from hostvm.supervisor.journal import say, with_console
+from hostvm.supervisor.journal import qemu_words, say, with_console
 from hostvm.supervisor.life import Life
 from hostvm.supervisor.lifecycle import Event, State, step
 from hostvm.supervisor.process import QemuProcess, start_qemu
 from hostvm.supervisor.saving import copy_template, make_template_folder, record_state, record_template
 
 #: Seconds for a guest to boot to its agent. TCG on an idle host: 4; four machines at once on two busy cores: 40.
-_BOOT_DEADLINE = 180.0
+_BOOT_DEADLINE = float(os.environ.get("HOSTVM_BOOT_SECONDS") or 180)
 #: Seconds for a resumed guest to answer: 0.1 on an idle host.
 _RESUME_DEADLINE = 20.0
 #: Seconds for the engine to be ready once it has its data: a damaged disk is looked through meanwhile.
@@ -147,6 +148,7 @@ class Machine:
                 await self._bring_up(launch, process)
             except HostvmError as error:
                 if launch.way is Way.BOOT:
+                    await asyncio.to_thread(diagnose_boot, self.paths, self.spec.arch, launch)
                     raise
                 await self._boot_instead(launch, error)
         except HostvmError as error:
@@ -194,9 +196,17 @@ class Machine:
         except TimeoutError:
             raise Unavailable("QEMU didn't load the state in time") from None
         except HostvmError as error:
-            if launch.way is Way.BOOT:
-                error.message = with_console(f"{error.message} (stage: {self.stage})", self.files.console)
+            if launch.way is Way.BOOT and self._engine_failure is None:
+                self._explain(error)
             raise
+
+    def _explain(self, error: HostvmError) -> None:
+        """A boot that came to nothing: how far it was, what QEMU and the console said last, where to look."""
+        words = qemu_words(self.files.log)
+        message = f"{error.message} (stage: {self.stage})" + (f": {words}" if words else "")
+        error.message = with_console(message, self.files.console)
+        name = self.spec.name
+        error.hint = error.hint or f"`hostvm machine logs {name}` shows more, `hostvm doctor` looks for the cause"
 
     async def _reach_engine(self, life: Life) -> None:
         """From a QEMU whose guest runs to an engine that answers."""

@@ -25,7 +25,6 @@ class Monitor:
 
     def __init__(self) -> None:
         self._client = QMPClient("hostvm")
-        self._client.logger.propagate = False
         self._listener: asyncio.Task[None] | None = None
         self.version: tuple[int, ...] = ()
 

@@ -20,7 +20,8 @@ _KERNEL_TCG = "nokaslr mitigations=off"
 #: QEMU's emulated clocks are reliable; to check them takes the guest's kernel a while.
 _KERNEL_X86 = "tsc=reliable no_timer_check"
 #: The image's interpreter is the guest's first process; the script comes by the handover (handover.py).
-_INIT = "rdinit=/usr/bin/python3 -- -ISE /usr/lib/hostvm/init.py"
+#: Without `init=` the kernel would go on to /sbin/init when there is none, and wait there for ever.
+_INIT = "rdinit=/usr/bin/python3 init=/usr/bin/python3 -- -ISE /usr/lib/hostvm/init.py"
 #: Streams a virtio-serial device may have; the default of 31 makes 31 pairs of queues.
 _PORTS = ("channel", "share", "log")
 

@@ -13,21 +13,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from guest_agent.wire.errors import HostFailed, NotFound
+from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
 from hostvm.machines.vm.argv import Boot, Hardware, Plan, hardware_digest, plan_argv
 from hostvm.machines.vm.code import digest_of, read_code
 from hostvm.machines.vm.durable import read_json, remove_file, set_aside, sync_folder
-from hostvm.machines.vm.host import boot_id
+from hostvm.machines.vm.host import boot_id, host_facts
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
 from hostvm.machines.vm.qemu import Qemu, find_qemu
 from hostvm.machines.vm.sparse import copy_sparse, make_blank
-from hostvm.machines.vm.spec import MachineSpec
+from hostvm.machines.vm.spec import HostFacts, MachineSpec
 from hostvm.machines.vm.state import DiskMark, Identity, SavedState, parse_saved_state, why_not_resume
-from vm_images.guest.image import GuestImage, find_image
+from vm_images.guest.image import GuestImage, find_image, verify_image
 
 _GIB = 1 << 30
 #: Templates that are kept: other machines may have other sizes.
 _KEPT_TEMPLATES = 4
+#: Bytes that a start leaves free on the disk of the machine's files.
+_SPARED_SPACE = 256 << 20
 #: Logs are begun anew above this, at a start.
 _LONGEST_LOG = 4 << 20
 
@@ -52,6 +54,7 @@ class Launch:
     identity: Identity
     state: int = -1
     note: str = ""
+    initrd: str = ""
 
 
 def prepare(paths: VmPaths, spec: MachineSpec, environment: Mapping[str, str], say: Say) -> Launch:
@@ -67,14 +70,41 @@ def prepare(paths: VmPaths, spec: MachineSpec, environment: Mapping[str, str], s
     qemu = find_qemu(paths, spec.arch, environment, image.kernel)
     hardware = Hardware(spec.arch, qemu.accelerator, spec.cpus, spec.memory, qemu.sandbox)
     identity = Identity(qemu.identity, image.id, digest_of(read_code()), hardware_digest(hardware), qemu.accelerator)
-    for log in (machine.console, machine.guest_log):
-        _turn_log(log)
+    check_room(machine, spec, host_facts())
+    _turn_log(machine.guest_log)
     if not os.path.exists(machine.disk):
         make_blank(machine.disk, spec.disk * _GIB)
     try:
         return _choose(paths, spec, qemu, hardware, identity, image, say)
     except OSError as error:
         raise HostFailed(f"can't make the machine's files ready: {error.strerror}: {error.filename}") from error
+
+
+def check_room(machine: MachinePaths, spec: MachineSpec, host: HostFacts) -> None:
+    """Raises HostFailed, InvalidArgument. A page of the memory's file for which the disk has no room kills QEMU."""
+    if spec.memory > host.memory:
+        raise InvalidArgument(
+            f"the machine wants {spec.memory} MiB of memory, and this host has {host.memory}",
+            f"hostvm machine set --memory {max(512, host.memory // 2)}m {spec.name}",
+        )
+    space = os.statvfs(machine.folder)
+    have = os.stat(machine.ram).st_blocks * 512 if os.path.exists(machine.ram) else 0
+    free, wanted = space.f_bavail * space.f_frsize + have, (spec.memory << 20) + _SPARED_SPACE
+    if free < wanted:
+        raise HostFailed(
+            f"not enough disk space for the machine's memory: {free >> 20} MiB are free, {wanted >> 20} are needed",
+            f"free some below {machine.folder}, or give the machine less: hostvm machine set --memory",
+        )
+
+
+def diagnose_boot(paths: VmPaths, arch: str, launch: Launch) -> None:
+    """After a boot that failed: what it was booted from is looked through. Raises DataDamaged, NotFound.
+
+    The initial RAM disk is made anew by the next start in any case.
+    """
+    if launch.initrd:
+        remove_file(launch.initrd)
+    verify_image(require_image(paths, arch))
 
 
 def require_image(paths: VmPaths, arch: str) -> GuestImage:
@@ -102,11 +132,12 @@ def _choose(
     if state >= 0:
         return Launch(Way.TEMPLATE, planned(Boot(incoming=True)), identity, state, note)
     say("booting")
+    _turn_log(machine.console, 0)
     from hostvm.machines.vm.handover import ensure_initrd
 
     initrd = ensure_initrd(image, paths.cache)
     booted = replace(identity, code=initrd.code)  # what is in it, should the package have changed just now
-    return Launch(Way.BOOT, planned(Boot(image.kernel, initrd.path)), booted, -1, note)
+    return Launch(Way.BOOT, planned(Boot(image.kernel, initrd.path)), booted, -1, note, initrd.path)
 
 
 # -- saved states
@@ -217,10 +248,10 @@ def grow_disk(path: str, size: int) -> None:
         os.truncate(path, size)
 
 
-def _turn_log(path: str) -> None:
+def _turn_log(path: str, longest: int = _LONGEST_LOG) -> None:
     """Keeps what was said before in PATH.1."""
     try:
-        if os.stat(path).st_size > _LONGEST_LOG:
+        if os.stat(path).st_size > longest:
             os.rename(path, f"{path}.1")
     except FileNotFoundError:
         pass

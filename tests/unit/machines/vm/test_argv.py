@@ -9,7 +9,7 @@ from hostvm.machines.vm.paths import MachinePaths
 
 FILES = MachinePaths("/d/m", "/r/m")
 BOOT = Boot("/c/kernel", "/c/initrd")
-INIT = "rdinit=/usr/bin/python3 -- -ISE /usr/lib/hostvm/init.py"
+INIT = "rdinit=/usr/bin/python3 init=/usr/bin/python3 -- -ISE /usr/lib/hostvm/init.py"
 
 #: What all hosts have in common, from the memory's size on.
 DEVICES = """
