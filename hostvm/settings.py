@@ -99,9 +99,14 @@ def _is_private(folder: bytes) -> bool:
 
 
 def _folder_of_platform(name: str) -> str:
+    import warnings
+
     import platformdirs
 
-    return str(getattr(platformdirs, name)("hostvm"))
+    with warnings.catch_warnings():
+        # That there is no XDG_RUNTIME_DIR, as in every session of cron, su or ssh -T: the fallback is as good.
+        warnings.simplefilter("ignore")
+        return str(getattr(platformdirs, name)("hostvm"))
 
 
 def _text(value: bytes) -> str:

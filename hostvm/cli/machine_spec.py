@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
 from hostvm.cli.arguments import Arguments
@@ -13,6 +12,7 @@ from hostvm.cli.inspect import render_records
 from hostvm.cli.machine_choice import VmMachine, choose, existing_machine, settings_of, vm_machine, vm_paths
 from hostvm.cli.machine_state import end_machine, find_status, state_of
 from hostvm.cli.output import write_error, write_out
+from hostvm.forward.rules import parse_rules
 from hostvm.machines.vm.control import ask
 from hostvm.machines.vm.host import host_facts
 from hostvm.machines.vm.names import check_name
@@ -66,7 +66,7 @@ def plan_changes(machine: VmMachine, arguments: Arguments) -> dict[str, object]:
     if arguments.given("share") or arguments.given("unshare"):
         changes["shares"] = plan_shares(machine.shares, arguments.texts("share"), arguments.texts("unshare"))
     if arguments.given("port-rule"):
-        changes["ports"] = {**machine.spec.ports, **dict(parse_rule(text) for text in arguments.texts("port-rule"))}
+        changes["ports"] = plan_rules(machine.spec.ports, arguments.texts("port-rule"), machine.name)
     return changes
 
 
@@ -87,15 +87,20 @@ def check_folders(paths: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def parse_rule(text: str) -> tuple[str, object]:
-    """`KEY=VALUE`; a value that is JSON is taken as such, any other is text; an empty one takes the rule away."""
+def plan_rules(rules: Mapping[str, object], texts: Sequence[str], name: str) -> dict[str, object]:
+    """The port rules after the change; an empty value takes one away. Raises InvalidArgument."""
+    changed = {**rules, **dict(parse_rule(text) for text in texts)}
+    changed = {key: value for key, value in changed.items() if value != ""}
+    parse_rules(changed, name)
+    return changed
+
+
+def parse_rule(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`."""
     key, found, value = text.partition("=")
     if not found or not key:
-        raise InvalidArgument(f"no port rule: {text!r}", "write --port-rule KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
+        raise InvalidArgument(f"no port rule: {text!r}", "write --port-rule KEY=VALUE, such as deny=22,8000-8100")
+    return key, value.strip()
 
 
 def _tell(machine: VmMachine) -> None:

@@ -92,7 +92,7 @@ SET = Command(
     _resources(
         many("share", "", "folder", "A folder of the host that containers may use as well"),
         many("unshare", "", "folder", "A shared folder that they may use no longer"),
-        many("port-rule", "", "string", 'What may be published: "KEY=VALUE", as `machine inspect` shows it'),
+        many("port-rule", "", "string", 'What may be published: "deny=22,8000-8100", "bind=127.0.0.1"; "deny=" undoes'),
     ),
     NAME,
     0,

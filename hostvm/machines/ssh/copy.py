@@ -15,10 +15,13 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import paramiko
 
 from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound, PeerMisbehaved, Unavailable
+
+_CHUNK = 1 << 18
 
 
 class Copier:
@@ -42,11 +45,12 @@ class Copier:
 
     def download(self, source: str, target: str) -> None:
         """To this host. Raises as `upload`, and PeerMisbehaved."""
-        mode = self._remote_mode(source)
-        if mode is None:
+        status = self._remote_status(source)
+        if status is None:
             raise NotFound(f"{source}: no such file or folder in the machine")
         name = os.path.basename(source.rstrip("/"))
-        self._receive(source, _place(target, name, _local_mode(target), stat.S_ISDIR(mode)))
+        place = _place(target, name, _local_mode(target), stat.S_ISDIR(status.st_mode or 0))
+        self._receive(source, place, status)
 
     def _send(self, source: str, target: str) -> None:
         with _naming(source):
@@ -92,21 +96,25 @@ class Copier:
                 pass  # it isn't there, or the connection has gone: then its name says what it is
             raise
 
-    def _remote_mode(self, path: str) -> int | None:
+    def _remote_status(self, path: str) -> paramiko.SFTPAttributes | None:
         with _naming(path):
             try:
-                return self._sftp.stat(path).st_mode
+                return self._sftp.stat(path)
             except FileNotFoundError:
                 return None
 
-    def _receive(self, source: str, target: str) -> None:
+    def _remote_mode(self, path: str) -> int | None:
+        status = self._remote_status(path)
+        return status.st_mode if status else None
+
+    def _receive(self, source: str, target: str, status: paramiko.SFTPAttributes) -> None:
+        """`status` is what a listing told already: each question is a round trip."""
+        mode = status.st_mode or 0
         with _naming(source):
-            status = self._sftp.stat(source)
-            mode = status.st_mode or 0
             if stat.S_ISDIR(mode):
                 self._receive_folder(source, target)
             elif stat.S_ISREG(mode):
-                self._receive_file(source, target)
+                self._receive_file(source, target, status.st_size or 0)
             else:
                 self.skipped.append(source)
                 return
@@ -124,19 +132,19 @@ class Copier:
             if stat.S_ISLNK(entry.st_mode or 0):
                 self._receive_link(outer, inner)
             else:
-                self._receive(outer, inner)
+                self._receive(outer, inner, entry)
 
     def _receive_link(self, source: str, target: str) -> None:
         if _local_mode(target) is not None:
             os.unlink(target)
         os.symlink(self._sftp.readlink(source) or "", target)
 
-    def _receive_file(self, source: str, target: str) -> None:
+    def _receive_file(self, source: str, target: str, size: int) -> None:
         draft = _draft(target)
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
-                self._sftp.getfo(source, file)
+                self._fetch(source, file, size)
             os.rename(draft, target)
         except BaseException:
             try:
@@ -144,6 +152,13 @@ class Copier:
             except FileNotFoundError:
                 pass
             raise
+
+    def _fetch(self, source: str, file: BinaryIO, size: int) -> None:
+        """To the file's end, whatever its size is by now; as much as was announced is asked for at once."""
+        with self._sftp.open(source, "rb") as remote:
+            remote.prefetch(size)
+            while data := remote.read(_CHUNK):
+                file.write(data)
 
 
 def check_name(name: str) -> str:

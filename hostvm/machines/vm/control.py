@@ -51,10 +51,18 @@ def run_command(path: str, argv: list[str], deadline: float, input: bytes = b"")
     stream, _ = _converse(path, {"op": "command", "argv": argv}, deadline)
     with stream:
         try:
-            stream.sendall((frames.encode(frames.STDIN, input) if input else b"") + frames.encode(frames.STDIN_EOF))
+            _send(stream, (frames.encode(frames.STDIN, input) if input else b"") + frames.encode(frames.STDIN_EOF))
             return _collect(stream, end)
         except (OSError, frames.FrameTooLarge) as error:
             raise PeerMisbehaved(f"the guest's command {argv[0]} was cut off: {error}") from error
+
+
+def _send(stream: socket.socket, data: bytes) -> None:
+    """A command that has ended already takes no input; what it said is there to be read all the same."""
+    try:
+        stream.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
 
 
 def _collect(stream: socket.socket, end: float) -> Outcome:

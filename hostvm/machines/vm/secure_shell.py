@@ -87,7 +87,7 @@ def plan_command(folder: str, command: list[str], pid_file: str = "") -> str:
     line = command[0] if len(command) == 1 else shlex.join(command)
     if not pid_file:
         return f"{enter}{line}\nexit $?"
-    return f"echo $$ >{pid_file}; {enter}{line}\ncode=$?; rm -f {pid_file}; exit $code"
+    return f"echo $$ >{pid_file}; trap 'rm -f {pid_file}' EXIT; {enter}{line}\nexit $?"
 
 
 def make_pid_file() -> str:

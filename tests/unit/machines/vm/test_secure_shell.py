@@ -57,6 +57,7 @@ def test_words_and_codes(files: Path, tmp_path: Path, command: list[str], output
     for pid_file in ("", str(tmp_path / "pid")):
         done = run(plan_command("/", command, pid_file), tmp_path)
         assert (done.stdout, done.returncode) == (output, code)
+        assert not (tmp_path / "pid").exists()
 
 
 def test_a_signal_finds_the_command(tmp_path: Path) -> None:
