@@ -6,8 +6,8 @@ import os
 import sys
 import time
 
-#: The end of the console that is worth showing.
-_TAIL_LINES = 12
+#: The end of the console that is worth showing: a panic's first line is 20 from the end.
+_TAIL_LINES = 24
 _TAIL_BYTES = 8192
 
 

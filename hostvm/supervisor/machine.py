@@ -180,6 +180,7 @@ class Machine:
 
     async def _bring_up(self, launch: Launch, process: QemuProcess) -> None:
         self.way, self.note = launch.way, launch.note
+        self.stage = "booting" if launch.way is Way.BOOT else "resuming"
         if launch.note:
             say(launch.note)
         self.life = life = Life(process, launch.way)

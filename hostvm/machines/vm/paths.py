@@ -137,11 +137,6 @@ class MachinePaths:
     def share_socket(self) -> str:
         return f"{self.run}/share.sock"
 
-    @property
-    def longest_socket(self) -> str:
-        """The one that hits the limit first."""
-        return max(self.engine_socket, self.control_socket, self.channel_socket, self.share_socket, key=len)
-
 
 class TemplatePaths:
     """A saved warm machine. `record` is written last."""

@@ -50,7 +50,7 @@ def _folder(name: str, path: str, private: bool) -> Finding:
 
 
 def probe_socket_path(ground: Ground) -> list[Finding]:
-    path = ground.machine.longest_socket
+    path = ground.machine.control_socket
     subject = f"socket {path}"
     if len(os.fsencode(path)) < SOCKET_PATH_LIMIT:
         return [Finding(subject)]

@@ -75,10 +75,10 @@ def is_served(machine: MachinePaths) -> bool:
 
 def check_socket_path(machine: MachinePaths) -> None:
     """Raises InvalidArgument where the kernel wouldn't take the sockets' paths."""
-    longest = f"{machine.longest_socket}.new"
+    longest = f"{machine.control_socket}.new"
     if len(os.fsencode(longest)) > _LONGEST_SOCKET:
         raise InvalidArgument(
-            f"the path of the machine's sockets is too long: {machine.longest_socket}",
+            f"the path of the machine's sockets is too long: {machine.control_socket}",
             "HOSTVM_RUN names a shorter folder, such as /tmp/hostvm-$USER; or give the machine a shorter name",
         )
 

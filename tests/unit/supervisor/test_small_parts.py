@@ -51,7 +51,7 @@ def test_the_consoles_last_lines(tmp_path: Path) -> None:
     path.write_bytes(b"old\n" * 5000 + b"\x1b[31mpanic\x07\r\n\r\nlast \xff\n")
     lines = console_tail(str(path)).splitlines()
     assert lines[-2:] == ["   [31mpanic", "  last \ufffd"]
-    assert len(lines) == 12
+    assert len(lines) == 24
     assert with_console("stuck", str(path)).startswith("stuck\nthe console's last lines:\n  old\n")
 
 
