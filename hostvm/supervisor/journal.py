@@ -6,8 +6,8 @@ import os
 import sys
 import time
 
-#: The end of the console that is worth showing: a panic's first line is 20 from the end.
-_TAIL_LINES = 24
+#: As much of the console as is worth showing.
+_TAIL_LINES = 12
 _TAIL_BYTES = 8192
 
 
@@ -38,7 +38,14 @@ def console_tail(path: str) -> str:
     except OSError:
         return ""
     lines = [printable(line) for line in text.splitlines() if line.strip()]
-    return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+    return "\n".join(f"  {line}" for line in worth_showing(lines))
+
+
+def worth_showing(lines: list[str]) -> list[str]:
+    """A panic from its first line on, which says why; the registers at its end don't. Else the last lines."""
+    panics = [number for number, line in enumerate(lines) if "Kernel panic" in line]
+    start = panics[-1] if panics else max(0, len(lines) - _TAIL_LINES)
+    return lines[start : start + _TAIL_LINES]
 
 
 def printable(line: str) -> str:

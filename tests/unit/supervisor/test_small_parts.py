@@ -13,7 +13,7 @@ from hostvm.machines.vm.host import start_time
 from hostvm.machines.vm.state import Identity
 from hostvm.supervisor.clock import GuestClock, HostClock
 from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
-from hostvm.supervisor.journal import console_tail, with_console
+from hostvm.supervisor.journal import console_tail, with_console, worth_showing
 from hostvm.supervisor.process import QemuProcess, open_exit, peer_pid, reap
 from hostvm.supervisor.report import Report
 
@@ -51,8 +51,14 @@ def test_the_consoles_last_lines(tmp_path: Path) -> None:
     path.write_bytes(b"old\n" * 5000 + b"\x1b[31mpanic\x07\r\n\r\nlast \xff\n")
     lines = console_tail(str(path)).splitlines()
     assert lines[-2:] == ["   [31mpanic", "  last \ufffd"]
-    assert len(lines) == 24
+    assert len(lines) == 12
     assert with_console("stuck", str(path)).startswith("stuck\nthe console's last lines:\n  old\n")
+
+
+def test_a_panic_is_shown_from_its_beginning() -> None:
+    lines = [f"[{number}] before" for number in range(20)] + ["Kernel panic - why"] + ["register"] * 30
+    assert worth_showing(lines) == ["Kernel panic - why"] + ["register"] * 11
+    assert worth_showing(["a", "b"]) == ["a", "b"]
 
 
 def test_what_a_guest_is_told(tmp_path: Path) -> None:
