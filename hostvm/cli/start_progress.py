@@ -6,6 +6,7 @@ On stderr: the command that started the machine has its own output.
 from posix import environ, isatty
 
 from hostvm.cli.output import write_error
+from hostvm.machines.connect import NOTE
 
 #: How stages begin that take minutes: the guest image is downloaded and built, once.
 _LONG = "making the guest image"
@@ -21,7 +22,10 @@ class StartProgress:
         self._told = ""
 
     def __call__(self, stage: str) -> None:
-        if self._line:
+        note = stage.removeprefix(NOTE)
+        if note != stage:
+            write_error(f"{_CLEAR if self._line else ''}{note}\n")
+        elif self._line:
             self._told = stage
             write_error(f"{_CLEAR}Starting {self._name}: {stage}")
         elif stage.startswith(_LONG):

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: How a stage begins that isn't one: what the user should know of this start.
+NOTE = "note: "
+
+
 def connect(settings: Settings, hear: "Callable[[str], None] | None" = None) -> Socket:
     """A stream to the engine of these settings; a native engine or a VM machine is started where there is none.
 

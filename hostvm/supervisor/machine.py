@@ -10,9 +10,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from guest_agent.wire.errors import HostvmError, Unavailable
+from hostvm.machines.vm.durable import set_aside
 from hostvm.machines.vm.launch import (
     Launch,
     Way,
@@ -53,7 +55,7 @@ _FREEZE_DEADLINE = 5.0
 
 
 class Machine:
-    """`report` hears of the stages of a start, and only while there is one."""
+    """`report` hears of the stages of a start, `tell` of what the user should know; only while there is one."""
 
     def __init__(self, paths: VmPaths, spec: MachineSpec, config: str, log: int) -> None:
         self.paths = paths
@@ -67,6 +69,7 @@ class Machine:
         self.since = time.monotonic()
         self.last_used = time.monotonic()
         self.report: Callable[[str], None] = lambda _stage: None
+        self.tell: Callable[[str], None] = lambda _note: None
         self.channel = Channel(self.files.channel_socket, connected=self._connected)
         self.guest = Guest(self._heard)
         self.bridges = Bridges(self.channel, self.files, spec, self._wake)
@@ -162,14 +165,15 @@ class Machine:
 
     async def _boot_instead(self, launch: Launch, error: HostvmError) -> None:
         """A state that doesn't come to life isn't tried again."""
-        say(f"the {launch.way} state didn't resume: {error.message}")
+        words = qemu_words(self.files.log) or error.message
         await self._end_life()
         if launch.way is Way.TEMPLATE:
             forget_template(self.paths, launch.identity)
-        self._reach("the saved state didn't resume; booting")
+        elif os.path.exists(self.files.state):
+            set_aside(self.files.state)
         fresh, process = await asyncio.to_thread(self._launch)
-        self.note = f"the saved state did not resume: {error.message}"
-        await self._bring_up(fresh, process)
+        note = f"the {launch.way} state was not resumed: {words}"
+        await self._bring_up(replace(fresh, note=note), process)
 
     async def _give_up(self, error: HostvmError) -> None:
         say(f"the start failed: {error.message}")
@@ -183,6 +187,7 @@ class Machine:
         self.stage = "booting" if launch.way is Way.BOOT else "resuming"
         if launch.note:
             say(launch.note)
+            self.tell(launch.note)
         self.life = life = Life(process, launch.way)
         self._engine_ready.clear()
         self._warm.clear()

@@ -17,6 +17,10 @@ class Report:
     def stage(self, text: str) -> None:
         self._write({"stage": text})
 
+    def note(self, text: str) -> None:
+        """What the user should know of this start."""
+        self._write({"note": text})
+
     def ready(self) -> None:
         self._write({"ready": True})
         self._close()

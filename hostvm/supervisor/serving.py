@@ -51,7 +51,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end, "save")
         loop.add_signal_handler(signal.SIGINT, self._end, "save")
-        self.machine.report = report.stage
+        self.machine.report, self.machine.tell = report.stage, report.note
         control = Control(self._control_listener, self._operations())
         self._gate.come_back()
         self._tasks = [asyncio.ensure_future(control.serve())]
@@ -62,7 +62,7 @@ class Supervisor:
             await self._close()
             return 1
         report.ready()
-        self.machine.report = lambda _stage: None
+        self.machine.report = self.machine.tell = lambda _text: None
         self._tasks += [
             asyncio.ensure_future(self._clock.keep(lambda: self.machine.state is State.RUNNING)),
             asyncio.ensure_future(self._watch_idleness()),

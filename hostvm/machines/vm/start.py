@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from guest_agent.wire.errors import HostFailed, HostvmError, InvalidArgument, Unavailable, error_from
 from hostvm.client.connection import connect_unix
+from hostvm.machines.connect import NOTE
 from hostvm.machines.vm.durable import make_private_folder
 from hostvm.machines.vm.names import check_name
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
@@ -201,6 +202,8 @@ def _take(line: bytes, hear: Hear) -> bool:
     message = _checked(json.loads(line))
     if "stage" in message:
         hear(str(message["stage"]))
+    if "note" in message:
+        hear(f"{NOTE}{message['note']}")
     return bool(message.get("ready"))
 
 
