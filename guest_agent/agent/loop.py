@@ -12,6 +12,9 @@ HANG_UP = select.EPOLLHUP | select.EPOLLERR
 
 Handler = Callable[[int], None]
 
+#: Seconds after which `later` calls.
+_LATER = 0.05
+
 
 class Loop:
     """Level-triggered. A handler is called with the events of its descriptor (epoll(7))."""
@@ -20,6 +23,11 @@ class Loop:
         self.after_each: Callable[[], None] = lambda: None
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._due: list[Callable[[], None]] = []
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Calls it in a moment: for what is tried again."""
+        self._due.append(work)
 
     def watch(self, descriptor: int, events: int, handler: Handler) -> None:
         """`events` 0: not at all any more, which is due before the descriptor is closed."""
@@ -45,8 +53,16 @@ class Loop:
 
     def turn(self) -> None:
         handlers = self._handlers
-        for descriptor, events in self._epoll.poll():
+        found = self._epoll.poll(_LATER if self._due else None)
+        for descriptor, events in found:
             handler = handlers.get(descriptor)
             if handler is not None:
                 handler(events)
+        if self._due and not found:
+            self._do_what_is_due()
         self.after_each()
+
+    def _do_what_is_due(self) -> None:
+        due, self._due = self._due, []
+        for work in due:
+            work()

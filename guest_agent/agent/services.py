@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 from guest_agent.agent.endpoints import ControlEndpoint, ProcessEndpoint, SocketEndpoint
@@ -32,6 +33,9 @@ Request = dict[str, object]
 
 ENGINE_SOCKET = "/run/hostvm/engine.sock"
 
+#: Seconds for which an engine's socket may be missing: init starts a dead keeper again, which makes another one.
+_ENGINE_PATIENCE = 30.0
+
 
 class Services:
     """`control` is the socket to init."""
@@ -43,8 +47,9 @@ class Services:
         self._mux = mux
         self._control = control
         self._controlled_by: Pump | None = None
+        self._engine_socket = engine_socket
         self._table: dict[str, Callable[[StreamEnd, Request], None]] = {
-            "engine": lambda stream, _request: self._connect(stream, socket.AF_UNIX, engine_socket),
+            "engine": lambda stream, _request: self._reach_engine(stream, time.monotonic() + _ENGINE_PATIENCE),
             "unix": lambda stream, request: self._connect(stream, socket.AF_UNIX, text(request, "path")),
             "tcp": self._tcp,
             "udp": self._udp,
@@ -71,6 +76,16 @@ class Services:
         return lambda stream, _request: self._mux.adopt(stream, kind(stream))
 
     # -- connections
+
+    def _reach_engine(self, stream: StreamEnd, deadline: float) -> None:
+        """Nobody there is a keeper that has just died: it is waited for."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        failure = sock.connect_ex(self._engine_socket)
+        if failure in (errno.ENOENT, errno.ECONNREFUSED) and stream.is_open and time.monotonic() < deadline:
+            sock.close()
+            self._loop.later(lambda: self._reach_engine(stream, deadline))
+        else:
+            self._begin(stream, sock, failure)
 
     def _tcp(self, stream: StreamEnd, request: Request) -> None:
         address = text(request, "address")

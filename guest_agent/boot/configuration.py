@@ -10,17 +10,29 @@ from guest_agent.boot.system import GATEWAY
 CHANNEL, FILES = "/run/hostvm/host.sock", "/run/hostvm/files"
 
 
-def plan_config(registries: Mapping[str, object]) -> str:
-    """config.toml of an engine that lives in a machine; `registries` is the section of the host's own file."""
+#: The sections of the host's own file that count for the engine.
+_SECTIONS = ("engine", "registries")
+
+
+def plan_config(host: Mapping[str, object]) -> str:
+    """config.toml of an engine that lives in a machine; `host` is what the host's own file says."""
     machine = {"channel": CHANNEL, "files": FILES, "host_address": str(GATEWAY)}
-    lines = ["[machine]", *_settings(machine)]
-    plain = {key: value for key, value in registries.items() if not isinstance(value, dict)}
-    if plain:
-        lines += ["[registries]", *_settings(plain)]
-    for key, value in registries.items():
-        if isinstance(value, dict):
-            lines += [f"[registries.{_text(key)}]", *_settings(value)]
+    lines = _section("machine", machine)
+    for name in _SECTIONS:
+        section = host.get(name)
+        if isinstance(section, dict):
+            lines += _section(name, section)
     return "\n".join(lines) + "\n"
+
+
+def _section(name: str, section: Mapping[str, object]) -> list[str]:
+    """A table's own settings first, then the tables in it."""
+    plain = {key: value for key, value in section.items() if not isinstance(value, dict)}
+    lines = [f"[{name}]", *_settings(plain)]
+    for key, value in section.items():
+        if isinstance(value, dict):
+            lines += _section(f"{name}.{_text(key)}", value)
+    return lines
 
 
 def _settings(table: Mapping[str, object]) -> list[str]:

@@ -193,6 +193,8 @@ class Init:
         self.set_time(request)
         if self.engine != "held":
             return self.status(request)
+        if entropy := request.get("entropy"):
+            system.mix_entropy(bytes.fromhex(str(entropy)))
         self._reach("disk")
         done = disk.open_data_disk(disk.DEVICE, DATA)
         self._configure(request)
@@ -206,8 +208,7 @@ class Init:
 
     def _configure(self, request: Message) -> None:
         config = request.get("config")
-        registries = config.get("registries") if isinstance(config, dict) else None
-        system.write_file(CONFIG, plan_config(registries if isinstance(registries, dict) else {}))
+        system.write_file(CONFIG, plan_config(config if isinstance(config, dict) else {}))
         self.set_resolver(request)
         if hostname := request.get("hostname"):
             system.write_file("/proc/sys/kernel/hostname", str(hostname))
@@ -215,6 +216,8 @@ class Init:
     def _restart_keeper(self, environment: dict[str, str]) -> None:
         """The engine that waits has read its environment already."""
         self._keeper.environment = environment
+        self._selector.unregister(self._keeper.readiness)
+        self._keeper.forget_readiness()
         for service in self._services:
             if service.name == "keeper" and service.pid:
                 os.kill(service.pid, signal.SIGKILL)

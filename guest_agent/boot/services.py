@@ -100,8 +100,7 @@ class Keeper:
 
     def start(self) -> int:
         """Its pid. `readiness` is the descriptor that becomes readable when the engine is ready, or has failed."""
-        if self.readiness >= 0:
-            os.close(self.readiness)
+        self.forget_readiness()
         self.readiness, writing = os.pipe()
         argv = [
             sys.executable, "-I", "-m", "guest_agent", "serve", "--data", DATA, "--run", RUN, "--config", CONFIG,
@@ -117,11 +116,16 @@ class Keeper:
         finally:
             os.close(raised)
 
+    def forget_readiness(self) -> None:
+        """Idempotent."""
+        if self.readiness >= 0:
+            os.close(self.readiness)
+            self.readiness = -1
+
     def read_readiness(self) -> dict[str, str]:
         """{} = ready; else kind, message and hint of what keeps the engine from starting."""
         data = os.read(self.readiness, 1 << 16)
-        os.close(self.readiness)
-        self.readiness = -1
+        self.forget_readiness()
         if data.strip() == b"ready":
             return {}
         try:

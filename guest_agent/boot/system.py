@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -21,6 +23,8 @@ MODULES = "/usr/lib/hostvm/modules"
 
 _NOSUID = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _PORTS = "/sys/class/virtio-ports"
+
+_RNDADDENTROPY, _RNDRESEEDCRNG = 0x40085203, 0x5207
 
 #: Descriptors that a process of the guest may have: the kernel's own ceiling (fs.nr_open).
 _MOST_DESCRIPTORS = 1 << 20
@@ -78,6 +82,16 @@ def load_modules(path: str) -> Iterator[str]:
 def raise_limits() -> None:
     """A machine that runs nothing but containers gives them all the descriptors that there are."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_DESCRIPTORS, _MOST_DESCRIPTORS))
+
+
+def mix_entropy(data: bytes) -> None:
+    """Machines that were resumed from one template would draw the same random numbers until they get their own.
+
+    The bytes are credited in full and the kernel's generator is seeded anew at once (random(4)).
+    """
+    with open("/dev/urandom", "wb", buffering=0) as device:
+        fcntl.ioctl(device, _RNDADDENTROPY, struct.pack("=ii", 8 * len(data), len(data)) + data)
+        fcntl.ioctl(device, _RNDRESEEDCRNG)
 
 
 def start_network(hostname: str) -> None:

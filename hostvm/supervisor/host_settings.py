@@ -1,4 +1,4 @@
-"""What the guest is told of the host at its begin: registries, search domains, time, randomness."""
+"""What the guest is told of the host at its begin: its configuration, search domains, time, randomness."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import os
 import time
 import tomllib
 
-from hostvm.supervisor.journal import say
+from guest_agent.wire.errors import InvalidArgument
+
+#: What a supervisor that was started with these hands on to its engine: for tests of what happens when it dies.
+_HANDED_ON = ("HOSTVM_FAILPOINTS",)
 
 
-def plan_begin(hostname: str, disk_size: int, registries: dict[str, object], search: list[str]) -> dict[str, object]:
+def plan_begin(hostname: str, disk_size: int, config: dict[str, object], search: list[str]) -> dict[str, object]:
     """The request's fields. Machines that come from one template share its random state until they get their own."""
     return {
-        "time_ns": time.time_ns(), "disk": True, "disk_size": disk_size, "config": {"registries": registries},
+        "time_ns": time.time_ns(), "disk": True, "disk_size": disk_size, "config": config,
         "search": search, "hostname": hostname, "shares": True, "entropy": os.urandom(64).hex(),
+        "environment": {name: os.environ[name] for name in _HANDED_ON if name in os.environ},
     }  # fmt: skip
 
 
-def read_registries(config: str) -> dict[str, object]:
-    """The [registries] section of the host's config.toml; {} where there is none."""
+def read_config(path: str) -> dict[str, object]:
+    """The host's config.toml, for the engine to check; {} where there is none. Raises InvalidArgument."""
     try:
-        with open(config, "rb") as file:
-            section = tomllib.load(file).get("registries", {})
+        with open(path, "rb") as file:
+            return tomllib.load(file)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        say(f"can't read the configuration {config}: {error}")
-        return {}
-    return section if isinstance(section, dict) else {}
+        raise InvalidArgument(f"can't read the configuration {path}: {error}") from error
 
 
 def read_search(path: str = "/etc/resolv.conf") -> list[str]:

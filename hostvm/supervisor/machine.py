@@ -31,7 +31,7 @@ from hostvm.machines.vm.spec import MachineSpec
 from hostvm.supervisor.bridges import Bridges
 from hostvm.supervisor.channel import Channel
 from hostvm.supervisor.guest import Guest, Message, read_error
-from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
+from hostvm.supervisor.host_settings import plan_begin, read_config, read_search
 from hostvm.supervisor.journal import qemu_words, say, with_console
 from hostvm.supervisor.life import Life
 from hostvm.supervisor.lifecycle import Event, State, step
@@ -241,8 +241,8 @@ class Machine:
         if life.way is Way.TEMPLATE:
             await life.monitor.resize_disk(size)
         self._reach("opening the data disk")
-        registries = await asyncio.to_thread(read_registries, self._config)
-        fields = plan_begin(self.spec.name, size, registries, read_search())
+        config = await asyncio.to_thread(read_config, self._config)
+        fields = plan_begin(self.spec.name, size, config, read_search())
         await self.guest.ask("begin", timeout=_ENGINE_DEADLINE, **fields)
         self._reach("starting the engine")
 

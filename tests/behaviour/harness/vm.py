@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,7 +72,7 @@ class VmMachine(Machine):
         reap_orphans()
         return {
             **self.ask("belongings", 1, self.data, self.run, True),
-            "on the host": [f"{pid} {words}" for pid, words in self._processes().items()],
+            "on the host": numbered(map(role_of, self._processes().values())),
             "of the supervisor": inside.descriptors(self.supervisor_pid()),
         }
 
@@ -156,6 +157,11 @@ class VmMachine(Machine):
 
 def is_engine(keeper: int, state: str, parent: int, words: str) -> bool:
     return parent == keeper and state != "Z" and "guest_agent" in words
+
+
+def numbered(roles: Iterable[str]) -> list[str]:
+    """A second one of a kind has another name than the first; that a process was replaced makes no difference."""
+    return [f"{role} {number}" for role, count in Counter(roles).items() for number in range(1, count + 1)]
 
 
 def role_of(words: str) -> str:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from guest_agent.wire.errors import Unavailable
+import pytest
+
+from guest_agent.wire.errors import InvalidArgument, Unavailable
 from hostvm.machines.vm.host import start_time
 from hostvm.machines.vm.state import Identity
 from hostvm.supervisor.clock import GuestClock, HostClock
-from hostvm.supervisor.host_settings import plan_begin, read_registries, read_search
+from hostvm.supervisor.host_settings import plan_begin, read_config, read_search
 from hostvm.supervisor.journal import console_tail, with_console, worth_showing
 from hostvm.supervisor.process import QemuProcess, open_exit, peer_pid, reap
 from hostvm.supervisor.report import Report
@@ -63,11 +65,12 @@ def test_a_panic_is_shown_from_its_beginning() -> None:
 
 def test_what_a_guest_is_told(tmp_path: Path) -> None:
     config, resolv = tmp_path / "config.toml", tmp_path / "resolv.conf"
-    assert read_registries(str(config)) == {}
+    assert read_config(str(config)) == {}
     config.write_text('[registries]\ninsecure = ["r.local"]\n[engine]\nbridge = "x"\n')
-    assert read_registries(str(config)) == {"insecure": ["r.local"]}
+    assert read_config(str(config)) == {"registries": {"insecure": ["r.local"]}, "engine": {"bridge": "x"}}
     config.write_text("[registries")
-    assert read_registries(str(config)) == {}
+    with pytest.raises(InvalidArgument, match=r"config\.toml"):
+        read_config(str(config))
     resolv.write_text("nameserver 1.1.1.1\nsearch a.example b.example\n")
     assert read_search(str(resolv)) == ["a.example", "b.example"]
     assert read_search(str(tmp_path / "none")) == []
