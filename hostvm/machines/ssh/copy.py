@@ -22,6 +22,7 @@ import paramiko
 from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound, PeerMisbehaved, Unavailable
 
 _CHUNK = 1 << 18
+_SMALL = 1 << 15  #: what every server gives in one answer (draft-ietf-secsh-filexfer-02, section 3)
 
 
 class Copier:
@@ -154,8 +155,11 @@ class Copier:
             raise
 
     def _fetch(self, source: str, file: BinaryIO, size: int) -> None:
-        """To the file's end, whatever its size is by now; as much as was announced is asked for at once."""
+        """A small file in one request, as large as it was announced. To its end where that says nothing (/proc)."""
         with self._sftp.open(source, "rb") as remote:
+            if 0 < size <= _SMALL:
+                file.write(remote.read(size))
+                return
             remote.prefetch(size)
             while data := remote.read(_CHUNK):
                 file.write(data)

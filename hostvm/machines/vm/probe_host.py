@@ -12,11 +12,10 @@ from hostvm.machines.vm.durable import read_json
 from hostvm.machines.vm.ground import Ground
 from hostvm.machines.vm.host import boot_id, host_arch, host_facts
 from hostvm.machines.vm.qemu import LEAST_VERSION, find_program, identity_of, parse_version, read_known
+from hostvm.machines.vm.start import check_socket_path
 from hostvm.machines.vm.state import parse_saved_state
 from vm_images.guest.image import find_image, verify_image
 
-#: sockaddr_un.sun_path of macOS, the shortest there is; Linux has 108.
-SOCKET_PATH_LIMIT = 104
 #: Free MiB below which a machine can't write down its state, or its guest its files.
 _LEAST_FREE = 1024
 
@@ -50,12 +49,11 @@ def _folder(name: str, path: str, private: bool) -> Finding:
 
 
 def probe_socket_path(ground: Ground) -> list[Finding]:
-    path = ground.machine.control_socket
-    subject = f"socket {path}"
-    if len(os.fsencode(path)) < SOCKET_PATH_LIMIT:
-        return [Finding(subject)]
-    problem = f"the path is longer than {SOCKET_PATH_LIMIT - 1} bytes"
-    return [Finding(subject, problem, "set HOSTVM_RUN to a shorter folder, or give the machine a shorter name")]
+    try:
+        check_socket_path(ground.machine)
+    except HostvmError as error:
+        return [Finding("path of the sockets", error.message, error.hint)]
+    return [Finding(f"sockets in {ground.machine.run}")]
 
 
 def probe_qemu(ground: Ground) -> list[Finding]:
