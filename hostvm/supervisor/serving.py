@@ -58,8 +58,8 @@ class Supervisor:
         try:
             await self._start(launched, adopted)
         except HostvmError as error:
+            await self._close()  # first: who hears of it may try again at once
             report.failed(error)
-            await self._close()
             return 1
         report.ready()
         self.machine.report = self.machine.tell = lambda _text: None

@@ -91,9 +91,21 @@ def belongings(root: int, data: str, run: str, alone: bool) -> dict[str, list[st
 
 
 def own_processes(root: int, keeper: int) -> list[str]:
-    """Each as "pid words"; the machine's own two as "keeper" and "engine"."""
+    """Each as "pid words"; the machine's own by their names, because they are started again when they die."""
     own = {keeper: "keeper", find_engine(keeper) if keeper else 0: "engine"}
-    return [own.get(pid) or f"{pid} {words}" for pid in below(root) if (words := command_of(pid))]
+    rows = [(pid, command_of(pid)) for pid in below(root)]
+    return [own.get(pid) or guest_service(pid, words) or f"{pid} {words}" for pid, words in rows if words]
+
+
+def guest_service(pid: int, words: str) -> str:
+    """ "hostvm-agent", "hostvm-relay": forks of a guest's init, which have its words. "" for any other process."""
+    if not words.endswith("/usr/lib/hostvm/init.py"):
+        return ""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def mounts(pid: int, folders: list[str]) -> list[str]:
