@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 
 from guest_agent.linux import mounts
 from guest_agent.wire.errors import DataDamaged, HostFailed
@@ -18,6 +19,8 @@ DEVICE = "/dev/vda"
 _BLKGETSIZE64 = 0x80081272
 #: Where ext4 keeps its superblock, and in that its magic number (kernel: Documentation/filesystems/ext4/super.rst).
 _SUPERBLOCK, _MAGIC_AT, _MAGIC = 1024, 56, 0xEF53
+#: Seconds for the kernel to take note of a resized device: it takes milliseconds.
+_SIZE_PATIENCE = 2.0
 #: As much as any file system or partition table would have written something into.
 _BLANK_PROBE = 1 << 20
 #: An inode for each 8 KiB: images are many small files.
@@ -25,9 +28,13 @@ _MKE2FS = ["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-i", "8192", "-m", "0", "-L"
 _LAZY = ["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"]
 
 
-def open_data_disk(device: str, target: str) -> str:
-    """Mounts the disk; answers "" or what had to be done to it. Raises DataDamaged, HostFailed."""
+def open_data_disk(device: str, target: str, size: int = 0) -> str:
+    """Mounts the disk; answers "" or what had to be done to it. Raises DataDamaged, HostFailed.
+
+    `size` is what the host says that it has: after a template's resume the kernel may still be about to hear of it.
+    """
     done = ""
+    wait_for_size(device, size)
     if not os.path.exists(device):
         raise HostFailed("the machine has no data disk", "`hostvm machine restart --shutdown` attaches it again")
     if is_blank(device):
@@ -45,6 +52,13 @@ def open_data_disk(device: str, target: str) -> str:
         _run(["/usr/sbin/resize2fs", device], "the data disk's file system can't be grown")
         done = done or "grown"
     return done
+
+
+def wait_for_size(device: str, size: int) -> None:
+    """Until the device is at least that large, or `_SIZE_PATIENCE` is over: the file system grows at the next start."""
+    deadline = time.monotonic() + _SIZE_PATIENCE
+    while os.path.exists(device) and device_size(device) < size and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def close_data_disk(target: str) -> None:

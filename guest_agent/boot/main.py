@@ -196,7 +196,8 @@ class Init:
         if entropy := request.get("entropy"):
             system.mix_entropy(bytes.fromhex(str(entropy)))
         self._reach("disk")
-        done = disk.open_data_disk(disk.DEVICE, DATA)
+        size = request.get("disk_size")
+        done = disk.open_data_disk(disk.DEVICE, DATA, size if isinstance(size, int) else 0)
         self._configure(request)
         self.engine = "starting"
         environment = request.get("environment")

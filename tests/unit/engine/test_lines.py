@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import defaultdict
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def read(folder: str, pieces: list[tuple[int, bytes]], request: LogRequest) -> l
     async def main() -> list[LogLine]:
         ended = asyncio.Event()
         ended.set()
-        return [line async for line in read_lines(written(folder, pieces), request, ended)]
+        with closing(written(folder, pieces)) as log:
+            return [line async for line in read_lines(log, request, ended)]
 
     return asyncio.run(main())
 
@@ -100,8 +102,11 @@ def test_since_and_until_go_by_the_beginning_of_a_line(tmp_path: Path) -> None:
 
 
 def test_follow_gets_what_comes_later_and_ends(tmp_path: Path) -> None:
+    closed_at_end = ExitStack()
+
     async def main() -> list[bytes]:
         log, ended = written(str(tmp_path), [(STDOUT, b"old\nbeg")]), asyncio.Event()
+        closed_at_end.callback(log.close)
         lines = read_lines(log, LogRequest(follow=True), ended)
         said = [(await anext(lines)).data]
         waiting = asyncio.ensure_future(anext(lines))
@@ -113,4 +118,5 @@ def test_follow_gets_what_comes_later_and_ends(tmp_path: Path) -> None:
         log.notify()
         return said + [line.data async for line in lines]
 
-    assert asyncio.run(main()) == [b"old\n", b"begun\n", b"unfinished"]
+    with closed_at_end:
+        assert asyncio.run(main()) == [b"old\n", b"begun\n", b"unfinished"]
