@@ -12,6 +12,7 @@ insecure = ["registry.local:5000"]
 channel = "/run/hostvm/host.sock"  # the agent's socket: services of the machine's host
 files = "/run/hostvm/files"     # where the host's shared folders are
 host_address = "10.0.2.2"       # the way to the host's loopback
+name = "vm"                     # as the host calls it
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class MachineConfig:
     channel: str = ""
     files: str = ""
     host_address: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def parse_config(document: dict[str, object], path: str = "config.toml") -> Engi
     _refuse_unknown(engine, {"bridge", "subnet", "group"}, "engine", path)
     machine = _table(document, "machine", path)
     _refuse_unknown(registries, {"insecure", "mirrors"}, "registries", path)
-    _refuse_unknown(machine, {"channel", "files", "host_address"}, "machine", path)
+    _refuse_unknown(machine, {"channel", "files", "host_address", "name"}, "machine", path)
     mirrors = _table(registries, "mirrors", path)
     return EngineConfig(
         bridge=_text(engine, "bridge", "hostvm0", path),
@@ -79,6 +81,7 @@ def parse_config(document: dict[str, object], path: str = "config.toml") -> Engi
             channel=_text(machine, "channel", "", path),
             files=_text(machine, "files", "", path),
             host_address=_text(machine, "host_address", "", path),
+            name=_text(machine, "name", "", path),
         ),
     )
 

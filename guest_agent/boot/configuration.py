@@ -14,9 +14,9 @@ CHANNEL, FILES = "/run/hostvm/host.sock", "/run/hostvm/files"
 _SECTIONS = ("engine", "registries")
 
 
-def plan_config(host: Mapping[str, object]) -> str:
-    """config.toml of an engine that lives in a machine; `host` is what the host's own file says."""
-    machine = {"channel": CHANNEL, "files": FILES, "host_address": str(GATEWAY)}
+def plan_config(name: str, host: Mapping[str, object]) -> str:
+    """config.toml of an engine that lives in the machine `name`; `host` is what the host's own file says."""
+    machine = {"channel": CHANNEL, "files": FILES, "host_address": str(GATEWAY), "name": name}
     lines = _section("machine", machine)
     for name in _SECTIONS:
         section = host.get(name)

@@ -57,7 +57,7 @@ def open_data_disk(device: str, target: str, size: int = 0) -> str:
 def wait_for_size(device: str, size: int) -> None:
     """Until the device is at least that large, or `_SIZE_PATIENCE` is over: the file system grows at the next start."""
     deadline = time.monotonic() + _SIZE_PATIENCE
-    while os.path.exists(device) and device_size(device) < size and time.monotonic() < deadline:
+    while size and os.path.exists(device) and device_size(device) < size and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

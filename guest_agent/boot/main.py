@@ -56,7 +56,7 @@ class Init:
         os.makedirs(RUN, 0o755, exist_ok=True)
         os.makedirs(os.path.dirname(CONFIG), exist_ok=True)
         system.write_file("/etc/resolv.conf", system.plan_resolv_conf([]))
-        system.write_file(CONFIG, plan_config({}))
+        system.write_file(CONFIG, plan_config("", {}))
         self._hold = Hold()
         self._services = [
             Service("keeper", self._start_keeper),
@@ -209,7 +209,8 @@ class Init:
 
     def _configure(self, request: Message) -> None:
         config = request.get("config")
-        system.write_file(CONFIG, plan_config(config if isinstance(config, dict) else {}))
+        name = str(request.get("hostname", ""))
+        system.write_file(CONFIG, plan_config(name, config if isinstance(config, dict) else {}))
         self.set_resolver(request)
         if hostname := request.get("hostname"):
             system.write_file("/proc/sys/kernel/hostname", str(hostname))

@@ -148,7 +148,7 @@ def _wire(
         registries=RegistrySettings(
             config.insecure_registries, config.registry_mirrors, host_address=config.machine.host_address
         ),
-        sources=BindSources(config.machine.files, paths.socket),
+        sources=BindSources(config.machine.files, paths.socket, config.machine.name),
     )
     return parts, warnings + list(choice.warnings)
 

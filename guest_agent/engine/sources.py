@@ -21,10 +21,14 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 @dataclass(frozen=True, slots=True)
 class BindSources:
-    """`files` is where the host's paths are, "" on the host itself; `socket` is the engine's own."""
+    """`files` is where the host's paths are, "" on the host itself; `socket` is the engine's own.
+
+    `machine` is what the host calls the machine.
+    """
 
     files: str
     socket: str
+    machine: str = ""
 
     def find(self, source: str) -> str | None:
         """The path to mount; None where there is nothing. Raises Forbidden for what isn't shared, HostFailed."""
@@ -85,7 +89,8 @@ class BindSources:
     def _explain(self, source: str, error: OSError) -> HostvmError:
         if self.files and error.errno in (errno.EACCES, errno.EPERM):
             return Forbidden(
-                f"the path {source} is not shared with the machine", f"hostvm machine set --share {source}"
+                f"the path {source} is not shared with the machine",
+                f"hostvm machine set --share {source} {self.machine}".strip(),
             )
         return HostFailed(f"can't reach {source}: {error.strerror}")
 

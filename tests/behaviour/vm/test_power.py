@@ -92,6 +92,6 @@ def test_a_shutdown_is_soft(vm: VmMachine) -> None:
     name = vm("run", "-d", "-v", "data:/data", "busybox", "sh", "-c", script)
     wait_for(lambda: vm("logs", name) == "ready", "the trap to be set")
     vm.stop()
-    assert not vm.running()
+    wait_for(lambda: not vm.running(), "the supervisor's end")
     assert vm("run", "--rm", "-v", "data:/data", "busybox", "cat", "/data/word") == "ended"
     assert vm("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name) == "exited 7"

@@ -14,15 +14,20 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
 
 
 def test_a_host_without_settings_hands_over_none() -> None:
-    assert tomllib.loads(plan_config({})) == {
-        "machine": {"channel": "/run/hostvm/host.sock", "files": "/run/hostvm/files", "host_address": "10.0.2.2"}
+    assert tomllib.loads(plan_config("vm", {})) == {
+        "machine": {
+            "channel": "/run/hostvm/host.sock",
+            "files": "/run/hostvm/files",
+            "host_address": "10.0.2.2",
+            "name": "vm",
+        }
     }
 
 
 @given(insecure=st.lists(TEXT, max_size=3), mirrors=st.dictionaries(TEXT, st.lists(TEXT, max_size=3), max_size=3))
 def test_the_hosts_settings_arrive_unchanged(insecure: list[str], mirrors: dict[str, list[str]]) -> None:
     host = {"engine": {"subnet": "10.9.0.0/16"}, "registries": {"insecure": insecure, "mirrors": mirrors}}
-    arrived = tomllib.loads(plan_config({**host, "bootstrap": {}}))
+    arrived = tomllib.loads(plan_config("vm", {**host, "bootstrap": {}}))
     del arrived["machine"]
     assert arrived == host
 
