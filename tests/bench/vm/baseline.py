@@ -17,8 +17,9 @@ FOLDER = os.path.abspath(".cache/bench/baseline")
 CACHE = os.path.abspath(".cache/bench/hostvm")
 DISK, KERNEL, INITRD, KEY = (f"{FOLDER}/{name}" for name in ("disk.raw", "vmlinuz", "initrd.img", "key"))
 
-_PACKAGES = (
-    "linux-image-cloud-amd64,systemd-sysv,openssh-server,cloud-init,docker.io,apparmor,iptables,ca-certificates,netplan.io"
+_PACKAGES = ",".join(
+    ["linux-image-cloud-amd64", "systemd-sysv", "openssh-server", "cloud-init", "netplan.io"]
+    + ["docker.io", "apparmor", "iptables", "ca-certificates"]
 )
 #: Lima hands cloud-init its settings as a seed, which is what NoCloud reads from this folder.
 _USER_DATA = """#cloud-config
