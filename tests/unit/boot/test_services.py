@@ -11,7 +11,7 @@ from guest_agent.boot import services
 
 def test_a_dying_service_is_started_again_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(services.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("guest_agent.boot.services.time.monotonic", lambda: now[0])
     pids = itertools.count(1)
     service = services.Service("agent", lambda: next(pids))
     pauses = []
@@ -27,7 +27,7 @@ def test_a_dying_service_is_started_again_with_growing_pauses(monkeypatch: pytes
 
 def test_a_service_that_lived_long_comes_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(services.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("guest_agent.boot.services.time.monotonic", lambda: now[0])
     service = services.Service("agent", lambda: 7)
     for _round in range(5):
         now[0] += 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
-from hostvm.machines.vm.paths import VmPaths
 from hostvm.machines.vm.names import check_name
+from hostvm.machines.vm.paths import VmPaths
 from hostvm.machines.vm.spec import HostFacts, MachineSpec, change_spec, default_spec, parse_spec
 from hostvm.machines.vm.store import (
     create_machine,
