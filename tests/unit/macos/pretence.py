@@ -88,7 +88,7 @@ def _remove(module: types.ModuleType, words: Sequence[str]) -> None:
 def _tell_those_who_looked_before() -> None:
     """Modules of the standard library that chose their ways when they were imported."""
     tempfile._O_TMPFILE_WORKS = False  # type: ignore[attr-defined]
-    selectors.DefaultSelector = selectors.PollSelector  # type: ignore[assignment]
+    vars(selectors)["DefaultSelector"] = selectors.PollSelector
     shutil._copyxattr = lambda *_arguments, **_options: None  # type: ignore[attr-defined]
 
 
