@@ -45,6 +45,11 @@ class PortRules:
     machine: str = ""  #: for hints
 
 
+def deny_all(machine: str) -> PortRules:
+    """For rules that can't be read: what they meant to deny isn't known."""
+    return PortRules((PortRange(1, _LAST_PORT),), machine=machine)
+
+
 def parse_rules(document: Mapping[str, object], machine: str = "") -> PortRules:
     """The `ports` of a machine's spec. Raises InvalidArgument."""
     unknown = sorted(set(document) - {"deny", "bind"})

@@ -6,12 +6,9 @@ they change. What it can't carry over is the list of search domains: that is tol
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -69,30 +66,11 @@ def read_resolver(platform: str = sys.platform) -> Resolver:
     return host
 
 
-async def watch_resolver(
-    interval: float,
-    changed: Callable[[Resolver], None],
-    path: str = RESOLV_CONF,
-    read: Callable[[], Resolver] = read_resolver,
-) -> None:
-    """Calls back with the new settings when they have changed; ends by being cancelled.
+def resolver_mark(path: str = RESOLV_CONF) -> tuple[int, int]:
+    """Another one after each change: of the file that a link leads to, since either may be written anew.
 
     macOS writes /etc/resolv.conf as well whenever its settings change, so that one file tells on both systems.
     """
-    mark, known = _mark(path), await asyncio.to_thread(read)
-    while True:
-        await asyncio.sleep(interval)
-        if (current := _mark(path)) == mark:
-            continue
-        mark = current
-        resolver = await asyncio.to_thread(read)
-        if resolver != known:
-            known = resolver
-            changed(resolver)
-
-
-def _mark(path: str) -> tuple[int, int]:
-    """Of the file that a link leads to: a resolver may write the file anew, or the link."""
     try:
         status = os.stat(path)
     except OSError:
@@ -101,6 +79,8 @@ def _mark(path: str) -> tuple[int, int]:
 
 
 def _ask_scutil() -> str:
+    import subprocess  # on macOS only; a machine that resumes is in a hurry
+
     try:
         done = subprocess.run(
             ["/usr/sbin/scutil", "--dns"], capture_output=True, text=True, timeout=_SCUTIL_SECONDS, check=False

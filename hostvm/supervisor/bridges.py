@@ -89,14 +89,14 @@ class Bridges:
 
     def _table(self) -> PortTable:
         if self._ports is None:
-            from hostvm.forward.rules import PortRules, parse_rules
+            from hostvm.forward.rules import deny_all, parse_rules
             from hostvm.forward.table import PortTable
 
             try:
                 rules = parse_rules(self._spec.ports, self._spec.name)
             except HostvmError as error:
-                say(f"the port rules can't be read: {error.message}")
-                rules = PortRules(machine=self._spec.name)
+                say(f"the port rules can't be read, and nothing is published: {error.message}")
+                rules = deny_all(self._spec.name)
             self._ports = PortTable(self._channel, rules, self._wake)
         return self._ports
 

@@ -58,6 +58,10 @@ class Guest:
         """The host's time, as it is when the request leaves."""
         await self.ask("set-time", time_ns=time.time_ns())
 
+    async def set_search(self, domains: list[str]) -> None:
+        """With which domains the guest and its new containers complete short names."""
+        await self.ask("resolver", search=domains)
+
     async def clock_offset(self) -> float:
         """Seconds that the guest's clock is ahead of ours; half of the way there and back is taken off."""
         before = time.time_ns()

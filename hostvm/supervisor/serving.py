@@ -24,6 +24,7 @@ from hostvm.supervisor.lifecycle import State
 from hostvm.supervisor.machine import Machine
 from hostvm.supervisor.process import QemuProcess
 from hostvm.supervisor.report import Report
+from hostvm.supervisor.resolver import GuestResolver
 from hostvm.supervisor.saving import make_durable
 
 #: How often an idle machine is looked at.
@@ -42,6 +43,7 @@ class Supervisor:
         self._gate = Gate(self.machine)
         self._control_listener = listen_unix(files.control_socket)
         self._clock = GuestClock(self.machine.guest.clock_offset, self.machine.guest.set_time)
+        self._resolver = GuestResolver(self.machine.guest.set_search)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(
@@ -64,12 +66,16 @@ class Supervisor:
         report.ready()
         self.machine.report = self.machine.tell = lambda _text: None
         self._tasks += [
-            asyncio.ensure_future(self._clock.keep(lambda: self.machine.state is State.RUNNING)),
+            asyncio.ensure_future(self._clock.keep(self._is_running)),
+            asyncio.ensure_future(self._resolver.keep(self._is_running)),
             asyncio.ensure_future(self._watch_idleness()),
         ]
         await self._ending
         await self._finish()
         return 0
+
+    def _is_running(self) -> bool:
+        return self.machine.state is State.RUNNING
 
     async def _start(self, launched: tuple[Launch, QemuProcess] | None, adopted: QemuProcess | None) -> None:
         if adopted is not None:

@@ -9,7 +9,7 @@ import pytest
 from guest_agent.wire.errors import Forbidden, InvalidArgument
 from guest_agent.wire.leases import Bind, Release
 from guest_agent.wire.models import Protocol
-from hostvm.forward.rules import PortRange, PortRules, parse_rules, permits, plan_bind, plan_ports
+from hostvm.forward.rules import PortRange, PortRules, deny_all, parse_rules, permits, plan_bind, plan_ports
 from hostvm.forward.table import refusal_hint
 
 TCP, UDP = Protocol.TCP, Protocol.UDP
@@ -83,6 +83,12 @@ def test_a_held_port_is_looked_at_again() -> None:
     assert permits(rules, TCP, "127.0.0.1", 80)
     assert not permits(rules, TCP, "", 80)
     assert not permits(rules, TCP, "127.0.0.1", 22)
+
+
+def test_rules_that_cant_be_read_deny_everything() -> None:
+    for port in (1, 80, 65535):
+        with pytest.raises(Forbidden):
+            plan_ports(deny_all("vm"), ask(port))
 
 
 def test_hints_are_the_hosts_own() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
+from pathlib import Path
 
 import pytest
 
-from hostvm.names.resolver import Resolver, is_stub_only, parse_resolv_conf, parse_scutil, watch_resolver
+from guest_agent.wire.errors import Unavailable
+from hostvm.names.resolver import Resolver, is_stub_only, parse_resolv_conf, parse_scutil, resolver_mark
+from hostvm.supervisor.resolver import GuestResolver
 
 SCUTIL = """\
 DNS configuration
@@ -66,31 +68,35 @@ def test_a_stub_is_known() -> None:
     assert not is_stub_only(Resolver(("127.0.0.53", "10.0.0.1")))
 
 
-async def watched(path: str, *texts: str) -> list[Resolver]:
-    """What a watcher says while the file is replaced by one text after the other."""
-    told: list[Resolver] = []
-
-    def read() -> Resolver:
-        with open(path, encoding="utf-8") as file:
-            return parse_resolv_conf(file.read())
-
-    watcher = asyncio.create_task(watch_resolver(0.001, told.append, path, read))
-    for text in texts:
-        await asyncio.sleep(0.02)
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.rename(f"{path}.new", path)
-    await asyncio.sleep(0.05)
-    watcher.cancel()
-    return told
+def test_a_change_has_another_mark(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    assert resolver_mark(str(path)) == (0, 0)
+    path.write_text("search a\n")
+    before = resolver_mark(str(path))
+    assert resolver_mark(str(path)) == before
+    (tmp_path / "new").write_text("search b\n")
+    (tmp_path / "new").rename(path)
+    assert resolver_mark(str(path)) != before
 
 
-def test_a_change_is_told_once(tmp_path: object) -> None:
-    path = f"{tmp_path}/resolv.conf"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("search a\n")
-    changes = ("search a\n# touched\n", "search b\n", "search b\nnameserver 10.0.0.1\n")
-    assert asyncio.run(watched(path, *changes)) == [Resolver((), ("b",)), Resolver(("10.0.0.1",), ("b",))]
+def test_the_guest_is_told_once_and_again_after_each_change() -> None:
+    told: list[list[str]] = []
+    marks, away = [(1, 1)], [True]
+
+    async def tell(domains: list[str]) -> None:
+        if away.pop() if away else False:
+            raise Unavailable("not yet")
+        told.append(domains)
+
+    async def look(guest: GuestResolver, times: int) -> None:
+        for _ in range(times):
+            await guest.check()
+
+    guest = GuestResolver(tell, lambda: Resolver((), (f"domain{marks[0][0]}",)), lambda: marks[0])
+    asyncio.run(look(guest, 3))
+    marks[0] = (2, 1)
+    asyncio.run(look(guest, 2))
+    assert told == [["domain1"], ["domain2"]]
 
 
 @pytest.mark.parametrize("text", ["nameserver", "\x00\xff", "search", "nameserver # none"])
