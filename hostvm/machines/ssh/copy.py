@@ -54,7 +54,7 @@ class Copier:
         self._receive(source, place, status)
 
     def _send(self, source: str, target: str) -> None:
-        with _naming(source):
+        with _naming(target):
             status = os.stat(source)
             if stat.S_ISDIR(status.st_mode):
                 self._send_folder(source, target)
@@ -197,13 +197,17 @@ def _local_mode(path: str) -> int | None:
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Translates what either side's file system says; the innermost path is the one that is named."""
+def _naming(remote: str) -> Iterator[None]:
+    """Translates what a file system says. This host's names its path; an error without one is SFTP's, of `remote`."""
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such file or folder") from error
+        raise NotFound(f"{_place_of(error, remote)}: no such file or folder") from error
     except OSError as error:
-        raise HostFailed(f"{path}: {error.strerror or error}") from error
+        raise HostFailed(f"{_place_of(error, remote)}: {error.strerror or error}") from error
     except (EOFError, paramiko.SSHException) as error:
-        raise Unavailable(f"the connection ended while {path} was copied") from error
+        raise Unavailable(f"the connection ended while {remote} was copied") from error
+
+
+def _place_of(error: OSError, remote: str) -> str:
+    return str(error.filename) if error.filename else f"{remote} in the machine"

@@ -84,14 +84,20 @@ def _serve(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
     for thread in threads:
         thread.join()
     code = process.wait()
-    if code >= 0:
-        channel.send_exit_status(code)
-    channel.close()
+    try:
+        if code >= 0:
+            channel.send_exit_status(code)
+        channel.close()
+    except (OSError, EOFError):
+        pass  # the client has gone
 
 
 def _pump(descriptor: int, send: Callable[[bytes], object]) -> None:
-    while data := os.read(descriptor, 1 << 14):
-        send(data)
+    try:
+        while data := os.read(descriptor, 1 << 14):
+            send(data)
+    except (OSError, EOFError):
+        pass  # the client has gone
 
 
 def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:

@@ -65,7 +65,7 @@ def test_again_over_what_is_there(transport: paramiko.Transport, tree: Path, gue
         ("none", "/x", NotFound, "none: no such file or folder"),
         ("a tree", "/none/", NotFound, "/none/: no such folder"),
         ("a tree", "/file", InvalidArgument, "/file is a file"),
-        ("a tree/script", "/none/x", NotFound, "no such file or folder"),
+        ("a tree/script", "/none/x", NotFound, "/none/x in the machine: no such file or folder"),
     ],
 )
 def test_what_cant_be_copied_is_named(
