@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -166,8 +167,7 @@ def test_a_version_that_has_left_the_mirror_comes_from_where_it_is_kept(
 ) -> None:
     means = mirror.means(cache)
     kept = tmp_path / "snapshot"
-    Path(mirror.root).rename(kept)
-    mirror.publish()
+    shutil.copytree(mirror.root, kept)
     mirror.remove("nftables")
     places = replace(mirror.places, archive=(*mirror.places.archive, "file:///nowhere", f"file://{kept}"))
     verify_image(build_image(cache, "x86_64", replace(means, places=places)))
