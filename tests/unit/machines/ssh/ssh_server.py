@@ -59,7 +59,7 @@ class Server(paramiko.ServerInterface):
             ["/bin/sh", "-c", command.decode()], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
         self._processes.append(process)
-        threading.Thread(target=_serve, args=(channel, process), daemon=True).start()
+        threading.Thread(target=_serve, args=(channel, process, _answered(channel)), daemon=True).start()
         return True
 
     def end(self) -> None:
@@ -74,8 +74,22 @@ class Server(paramiko.ServerInterface):
                     pass
 
 
-def _serve(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+def _answered(channel: paramiko.Channel) -> threading.Event:
+    """Set when the next message has left, which is the request's answer: nothing of the command may overtake it."""
+    transport, left = channel.get_transport(), threading.Event()
+    send = transport._send_user_message  # type: ignore[attr-defined]
+
+    def send_and_tell(message: paramiko.Message) -> None:
+        send(message)
+        left.set()
+
+    transport._send_user_message = send_and_tell  # type: ignore[attr-defined]
+    return left
+
+
+def _serve(channel: paramiko.Channel, process: subprocess.Popen[bytes], answered: threading.Event) -> None:
     assert process.stdin and process.stdout and process.stderr
+    answered.wait(10)
     copies = [(process.stdout, channel.sendall), (process.stderr, channel.sendall_stderr)]
     threads = [threading.Thread(target=_pump, args=(file.fileno(), send), daemon=True) for file, send in copies]
     for thread in threads:
