@@ -30,7 +30,7 @@ def connect(settings: Settings, hear: "Callable[[str], None] | None" = None) -> 
     except PermissionError as error:
         raise forbidden(settings) from error
     except OSError as error:
-        raise unreachable(settings, error) from error
+        raise (unreachable(settings, error) if error.errno else too_long(settings)) from error
     start(settings, hear)
     return connect_unix(settings.socket)
 
@@ -61,9 +61,18 @@ def unreachable(settings: Settings, error: OSError) -> Unavailable:
     return Unavailable(message, f"{error.strerror}; `hostvm doctor` looks for the cause")
 
 
+def too_long(settings: Settings) -> InvalidArgument:
+    """The kernel doesn't take such a path (unix(7)); Python says so without an errno."""
+    return InvalidArgument(
+        f"the path of the engine's socket is too long: {settings.socket}",
+        "HOSTVM_RUN names a shorter folder, such as /tmp/hostvm-$USER",
+    )
+
+
 def forbidden(settings: Settings) -> Forbidden:
     """The engine is there, and not for this user."""
-    return Forbidden(
-        f"permission denied while trying to connect to the hostvm engine at unix://{settings.socket}",
-        "use sudo, or have yourself added to the engine's group: sudo usermod -aG hostvm $USER (then log in again)",
-    )
+    hint = "use sudo, or have yourself added to the engine's group: sudo usermod -aG hostvm $USER (then log in again)"
+    if not settings.is_native and not settings.host:
+        hint = "it is another user's machine; HOSTVM_DATA and HOSTVM_RUN, unset, name folders of your own"
+    message = f"permission denied while trying to connect to the hostvm engine at unix://{settings.socket}"
+    return Forbidden(message, hint)

@@ -18,13 +18,15 @@ def say(text: str) -> None:
 
 
 def qemu_words(log: str) -> str:
-    """The last line that QEMU itself has said, where nothing of ours follows; "" else."""
+    """The last line that QEMU itself has said, where nothing of ours follows but that it was started; "" else."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
+    while lines and lines[-1].endswith("-> starting (start)"):
+        lines.pop()
     last = lines[-1] if lines else ""
     return printable(last) if last.startswith("qemu-system-") else ""
 

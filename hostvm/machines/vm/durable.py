@@ -89,4 +89,6 @@ def make_private_folder(path: str) -> None:
         if os.stat(path).st_mode & 0o077:
             os.chmod(path, 0o700)
     except OSError as error:
-        raise HostFailed(f"can't use the folder {path}: {error.strerror}") from error
+        raise HostFailed(
+            f"can't use the folder {path}: {error.strerror}", "HOSTVM_DATA and HOSTVM_RUN name other ones"
+        ) from error

@@ -132,7 +132,8 @@ def _write_known(path: str, boot: str, known: Mapping[str, Qemu]) -> None:
 def _ask_version(program: str) -> tuple[int, ...]:
     status, output = _run([program, "--version"])
     if status:
-        raise HostFailed(f"{program} doesn't run: {output.strip()[-300:]}", "reinstall QEMU")
+        reason = output.strip().rpartition("\n")[2][-300:] or f"it ends with status {status}"
+        raise HostFailed(f"{program} doesn't run: {reason}", "reinstall QEMU")
     version = parse_version(output)
     check_version(program, version)
     return version

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guest_agent.wire.errors import Conflict, Forbidden, Unavailable
+from guest_agent.wire.errors import Conflict, Forbidden, InvalidArgument, Unavailable
 from hostvm.machines import native
 from hostvm.machines.connect import connect
 from hostvm.settings import Settings, read_settings
@@ -94,3 +94,22 @@ def test_settings_have_their_defaults() -> None:
     settings = read_settings({b"HOSTVM_RUN": b"/r"})
     assert (settings.socket, settings.data, settings.machine) == ("/r/engine.sock", "/var/lib/hostvm", "native")
     assert read_settings({b"HOSTVM_HOST": b"unix:///x.sock"}).socket == "/x.sock"
+
+
+def test_a_socket_path_that_the_kernel_doesnt_take(settings: Settings) -> None:
+    long = Settings(data=settings.data, run="/" + "x" * 120, config=settings.config, machine="native")
+    with pytest.raises(InvalidArgument) as caught:
+        connect(long)
+    assert "too long" in caught.value.message and "HOSTVM_RUN" in caught.value.hint
+
+
+def test_another_users_engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hostvm.machines.connect.connect_unix", refuse)
+    for machine, hint in (("native", "usermod -aG hostvm"), ("vm", "another user's machine")):
+        settings.machine = machine
+        with pytest.raises(Forbidden) as caught:
+            connect(settings)
+        assert hint in caught.value.hint
