@@ -84,32 +84,6 @@ def check_socket_path(machine: MachinePaths) -> None:
         )
 
 
-def ask_supervisor(
-    machine: MachinePaths, request: dict[str, object], timeout: float | None = None
-) -> dict[str, object]:
-    """One exchange over control.sock. Raises the supervisor's error, Unavailable where there is no supervisor."""
-    try:
-        stream = connect_unix(machine.control_socket)
-    except OSError as error:
-        raise Unavailable("the machine isn't running", "start it: hostvm machine start") from error
-    try:
-        stream.settimeout(timeout)
-        stream.sendall(json.dumps(request).encode() + b"\n")
-        answer = json.loads(_read_all(stream.recv))
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"the machine's supervisor doesn't answer: {error}", "see its supervisor.log") from error
-    finally:
-        stream.close()
-    return _checked(answer)
-
-
-def _read_all(read: Callable[[int], bytes]) -> bytes:
-    data = b""
-    while not data.endswith(b"\n") and (chunk := read(1 << 16)):
-        data += chunk
-    return data
-
-
 def _checked(answer: dict[str, object]) -> dict[str, object]:
     error = answer.get("error")
     if isinstance(error, dict):
