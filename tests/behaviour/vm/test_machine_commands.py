@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -320,8 +321,7 @@ def test_a_machine_goes_though_its_supervisor_was_killed(guest: VmMachine) -> No
 
 
 def test_what_is_shared_is_seen_in_a_shell_at_once(guest: VmMachine, tmp_path: Path) -> None:
-    folder = Path("/var/tmp/hostvm-test-share")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))  # beside what the tests' machines share
     try:
         (folder / "file").write_text("seen\n")
         assert at(guest, folder, "machine", "ssh", "--", "pwd").stdout == "/root\n"
