@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Sequence
 
@@ -22,6 +23,16 @@ def kill_all(pids: Sequence[int]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not any(map(is_alive, pids)), f"the end of {pids}")
+
+
+def kill_and_wait(pid: int, seconds: float) -> None:
+    """SIGKILL, and waits for the last of its threads: the first one counts as a zombie while others still run."""
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        assert select.select([process], [], [], seconds)[0], f"process {pid} doesn't end"
+    finally:
+        os.close(process)
 
 
 def kill_below(pid: int) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import json
 import os
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 from hostvm.machines.vm.control import run_command
 from tests.behaviour.harness import inside
 from tests.behaviour.harness.machine import Machine
-from tests.behaviour.harness.processes import is_alive, kill_all, reap_orphans
+from tests.behaviour.harness.processes import is_alive, kill_all, kill_and_wait, reap_orphans
 from tests.behaviour.harness.waiting import patience, wait_for
 
 #: The default VM machine's name.
@@ -151,8 +150,7 @@ class VmMachine(Machine):
         """SIGKILL to QEMU: what the guest hadn't written to its disk is lost, as its memory is."""
         pid = self.qemu_pid()
         assert pid, "no QEMU runs"
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not is_alive(pid), f"the end of QEMU {pid}")
+        kill_and_wait(pid, patience())
 
 
 def is_engine(keeper: int, state: str, parent: int, words: str) -> bool:
