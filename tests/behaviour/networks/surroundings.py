@@ -150,7 +150,7 @@ def _answer_datagrams(one: socket.socket, word: str) -> None:
 def call_tcp(address: str, port: int, namespace: int | None = None, source: str = "") -> str:
     """Connects (from that namespace), says hello, answers what came back. Raises OSError."""
     with own_or(namespace), socket.socket(family_of(address), socket.SOCK_STREAM) as one:
-        one.settimeout(1.0)
+        one.settimeout(SECONDS)
         if source:
             one.bind((source, 0))
         one.connect((address, port))
