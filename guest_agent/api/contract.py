@@ -23,7 +23,8 @@ from guest_agent.engine.requests import (
     Sizes,
     WaitResult,
 )
-from guest_agent.wire.models import Credentials, Endpoint, Event, HistoryEntry, Image, ImageDeletion, Volume
+from guest_agent.wire.models import Credentials, Endpoint, Event, HistoryEntry, Image, ImageDeletion
+from guest_agent.wire.mounts import Volume
 
 
 class Attachment(Protocol):

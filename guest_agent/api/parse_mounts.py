@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from guest_agent.api.fields import Fields
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import MountRequest, MountType
+from guest_agent.wire.mounts import MountRequest, MountType
 
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})

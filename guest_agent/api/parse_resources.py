@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guest_agent.api.fields import Fields
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import Device, Resources, Ulimit
+from guest_agent.wire.resources import Device, Resources, Ulimit
 
 #: moby, daemon/daemon_unix.go linuxMinMemory: what runc itself needs in the container's cgroup.
 _MINIMUM_MEMORY = 6 << 20

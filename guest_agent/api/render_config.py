@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from guest_agent.wire.models import (
-    MASKED_PATHS,
-    READONLY_PATHS,
-    ContainerConfig,
-    Device,
-    Healthcheck,
-    HostConfig,
-    MountRequest,
-    MountType,
-    PortBinding,
-    Resources,
-    Ulimit,
-)
+from guest_agent.wire.models import MASKED_PATHS, READONLY_PATHS, ContainerConfig, Healthcheck, HostConfig, PortBinding
+from guest_agent.wire.mounts import MountRequest, MountType
+from guest_agent.wire.resources import Device, Resources, Ulimit
 
 Json = dict[str, object]
 

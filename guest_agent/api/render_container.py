@@ -8,7 +8,8 @@ from guest_agent.api.render_config import Json, render_config, render_host_confi
 from guest_agent.api.times import SECOND, human_duration, rfc3339
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.requests import Sizes
-from guest_agent.wire.models import Endpoint, MountPoint, PublishedPort
+from guest_agent.wire.models import Endpoint, PublishedPort
+from guest_agent.wire.mounts import MountPoint
 
 _WITH_PROCESS = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 

@@ -10,7 +10,7 @@ from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import rfc3339
 from guest_agent.wire.errors import Conflict, NotFound
-from guest_agent.wire.models import Volume
+from guest_agent.wire.mounts import Volume
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
 _PRUNE_FILTERS = frozenset({"all", "label", "label!"})

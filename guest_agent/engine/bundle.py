@@ -14,7 +14,7 @@ from guest_agent.runtime.filesystems import plan_tmpfs
 from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.errors import Conflict
-from guest_agent.wire.models import Mount, MountPoint, MountType
+from guest_agent.wire.mounts import Mount, MountPoint, MountType
 
 #: Files that the engine writes and the container sees at these places.
 ENGINE_FILES = {"hosts": "/etc/hosts", "hostname": "/etc/hostname", "resolv.conf": "/etc/resolv.conf"}

@@ -8,15 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from guest_agent.wire.models import (
-    ContainerConfig,
-    ContainerId,
-    Endpoint,
-    HostConfig,
-    ImageId,
-    MountPoint,
-    PublishedPort,
-)
+from guest_agent.wire.models import ContainerConfig, ContainerId, Endpoint, HostConfig, ImageId, PublishedPort
+from guest_agent.wire.mounts import MountPoint
 
 
 class Status(StrEnum):

@@ -10,15 +10,8 @@ from typing import TypeVar
 from guest_agent.engine.sources import BindSources, missing_source
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import (
-    ContainerConfig,
-    ContainerPort,
-    HostConfig,
-    MountPoint,
-    MountRequest,
-    MountType,
-    PortBinding,
-)
+from guest_agent.wire.models import ContainerConfig, ContainerPort, HostConfig, PortBinding
+from guest_agent.wire.mounts import MountPoint, MountRequest, MountType
 
 T = TypeVar("T")
 

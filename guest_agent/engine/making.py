@@ -24,16 +24,8 @@ from guest_agent.images.platforms import host_platform, parse_platform
 from guest_agent.runtime.limits import check_resources
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
-from guest_agent.wire.models import (
-    ContainerConfig,
-    ContainerId,
-    HostConfig,
-    Image,
-    ImageConfig,
-    MountPoint,
-    MountType,
-    RestartCondition,
-)
+from guest_agent.wire.models import ContainerConfig, ContainerId, HostConfig, Image, ImageConfig, RestartCondition
+from guest_agent.wire.mounts import MountPoint, MountType
 
 _NETWORK_MODES = ("default", "bridge", "host", "none")
 

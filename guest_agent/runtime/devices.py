@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import Device
+from guest_agent.wire.resources import Device
 
 Json = dict[str, object]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import HostConfig, Mount
+from guest_agent.wire.models import HostConfig
+from guest_agent.wire.mounts import Mount
 
 _STRICT = ("nosuid", "noexec", "nodev")
 _TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev", "rprivate")

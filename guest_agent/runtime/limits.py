@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from guest_agent.runtime.cgroups import CgroupFacts
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import Resources, Ulimit
+from guest_agent.wire.resources import Resources, Ulimit
 
 Json = dict[str, object]
 

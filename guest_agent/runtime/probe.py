@@ -23,7 +23,8 @@ from guest_agent.runtime.seccomp import FilterCache
 from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import HostFailed
-from guest_agent.wire.models import ContainerConfig, HostConfig, Mount
+from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.mounts import Mount
 
 #: A runtime that hasn't run /bin/true in this time doesn't work.
 _TIMEOUT = 20.0

@@ -20,7 +20,8 @@ from guest_agent.runtime.privileges import parse_security_options, plan_capabili
 from guest_agent.runtime.seccomp import FilterCache, default_profile, parse_profile, plan_seccomp
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import MASKED_PATHS, READONLY_PATHS, ContainerConfig, HostConfig, Mount
+from guest_agent.wire.models import MASKED_PATHS, READONLY_PATHS, ContainerConfig, HostConfig
+from guest_agent.wire.mounts import Mount
 
 Json = dict[str, object]
 

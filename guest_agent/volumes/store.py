@@ -12,7 +12,7 @@ from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound, Unsupported
-from guest_agent.wire.models import Volume
+from guest_agent.wire.mounts import Volume
 
 _KIND = "volume"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from guest_agent.wire.mounts import MountRequest
+from guest_agent.wire.resources import Resources
+
 ContainerId = NewType("ContainerId", str)  #: 64 hex digits
 ImageId = NewType("ImageId", str)  #: "sha256:" + 64 hex digits: the digest of the image's configuration
 Digest = NewType("Digest", str)  #: "sha256:" + 64 hex digits
@@ -56,30 +59,6 @@ class PublishedPort:
     host_port: int
 
 
-class MountType(StrEnum):
-    BIND = "bind"
-    VOLUME = "volume"
-    TMPFS = "tmpfs"
-
-
-@dataclass(frozen=True, slots=True)
-class MountRequest:
-    """What `-v`, `--mount` and `--tmpfs` ask for.
-
-    `source` is a host path (bind), a volume's name ("" = anonymous) or "" (tmpfs). `options` is what stands behind the
-    second colon of `--tmpfs` (`size=64m,mode=1777`).
-    """
-
-    type: MountType
-    target: str
-    source: str = ""
-    read_only: bool = False
-    propagation: str = ""  #: "" = rprivate
-    create_source: bool = False  #: `-v` makes a missing bind source as a folder; `--mount` refuses
-    no_copy: bool = False  #: a volume isn't filled from the image
-    options: str = ""
-
-
 class RestartCondition(StrEnum):
     NO = "no"
     ALWAYS = "always"
@@ -91,41 +70,6 @@ class RestartCondition(StrEnum):
 class RestartPolicy:
     condition: RestartCondition = RestartCondition.NO
     maximum_retry_count: int = 0  #: for on-failure; 0 = no limit
-
-
-@dataclass(frozen=True, slots=True)
-class Ulimit:
-    name: str  #: as in Docker: "nofile", without RLIMIT_
-    soft: int
-    hard: int
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    host_path: str
-    container_path: str
-    permissions: str = "rwm"
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """Limits of one container. 0 (or "") means no limit, as in Docker's HostConfig."""
-
-    memory: int = 0
-    memory_reservation: int = 0
-    memory_swap: int = 0  #: memory + swap; -1 = unlimited swap
-    memory_swappiness: int = -1  #: -1 = the kernel's default
-    nano_cpus: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    pids_limit: int = 0  #: 0 or -1 = unlimited
-    blkio_weight: int = 0
-    oom_kill_disable: bool = False
-    ulimits: tuple[Ulimit, ...] = ()
-    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,31 +207,6 @@ class ImageDeletion:
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
-    """A mount as the OCI spec wants it, source resolved; `options` are mount(8)'s words."""
-
-    destination: str
-    type: str
-    source: str
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MountPoint:
-    """A mount that a container has, as `inspect` shows it."""
-
-    type: MountType
-    destination: str
-    source: str  #: host path
-    name: str = ""  #: of the volume
-    driver: str = ""  #: "local" for volumes
-    read_only: bool = False
-    propagation: str = ""
-    mode: str = ""  #: what stood behind the second colon of `-v`
-    anonymous: bool = False  #: an anonymous volume goes with its container at `rm -v` and `--rm`
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A container's place in a network. Empty addresses for the networks `host` and `none`."""
 
@@ -300,17 +219,6 @@ class Endpoint:
     mac_address: str = ""
     host_interface: str = ""
     aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    name: str
-    mountpoint: str
-    created_ns: int
-    driver: str = "local"
-    labels: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
-    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)

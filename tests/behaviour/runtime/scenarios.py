@@ -14,7 +14,8 @@ from guest_agent.runtime.probe import probe_runtime, try_runtime
 from guest_agent.runtime.spec import plan_exec_process
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import CommandNotExecutable, CommandNotFound, HostFailed
-from guest_agent.wire.models import ContainerConfig, HostConfig, Resources, Ulimit
+from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.resources import Resources, Ulimit
 from tests.behaviour.runtime.stage import _NULL, LocalSpawner, Stage, leftovers
 
 

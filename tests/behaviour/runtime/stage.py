@@ -23,7 +23,8 @@ from guest_agent.runtime.environment import plan_environment
 from guest_agent.runtime.probe import find_binary
 from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
-from guest_agent.wire.models import ContainerConfig, HostConfig, Mount
+from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.mounts import Mount
 
 _PR_SET_CHILD_SUBREAPER = 36
 _NULL = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -37,8 +37,8 @@ from guest_agent.wire.models import (
     ImageDeletion,
     ImageId,
     PublishedPort,
-    Volume,
 )
+from guest_agent.wire.mounts import Volume
 
 BUSYBOX = ImageId("sha256:" + "b" * 64)
 _SECOND = 1_000_000_000

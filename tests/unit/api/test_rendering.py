@@ -17,15 +17,8 @@ from guest_agent.api.render_container import command_text, list_ports, status_te
 from guest_agent.api.times import SECOND, human_duration, log_stamp, parse_moment, parse_timestamp, rfc3339
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import (
-    ContainerConfig,
-    ContainerId,
-    ContainerPort,
-    HostConfig,
-    ImageId,
-    MountType,
-    PublishedPort,
-)
+from guest_agent.wire.models import ContainerConfig, ContainerId, ContainerPort, HostConfig, ImageId, PublishedPort
+from guest_agent.wire.mounts import MountType
 
 NOW = 1_700_000_000 * SECOND
 

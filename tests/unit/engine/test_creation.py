@@ -10,15 +10,8 @@ from guest_agent.engine.creation import merge_config, plan_mounts, plan_port_bin
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import (
-    ContainerConfig,
-    ContainerPort,
-    HostConfig,
-    MountRequest,
-    MountType,
-    PortBinding,
-    Protocol,
-)
+from guest_agent.wire.models import ContainerConfig, ContainerPort, HostConfig, PortBinding, Protocol
+from guest_agent.wire.mounts import MountRequest, MountType
 
 Words = tuple[str, ...] | None
 IMAGE = ContainerConfig(entrypoint=("entry",), command=("default",))

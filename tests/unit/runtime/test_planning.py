@@ -25,7 +25,9 @@ from guest_agent.wire.errors import (
     InvalidArgument,
     Unsupported,
 )
-from guest_agent.wire.models import ContainerConfig, HostConfig, Mount, Resources, Ulimit
+from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.mounts import Mount
+from guest_agent.wire.resources import Resources, Ulimit
 
 V1 = cgroups.CgroupFacts(1, False, {"memory": "/sys/fs/cgroup/memory"}, swap_limit=True)
 V2 = cgroups.CgroupFacts(2, False, {"": "/sys/fs/cgroup"}, swap_limit=True)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
-from guest_agent.wire.models import ContainerConfig, HostConfig, ImageConfig, MountType, RestartCondition, Volume
+from guest_agent.wire.models import ContainerConfig, HostConfig, ImageConfig, RestartCondition
+from guest_agent.wire.mounts import MountType, Volume
 
 #: Whatever JSON can hold; a surrogate can't be stored by SQLite either.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
