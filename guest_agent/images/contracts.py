@@ -6,7 +6,7 @@ called from any thread, and blocks.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from typing import Protocol
 
 from guest_agent.wire.models import DiffId
@@ -31,10 +31,10 @@ class LayerStaging(Protocol):
     def unpacker(self) -> LayerUnpacker: ...
 
     def reuse(self, diff_id: DiffId) -> bool:
-        """If the store has it: True, and it can't be removed while the staging lives."""
+        """If the store has it, be it from a staging that still lives: True, and it isn't removed while this one lives."""
 
     def publish(self) -> None:
-        """Put the layers in place, and everything on the disk (the content store's blobs too)."""
+        """Put everything on the disk (the content store's blobs too)."""
 
     def record(self) -> None:
         """Within the transaction that records the image."""
@@ -52,6 +52,12 @@ class ImageLayers(Protocol):
     def known(self) -> tuple[DiffId, ...]: ...
 
     def size(self, diff_id: DiffId) -> int: ...
+
+    def tar_size(self, diff_id: DiffId) -> int:
+        """Bytes of the tar. Blocks."""
+
+    def tar(self, diff_id: DiffId) -> Generator[bytes, None, None]:
+        """The layer's tar, as it came; blocks. Raises DataDamaged, at the end at the latest, if it can't be that."""
 
     def stage(self) -> LayerStaging: ...
 

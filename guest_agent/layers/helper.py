@@ -1,4 +1,4 @@
-"""The engine's end of the two helper processes: the argv, the pipe, and what became of it.
+"""The engine's end of the helper processes: the argv, the pipe, and what became of it.
 
 Everything here blocks and is called from threads; one object is used by one thread at a time.
 """
@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import IO, Any
 
 from guest_agent.wire.errors import HostvmError, Internal, error_from
@@ -22,18 +23,31 @@ _F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 _NO_SPACE_HINT = "free some space, or give hostvm a bigger disk (HOSTVM_DATA)"
 
 
-def spawn(module: str, arguments: dict[str, Any], stdin: int) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What became of a layer. Sizes in bytes: of the files' contents, and of the tar."""
+
+    diff_id: DiffId
+    size: int
+    tar_size: int
+    has_outline: bool
+
+
+def spawn(module: str, arguments: dict[str, Any], stdin: int, outline: int = -1) -> subprocess.Popen[bytes]:
+    """Start one of the helpers; it gets `outline`, a descriptor, under the same number."""
+    passed = (outline,) if outline >= 0 else ()
     argv = [sys.executable, "-I", "-X", "utf8", "-m", f"guest_agent.layers.{module}", json.dumps(arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, bufsize=0, env={})
+    return subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, bufsize=0, env={}, pass_fds=passed)
 
 
 class UnpackProcess:
     """A layer being unpacked: `write` what arrives, then `finish`; or `abort`."""
 
-    def __init__(self, root: str, userxattr: bool, rootless: bool) -> None:
-        arguments = {"root": root, "userxattr": userxattr, "rootless": rootless}
-        self._process = spawn("unpack", arguments, subprocess.PIPE)
+    def __init__(self, root: str, outline: int, userxattr: bool, rootless: bool) -> None:
+        """`outline` is a descriptor that the helper writes to; the caller closes its own."""
+        arguments = {"root": root, "userxattr": userxattr, "rootless": rootless, "outline": outline}
+        self._process = spawn("unpack", arguments, subprocess.PIPE, outline)
         self._stdin = _pipe(self._process.stdin)
         self._process.stdin = None  # ours to close: communicate() would flush a closed one
         self._collected = False
@@ -49,10 +63,10 @@ class UnpackProcess:
             self._result()
             raise Internal("the unpacking helper went away without a word") from None
 
-    def finish(self) -> tuple[DiffId, int]:
-        """The stream is complete: (diff id, bytes of content)."""
+    def finish(self) -> Unpacked:
+        """The stream is complete."""
         report = self._result()
-        return DiffId(report["diff_id"]), int(report["size"])
+        return Unpacked(DiffId(report["diff_id"]), report["size"], report["tar_size"], report["outline"])
 
     def abort(self) -> None:
         """End it; fine at any time. Afterwards nothing writes into the folder any more."""
@@ -79,17 +93,26 @@ class UnpackProcess:
 def packed(root: str, whiteouts: bool, userxattr: bool) -> Generator[bytes, None, None]:
     """The tar of a tree, piece by piece. Closing the iterator ends the helper."""
     arguments = {"root": root, "whiteouts": whiteouts, "userxattr": userxattr}
-    process = spawn("pack", arguments, subprocess.DEVNULL)
+    yield from _output(spawn("pack", arguments, subprocess.DEVNULL), "failed to write the archive")
+
+
+def repacked(root: str, outline: int, diff_id: DiffId) -> Generator[bytes, None, None]:
+    """The tar that a layer was made from, piece by piece; DataDamaged, at the end at the latest, if it isn't that."""
+    arguments = {"root": root, "outline": outline, "diff_id": diff_id}
+    yield from _output(spawn("repack", arguments, subprocess.DEVNULL, outline), f"layer {diff_id} is damaged")
+
+
+def _output(process: subprocess.Popen[bytes], doing: str) -> Generator[bytes, None, None]:
     try:
         while data := _pipe(process.stdout).read(_READ_SIZE):
             yield data
-        _check_packed(process)
+        _check_packed(process, doing)
     finally:
         process.kill()
         process.communicate()
 
 
-def _check_packed(process: subprocess.Popen[bytes]) -> None:
+def _check_packed(process: subprocess.Popen[bytes], doing: str) -> None:
     errors = _pipe(process.stderr).read()
     if process.wait() == 0:
         return
@@ -97,7 +120,7 @@ def _check_packed(process: subprocess.Popen[bytes]) -> None:
         report = json.loads(errors)
     except ValueError:
         raise _crash(process, errors) from None
-    raise _failure(report, "failed to write the archive")
+    raise _failure(report, doing)
 
 
 def _failure(report: dict[str, Any], doing: str) -> HostvmError:

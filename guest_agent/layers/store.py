@@ -1,14 +1,17 @@
 """Unpacked layers on disk, stored once, known by their diff id.
 
 A layer is in the store if and only if it has a record (kind "layer"). The way there: unpacked by a helper process into
-the folder for temporary things; when the image is complete, renamed into place; then ONE syncfs for all of its layers
-and blobs; then the caller's transaction records layers and image together. Why syncfs: a layer is ten thousand files,
+the folder for temporary things; when its digest is known, renamed into place; when the image is complete, ONE syncfs
+for all of its layers and blobs; then the caller's transaction records layers and image together. Why syncfs: a layer is ten thousand files,
 and an fsync each costs minutes; without any, a power cut leaves renamed folders with empty files, which no digest
 would ever catch, because only unpacked files are kept. Killed before the record: start-up finds folders without one
 and removes them. Killed after it: everything is there.
 
+Beside its folder a layer has its outline (layers.outline), which brings its tar back.
+
 A *staging* is one image's work in progress. It claims the layers that it needs, so that a removal of another image
-at the same time doesn't take them away.
+at the same time doesn't take them away. Stagings share what is in place: a layer that one has unpacked, and nobody has
+recorded yet, is there for the others as well.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Generator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 
-from guest_agent.layers.helper import UnpackProcess, packed
+from guest_agent.layers.helper import Unpacked, UnpackProcess, packed, repacked
 from guest_agent.store import files
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import HostFailed, PeerMisbehaved
+from guest_agent.wire.errors import DataDamaged, HostFailed, PeerMisbehaved
 from guest_agent.wire.models import DiffId
 
 _KIND = "layer"
@@ -31,11 +35,20 @@ _KIND = "layer"
 _NAME_DIGITS = 24
 #: overlayfs wants at least one lower folder.
 _EMPTY = "empty"
+_OUTLINE = ".outline"
 
 
 def layer_name(diff_id: DiffId) -> str:
     """Name of the folder in the store."""
     return diff_id.removeprefix("sha256:")[:_NAME_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """In bytes: of the files' contents, and of the tar (0 = not known)."""
+
+    content: int
+    tar: int
 
 
 async def _without_blocking(pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
@@ -61,9 +74,9 @@ class LayerStore:
         self._userxattr = userxattr
         self._rootless = rootless
         self._lock = Lock()
-        self._sizes: dict[DiffId, int] = {}
+        self._sizes: dict[DiffId, _Sizes] = {}
         self._claims: Counter[DiffId] = Counter()
-        self._unrecorded: set[DiffId] = set()  # renamed into place by a staging that still lives
+        self._unrecorded: dict[DiffId, _Sizes] = {}  # in place, claimed by stagings that still live
         self._leftovers: list[str] = []
 
     def start(self, set_aside: str = "") -> list[str]:
@@ -75,10 +88,11 @@ class LayerStore:
         for folder in (self._temporary, self.folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(self.folder, _EMPTY), mode=0o755, exist_ok=True)
-        self._sizes = {DiffId(key): int(json.loads(value)["size"]) for key, value in self._records.items(_KIND)}
+        self._sizes = {DiffId(key): _read_sizes(value) for key, value in self._records.items(_KIND)}
         present = set(os.listdir(self.folder))
         warnings = self._forget_missing(present)
-        orphans = present - {layer_name(diff_id) for diff_id in self._sizes} - {_EMPTY}
+        names = {layer_name(diff_id) for diff_id in self._sizes}
+        orphans = present - names - {name + _OUTLINE for name in names} - {_EMPTY}
         warnings += self._bury(orphans, set_aside)
         self._leftovers = [os.path.join(self._temporary, name) for name in os.listdir(self._temporary)]
         return warnings
@@ -97,7 +111,24 @@ class LayerStore:
 
     def size(self, diff_id: DiffId) -> int:
         """Bytes of content in its files; 0 for an unknown one."""
-        return self._sizes.get(diff_id, 0)
+        return self._sizes[diff_id].content if diff_id in self._sizes else 0
+
+    def tar_size(self, diff_id: DiffId) -> int:
+        """Bytes of the tar that `tar` gives. Blocks where it has to be counted."""
+        sizes = self._sizes.get(diff_id)
+        return sizes.tar if sizes and sizes.tar else sum(map(len, self.tar(diff_id)))
+
+    def tar(self, diff_id: DiffId) -> Generator[bytes, None, None]:
+        """The layer's tar, piece by piece; blocks. Raises DataDamaged, at the end at the latest, if it isn't that."""
+        try:
+            outline = os.open(self._outline(diff_id), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            hint = "pull or load the image again: what unpacked it kept no outline"
+            raise DataDamaged(f"layer {diff_id} can't be packed as it came", hint) from None
+        try:
+            yield from repacked(self.path(diff_id), outline, diff_id)
+        finally:
+            os.close(outline)
 
     def path(self, diff_id: DiffId) -> str:
         return os.path.join(self.folder, layer_name(diff_id))
@@ -123,7 +154,7 @@ class LayerStore:
             for diff_id in free:
                 self._records.delete(_KIND, diff_id)
                 del self._sizes[diff_id]
-        return [self.path(diff_id) for diff_id in free]
+        return [path for diff_id in free for path in self._places(diff_id)]
 
     def discard(self, paths: Collection[str]) -> None:
         """Move the folders out of sight at once (fast), to be removed by `sweep` (slow)."""
@@ -153,51 +184,81 @@ class LayerStore:
             files.move_to_grave(path, self._temporary)
         return []
 
+    def _outline(self, diff_id: DiffId) -> str:
+        return self.path(diff_id) + _OUTLINE
+
+    def _places(self, diff_id: DiffId) -> list[str]:
+        """What is on the disk of it."""
+        outline = self._outline(diff_id)
+        return [self.path(diff_id), *([outline] if os.path.exists(outline) else [])]
+
     # -- for Staging
 
     def _open(self) -> tuple[str, UnpackProcess]:
         folder = os.path.join(self._temporary, files.unique_name("layer-"))
         os.mkdir(folder, 0o755)
         os.chmod(folder, 0o755)
-        return folder, UnpackProcess(folder, self._userxattr, self._rootless)
+        outline = os.open(folder + _OUTLINE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            return folder, UnpackProcess(folder, outline, self._userxattr, self._rootless)
+        finally:
+            os.close(outline)
 
-    def _claim(self, diff_id: DiffId, only_known: bool = False) -> bool:
+    def _claim(self, diff_id: DiffId) -> _Sizes | None:
+        """Keep a layer that is in place from being removed; None if there is none."""
         with self._lock:
-            if only_known and diff_id not in self._sizes:
-                return False
+            sizes = self._sizes.get(diff_id) or self._unrecorded.get(diff_id)
+            if sizes is not None:
+                self._claims[diff_id] += 1
+            return sizes
+
+    def _settle(self, layer: Unpacked, folder: str) -> bool:
+        """Put an unpacked folder in its place, and claim it. False if the layer was there already."""
+        diff_id = layer.diff_id
+        with self._lock:
+            new = diff_id not in self._sizes and diff_id not in self._unrecorded
+            if new:
+                self._move(layer, folder)
+                self._unrecorded[diff_id] = _Sizes(layer.size, layer.tar_size)
             self._claims[diff_id] += 1
-            return True
+            return new
 
-    def _settle(self, diff_id: DiffId, folder: str) -> bool:
-        """Put an unpacked folder in its place. False if the layer is there already."""
-        with self._lock:
-            if diff_id in self._sizes or diff_id in self._unrecorded:
-                return False
-            place = self.path(diff_id)
-            if os.path.lexists(place):
-                raise PeerMisbehaved(f"layer {diff_id} has the same first digits as another one in the store")
-            os.rename(folder, place)
-            self._unrecorded.add(diff_id)
-            return True
+    def _move(self, layer: Unpacked, folder: str) -> None:
+        place = self.path(layer.diff_id)
+        if os.path.lexists(place):
+            raise PeerMisbehaved(f"layer {layer.diff_id} has the same first digits as another one in the store")
+        os.rename(folder, place)
+        if layer.has_outline:
+            os.rename(folder + _OUTLINE, place + _OUTLINE)
+        else:
+            os.unlink(folder + _OUTLINE)
 
-    def _record(self, diff_id: DiffId, size: int) -> None:
-        self._records.put(_KIND, diff_id, json.dumps({"size": size}))
+    def _record(self, diff_id: DiffId, sizes: _Sizes) -> None:
+        self._records.put(_KIND, diff_id, json.dumps({"size": sizes.content, "tar_size": sizes.tar}))
 
-    def _recorded(self, sizes: dict[DiffId, int]) -> None:
+    def _recorded(self, sizes: dict[DiffId, _Sizes]) -> None:
         with self._lock:
             self._sizes.update(sizes)
-            self._unrecorded.difference_update(sizes)
+            for diff_id in sizes:
+                self._unrecorded.pop(diff_id, None)
 
     def _release(self, diff_ids: Collection[DiffId]) -> None:
         """Drop claims; a folder that nobody recorded and nobody claims any more goes."""
         with self._lock:
             self._claims.subtract(diff_ids)
             forsaken = {diff_id for diff_id in diff_ids if diff_id in self._unrecorded and not self._claims[diff_id]}
-            self._unrecorded -= forsaken
+            for diff_id in forsaken:
+                del self._unrecorded[diff_id]
             self._claims += Counter()
-            graves = [files.move_to_grave(self.path(diff_id), self._temporary) for diff_id in forsaken]
+            places = [path for diff_id in forsaken for path in self._places(diff_id)]
+            graves = [files.move_to_grave(path, self._temporary) for path in places]
         for grave in graves:
             files.remove_tree(grave)
+
+
+def _read_sizes(text: str) -> _Sizes:
+    plain = json.loads(text)
+    return _Sizes(int(plain["size"]), int(plain.get("tar_size", 0)))
 
 
 class Unpacker:
@@ -215,16 +276,16 @@ class Unpacker:
 
     def finish(self) -> DiffId:
         """The stream is complete and its own digest was right: the layer belongs to the staging from here on."""
-        diff_id, size = self._process.finish()
+        layer = self._process.finish()
+        self._staging._take(layer, self._folder)
         self._finished = True
-        self._staging._take(diff_id, size, self._folder)
-        return diff_id
+        return layer.diff_id
 
     def abort(self) -> None:
         """Drop it; fine after an error and after `finish` (then nothing happens)."""
         if not self._finished:
             self._process.abort()
-            files.remove_tree(self._folder)
+            remove_unpacked(self._folder)
 
 
 class Staging:
@@ -236,10 +297,8 @@ class Staging:
     def __init__(self, store: LayerStore) -> None:
         self._store = store
         self._lock = Lock()
-        self._folders: dict[DiffId, str] = {}
-        self._sizes: dict[DiffId, int] = {}
+        self._sizes: dict[DiffId, _Sizes] = {}
         self._claimed: list[DiffId] = []
-        self._surplus: list[str] = []
 
     def unpacker(self) -> Unpacker:
         """Start to unpack one more layer; several may run at the same time."""
@@ -251,22 +310,19 @@ class Staging:
 
     def reuse(self, diff_id: DiffId) -> bool:
         """If the store has the layer: keep it from being removed while the staging lives."""
-        known = self._store._claim(diff_id, only_known=True)
-        if known:
-            self._claimed.append(diff_id)
-        return known
+        sizes = self._store._claim(diff_id)
+        if sizes is not None:
+            self._add(diff_id, sizes)
+        return sizes is not None
 
     def publish(self) -> None:
-        """Put all layers in their places and everything on the disk. Blocks as long as the disk needs."""
-        for diff_id, folder in list(self._folders.items()):
-            if self._store._settle(diff_id, folder):
-                del self._folders[diff_id]
+        """Put everything on the disk. Blocks as long as the disk needs."""
         files.sync_filesystem(self._store.folder)
 
     def record(self) -> None:
         """Within the caller's transaction, after `publish`."""
-        for diff_id, size in self._sizes.items():
-            self._store._record(diff_id, size)
+        for diff_id, sizes in self._sizes.items():
+            self._store._record(diff_id, sizes)
 
     def recorded(self) -> None:
         """The transaction was committed."""
@@ -274,19 +330,22 @@ class Staging:
 
     def close(self) -> None:
         with self._lock:
-            folders = [*self._folders.values(), *self._surplus]
             claimed, self._claimed = self._claimed, []
-            self._folders, self._surplus = {}, []
         self._store._release(claimed)
-        for folder in folders:
-            files.remove_tree(folder)
 
-    def _take(self, diff_id: DiffId, size: int, folder: str) -> None:
-        self._store._claim(diff_id)
+    def _take(self, layer: Unpacked, folder: str) -> None:
+        is_new = self._store._settle(layer, folder)
+        self._add(layer.diff_id, _Sizes(layer.size, layer.tar_size))
+        if not is_new:
+            remove_unpacked(folder)
+
+    def _add(self, diff_id: DiffId, sizes: _Sizes) -> None:
         with self._lock:
             self._claimed.append(diff_id)
-            self._sizes[diff_id] = size
-            if diff_id in self._folders:
-                self._surplus.append(folder)
-            else:
-                self._folders[diff_id] = folder
+            self._sizes[diff_id] = sizes
+
+
+def remove_unpacked(folder: str) -> None:
+    """What an unpacker made, while it isn't in its place."""
+    files.remove_tree(folder)
+    files.remove_tree(folder + _OUTLINE)

@@ -14,6 +14,7 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from typing import Protocol
 
 from guest_agent.store.tar import (
@@ -51,7 +52,9 @@ class TreeWriter:
     `rootless`: in a user namespace device nodes can't be made; they are left out, as every rootless engine does.
     """
 
-    def __init__(self, opaque_xattr: str, rootless: bool) -> None:
+    def __init__(self, opaque_xattr: str, rootless: bool, on_replace: Callable[[bytes], None] | None = None) -> None:
+        """`on_replace` is told what is about to be removed, because a later entry has its name."""
+        self._on_replace = on_replace
         self._opaque_xattr = opaque_xattr
         self._rootless = rootless
         self._whiteouts: set[bytes] = set()
@@ -112,6 +115,11 @@ class TreeWriter:
                 os.utime(name, ns=(mtime_ns, mtime_ns))
 
     @property
+    def keeps_content(self) -> bool:
+        """Does the content of the entry in work go into a file? A whiteout's doesn't."""
+        return self._open >= 0
+
+    @property
     def where(self) -> str:
         """The entry in work, for messages."""
         return shown(self._entry.name) if self._entry else "the layer's start"
@@ -124,6 +132,8 @@ class TreeWriter:
             _make_parents(name)
             maker(name, entry)
         except FileExistsError:
+            if self._on_replace is not None:
+                self._on_replace(name)
             _remove(name)
             maker(name, entry)
 

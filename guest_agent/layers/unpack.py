@@ -1,8 +1,9 @@
 """Helper process: a layer's tar, compressed or not, from standard input -> the tree below a folder.
 
-Argument: {"root": folder, "userxattr": bool, "rootless": bool}. Report on standard output, one JSON object:
-{"diff_id": str, "size": int}, or {"kind": str, "message": str} as in wire.errors (and exit status 1). Standard output
-is also how we learn that the engine died.
+Argument: {"root": folder, "userxattr": bool, "rootless": bool, "outline": descriptor}. Report on standard output, one
+JSON object: {"diff_id": str, "size": bytes of content, "tar_size": of the tar, "outline": whether it is of use}, or
+{"kind": str, "message": str} as in wire.errors (and exit status 1). Standard output is also how we learn that the
+engine died.
 
 One thread reads and inflates, the main one hashes and writes files; isal and sha256 release the GIL.
 """
@@ -19,7 +20,8 @@ from queue import Queue
 from typing import Any
 
 from guest_agent.layers import child
-from guest_agent.layers.tree_writer import TreeWriter
+from guest_agent.layers.outline import Content, OutlineWriter
+from guest_agent.layers.tree_writer import TreeWriter, inner_name
 from guest_agent.store.inflate import MAGIC_SIZE, InflateError, Inflater, open_inflater
 from guest_agent.store.tar import TarDecoder, TarEntry, TarError
 
@@ -60,31 +62,52 @@ def _read_start() -> bytes:
     return start
 
 
-def _unpack(pieces: _Inflated, writer: TreeWriter) -> str:
-    """Write all entries; the diff id."""
-    diff = hashlib.sha256()
-    decoder = TarDecoder()
-    for piece in pieces:
-        diff.update(piece)
-        for event in decoder.feed(piece):
+class _Unpacking:
+    """The two readers of the uncompressed stream: the tree, and the outline."""
+
+    def __init__(self, opaque_xattr: str, rootless: bool, outline: int) -> None:
+        self._outline = OutlineWriter(outline)
+        self._decoder = TarDecoder()
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self.writer = TreeWriter(opaque_xattr, rootless, self._outline.replace)
+
+    def take(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self._size += len(piece)
+        for event in self._decoder.feed(piece):
             if isinstance(event, TarEntry):
-                writer.begin(event)
+                self._begin(event)
             else:
-                writer.write(event)
-    decoder.finish()
-    writer.finish()
-    return f"sha256:{diff.hexdigest()}"
+                self.writer.write(event)
+        self._outline.take(piece)
+
+    def _begin(self, entry: TarEntry) -> None:
+        self.writer.begin(entry)
+        if entry.size and self.writer.keeps_content:
+            self._outline.expect(self._decoder.position, Content(inner_name(entry.name), entry.size))
+
+    def finish(self) -> dict[str, Any]:
+        self._decoder.finish()
+        self.writer.finish()
+        self._outline.finish()
+        diff_id = f"sha256:{self._hash.hexdigest()}"
+        useful = not self._outline.void
+        return {"diff_id": diff_id, "size": self.writer.size, "tar_size": self._size, "outline": useful}
 
 
-def _report(pieces: _Inflated, writer: TreeWriter) -> dict[str, Any]:
+def _report(pieces: _Inflated, unpacking: _Unpacking) -> dict[str, Any]:
+    where = unpacking.writer
     try:
-        return {"diff_id": _unpack(pieces, writer), "size": writer.size}
+        for piece in pieces:
+            unpacking.take(piece)
+        return unpacking.finish()
     except OSError as error:
-        return child.describe(error, f"write {writer.where}")
+        return child.describe(error, f"write {where.where}")
     except (TarError, InflateError) as error:
         return {"kind": "peer-misbehaved", "message": str(error)}
     except (RecursionError, OverflowError, ValueError):
-        return {"kind": "peer-misbehaved", "message": f"entry {writer.where} can't be made"}
+        return {"kind": "peer-misbehaved", "message": f"entry {where.where} can't be made"}
 
 
 def main() -> None:
@@ -94,7 +117,7 @@ def main() -> None:
     inflater = open_inflater(start)
     child.enter(arguments["root"])
     opaque = "user.overlay.opaque" if arguments["userxattr"] else "trusted.overlay.opaque"
-    report = _report(_Inflated(start, inflater), TreeWriter(opaque, arguments["rootless"]))
+    report = _report(_Inflated(start, inflater), _Unpacking(opaque, arguments["rootless"], arguments["outline"]))
     os.write(1, json.dumps(report).encode())
     os._exit("diff_id" not in report)
 

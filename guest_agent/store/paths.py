@@ -37,7 +37,7 @@ class EnginePaths:
 
     @property
     def layers(self) -> str:
-        """Unpacked layers: layers/<first 24 hex digits of the diff id>."""
+        """Unpacked layers: layers/<first 24 hex digits of the diff id>, and <the same>.outline."""
         return f"{self.data}/layers"
 
     @property

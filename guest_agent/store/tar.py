@@ -81,6 +81,8 @@ class TarDecoder:
         self._globals: dict[bytes, bytes] = {}
         self._pax: dict[bytes, bytes] = {}
         self.ended = False  #: the archive's end was seen; whatever follows is ignored
+        self.position = 0  #: after an entry: the byte of the archive at which its content begins
+        self._fed = 0  # bytes of earlier chunks
 
     def feed(self, data: bytes) -> Iterator[TarEntry | memoryview]:
         """Entries and pieces that `data` holds. A piece is valid as long as `data` is. Raises TarError.
@@ -104,7 +106,9 @@ class TarDecoder:
                 view = view[missing:]
                 entry = self._complete() if len(self._buffer) == self._wanted else None
                 if entry is not None:
+                    self.position = self._fed + len(data) - len(view)
                     yield entry
+        self._fed += len(data)
 
     def finish(self) -> None:
         """Call at the stream's end: TarError if it ended inside an entry.

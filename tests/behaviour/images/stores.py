@@ -49,7 +49,7 @@ class Stores:
         """What shouldn't be on disk: temporary things, and layers and blobs that no image has."""
         configs = [image.config for image in self.images.all()]
         layers = {self.layers.names([diff_id])[0] for config in configs for diff_id in config.diff_ids}
-        found = set(os.listdir(self.paths.layers)) - layers - {"empty"}
+        found = set(os.listdir(self.paths.layers)) - layers - {f"{name}.outline" for name in layers} - {"empty"}
         return sorted(found) + os.listdir(self.paths.temporary)
 
     def tree(self, diff_id: DiffId) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 
 from guest_agent.wire.models import DiffId
 
@@ -61,6 +61,13 @@ class FakeLayers:
 
     def size(self, diff_id: DiffId) -> int:
         return 100 if diff_id in self.present else 0
+
+    def tar_size(self, diff_id: DiffId) -> int:
+        return sum(map(len, self.tar(diff_id)))
+
+    def tar(self, diff_id: DiffId) -> Generator[bytes, None, None]:
+        yield b"tar of "
+        yield diff_id.encode()
 
     def stage(self) -> FakeStaging:
         return FakeStaging(self)
