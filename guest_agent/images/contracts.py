@@ -31,7 +31,7 @@ class LayerStaging(Protocol):
     def unpacker(self) -> LayerUnpacker: ...
 
     def reuse(self, diff_id: DiffId) -> bool:
-        """If the store has it, be it from a staging that still lives: True, and it isn't removed while this one lives."""
+        """If the store has it, also unrecorded: True, and it can't be removed while the staging lives."""
 
     def publish(self) -> None:
         """Put everything on the disk (the content store's blobs too)."""

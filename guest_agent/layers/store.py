@@ -2,10 +2,10 @@
 
 A layer is in the store if and only if it has a record (kind "layer"). The way there: unpacked by a helper process into
 the folder for temporary things; when its digest is known, renamed into place; when the image is complete, ONE syncfs
-for all of its layers and blobs; then the caller's transaction records layers and image together. Why syncfs: a layer is ten thousand files,
-and an fsync each costs minutes; without any, a power cut leaves renamed folders with empty files, which no digest
-would ever catch, because only unpacked files are kept. Killed before the record: start-up finds folders without one
-and removes them. Killed after it: everything is there.
+for all of its layers and blobs; then the caller's transaction records layers and image together. Why syncfs: a layer
+is ten thousand files, and an fsync each costs minutes; without any, a power cut leaves renamed folders with empty
+files, which no digest would ever catch, because only unpacked files are kept. Killed before the record: start-up finds
+folders without one and removes them. Killed after it: everything is there.
 
 Beside its folder a layer has its outline (layers.outline), which brings its tar back.
 

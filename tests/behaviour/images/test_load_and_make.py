@@ -14,7 +14,7 @@ import pytest
 
 from guest_agent.images.archive import load
 from guest_agent.images.make import Recipe, make_image
-from guest_agent.wire.errors import HostvmError, PeerMisbehaved
+from guest_agent.wire.errors import DataDamaged, HostvmError, PeerMisbehaved
 from guest_agent.wire.models import ContainerConfig
 
 from .layouts import File, Layout, digest_of, folder, make_tar
@@ -114,3 +114,28 @@ def test_import_of_something_else(stores: Stores) -> None:
     with pytest.raises(HostvmError, match="failed to register layer: invalid tar header"):
         asyncio.run(make_image(stores.images, Recipe(ContainerConfig(), "x"), _chunks(b"y" * 4096)))
     assert (stores.images.all(), stores.leftovers()) == ((), [])
+
+
+def test_the_tar_of_a_layer_comes_back(stores: Stores) -> None:
+    """Byte by byte, whatever wrote it: names twice, folders that become files, whiteouts with content, padding."""
+    twice = make_tar(File("d/f", b"first"), File("d/f", b"second"), File("d/.wh.g", b"ignored"), File("h", b"x" * 1000))
+    buried = make_tar(File("d/f", b"first"), File("e/f", b"kept")) + bytes(10240)
+    for name, layer in (("base", BASE), ("big", BIG), ("twice", twice), ("buried", buried)):
+        image_id = asyncio.run(make_image(stores.images, Recipe(ContainerConfig(), name), _chunks(layer, 700)))
+        diff_id = stores.images.get(image_id).config.diff_ids[0]
+        assert b"".join(stores.layers.tar(diff_id)) == layer
+        assert stores.layers.tar_size(diff_id) == len(layer)
+    assert stores.leftovers() == []
+
+
+def test_a_damaged_layer_is_found(stores: Stores) -> None:
+    image_id = asyncio.run(make_image(stores.images, Recipe(ContainerConfig(), "base"), _chunks(BASE)))
+    diff_id = stores.images.get(image_id).config.diff_ids[0]
+    release = Path(stores.layers.path(diff_id)) / "etc/os-release"
+    for damage, complaint in ((b"ID=bose\n", "its digest is"), (b"ID", "hasn't its 8 bytes"), (None, "is missing")):
+        release.unlink()
+        if damage is not None:
+            release.write_bytes(damage)
+        with pytest.raises(DataDamaged, match=complaint):
+            b"".join(stores.layers.tar(diff_id))
+        release.touch()
