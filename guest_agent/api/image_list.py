@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Set
+from collections.abc import Callable, Set
+from dataclasses import replace
 
 from guest_agent.api.contract import Images
 from guest_agent.api.query import Filters
+from guest_agent.api.render_config import Json
 from guest_agent.api.times import parse_moment
+from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Image
 
 FILTERS = frozenset({"dangling", "label", "before", "since", "reference", "until"})
+SEARCH_FILTERS = frozenset({"is-automated", "is-official", "stars"})
 PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 
 
-def select(images: Images, filters: Filters, pattern: str = "") -> list[Image]:
-    """Newest first; with `reference`, an image shows only the names that match. `pattern` is `filter` of old clients.
+def select(images: Images, filters: Filters, everything: bool, now_ns: int) -> list[Image]:
+    """Newest first; with `reference`, an image shows only the names that match.
 
-    Raises NotFound for `before` and `since` of what isn't there.
+    Steps on the way to other images are shown with `everything` only. Raises NotFound for `before` and `since` of what
+    isn't there (moby daemon/images/images.go).
     """
     dangling = filters.flag("dangling")
-    patterns = filters["reference"] + ((pattern,) if pattern else ())
+    until = _until(filters, now_ns)
     found = []
     for image in images.list():
-        if dangling is not None and dangling != (not image.tags):
+        if (until and image.created_ns >= until) or not filters.labels(image.config.config.labels):
             continue
-        if not filters.labels(image.config.config.labels) or not _in_time(image, filters, images):
+        if not _in_time(image, filters, images):
             continue
-        if patterns and not any(matches(name, p) for name in image.tags + image.digests for p in patterns):
+        shown = _with_matching_names(image, filters["reference"])
+        if dangling and shown.tags:
             continue
-        found.append(image)
+        if not shown.tags and not shown.digests:
+            is_step = images.has_children(image)
+            if "reference" in filters or dangling is False or (is_step and (dangling or not everything)):
+                continue
+        found.append(shown)
     return sorted(found, key=lambda image: image.created_ns, reverse=True)
+
+
+def _with_matching_names(image: Image, patterns: tuple[str, ...]) -> Image:
+    if not patterns:
+        return image
+    tags, digests = (
+        tuple(name for name in names if any(matches(name, pattern) for pattern in patterns))
+        for names in (image.tags, image.digests)
+    )
+    return replace(image, tags=tags, digests=digests)
 
 
 def _in_time(image: Image, filters: Filters, images: Images) -> bool:
     before = all(image.created_ns < images.find(ref).created_ns for ref in filters["before"])
     return before and all(image.created_ns > images.find(ref).created_ns for ref in filters["since"])
+
+
+def _until(filters: Filters, now_ns: int) -> int:
+    return min((parse_moment(text, now_ns) for text in filters["until"]), default=0)
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -52,13 +76,33 @@ def _glob(name: str, pattern: str) -> bool:
 def prunable(images: Images, filters: Filters, used: Set[str], now_ns: int) -> list[Image]:
     """Images that no container uses: those without a name, or with `dangling=false` all."""
     only_dangling = filters.flag("dangling") is not False
-    until = min((parse_moment(text, now_ns) for text in filters["until"]), default=0)
+    until = _until(filters, now_ns)
     return [
         image
         for image in images.list()
         if image.config.id not in used
         and not (only_dangling and image.tags)
+        and not (images.has_children(image) and (only_dangling or not image.tags + image.digests))
         and not (until and image.created_ns > until)
         and filters.labels(image.config.config.labels)
         and not ("label!" in filters and filters.labels(image.config.config.labels, "label!"))
     ]
+
+
+def star_filters(filters: Filters) -> Callable[[Json], bool]:
+    """Which results of a search are wanted. Raises InvalidArgument in docker's words."""
+    stars = [_stars(text) for text in filters["stars"]]
+    official, automated = filters.flag("is-official"), filters.flag("is-automated")
+
+    def wanted(item: Json) -> bool:
+        count = item["star_count"]
+        enough = isinstance(count, int) and all(count >= least for least in stars)
+        return enough and official in (None, item["is_official"]) and automated in (None, item["is_automated"])
+
+    return wanted
+
+
+def _stars(text: str) -> int:
+    if not text.isdigit():
+        raise InvalidArgument(f"invalid filter 'stars=[{text}]'")
+    return int(text)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.credentials import parse_credentials
 from guest_agent.api.fields import read_fields
-from guest_agent.api.image_list import FILTERS, PRUNE_FILTERS, prunable, select
+from guest_agent.api.image_list import FILTERS, PRUNE_FILTERS, SEARCH_FILTERS, prunable, select, star_filters
 from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response, render_json
 from guest_agent.api.parse_config import parse_config
 from guest_agent.api.query import Query
 from guest_agent.api.render_config import Json
-from guest_agent.api.render_image import render_history, render_image, render_listed
+from guest_agent.api.render_image import (
+    render_distribution,
+    render_found,
+    render_history,
+    render_image,
+    render_listed,
+    shared_sizes,
+)
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import begun, progress_stream
+from guest_agent.api.streams import begun, byte_stream, progress_stream
 from guest_agent.engine.requests import CommitRequest
-from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
 from guest_agent.wire.models import ImageDeletion
 
 
@@ -31,19 +37,27 @@ class ImagesResource:
         return (
             Route("GET", "/images/json", self.list),
             Route("POST", "/images/create", self.create),
+            Route("GET", "/images/get", self.save),
             Route("POST", "/images/load", self.load),
             Route("POST", "/images/prune", self.prune, durable=True),
+            Route("GET", "/images/search", self.search),
+            Route("GET", "/images/{name}/get", self.save),
             Route("GET", "/images/{name}/json", self.inspect),
             Route("GET", "/images/{name}/history", self.history),
+            Route("POST", "/images/{name}/push", self.push),
             Route("POST", "/images/{name}/tag", self.tag, durable=True),
             Route("DELETE", "/images/{name}", self.remove, durable=True),
+            Route("GET", "/distribution/{name}/json", self.distribution),
             Route("POST", "/commit", self.commit, durable=True),
         )
 
     async def list(self, call: Call) -> Answer:
-        images = select(self._images, call.query.filters(FILTERS), call.query.text("filter"))
-        used = Counter(container.image_id for container in self._engine.containers.list(True))
-        return json_response([render_listed(image, used[image.config.id]) for image in images])
+        filters = call.query.filters(FILTERS)
+        if call.version < (1, 41) and call.query.text("filter"):
+            filters = filters.also("reference", call.query.text("filter"))
+        images = select(self._images, filters, call.query.flag("all"), time.time_ns())
+        shared = shared_sizes(self._images.list()) if call.query.flag("shared-size") else {}
+        return json_response([render_listed(one, -1, shared.get(one.config.id, -1), call.version) for one in images])
 
     async def create(self, call: Call) -> Answer:
         """A pull. An error before the first report is still an HTTP error; later ones are lines of the stream."""
@@ -52,37 +66,59 @@ class ImagesResource:
             return await self._import(call)
         reference = pull_reference(query)
         credentials = parse_credentials(call.request.headers.get("x-registry-auth", ""))
-        reports = await begun(self._images.pull(reference, query.text("platform"), credentials))
+        all_tags = call.query.text("tag") == "" and is_bare(reference)
+        pull = self._images.pull_all if all_tags else self._images.pull
+        reports = await begun(pull(reference, query.text("platform"), credentials))
         return Stream(progress_stream(reports), content_type=TYPE_JSON)
 
     async def _import(self, call: Call) -> Answer:
-        """The body is the tar of a root file system; the answer's one line is the new image's id."""
+        """The body, or what the URL has, is the tar of a root file system; the one line is the new image's id."""
         query = call.query
-        if query.text("fromSrc") != "-":
-            raise Unsupported("importing from a URL is not supported", "download it and import the file")
-        image_id = await self._images.import_root(
-            call.request.body,
-            image_name(query),
-            query.text("message"),
-            query.texts("changes"),
-            query.text("platform"),
-        )
+        wanted = (image_name(query), query.text("message"), query.texts("changes"), query.text("platform"))
+        source = query.text("fromSrc")
+        if source == "-":
+            image_id = await self._images.import_root(call.request.body, *wanted)
+        else:
+            image_id = await self._images.import_from(source, *wanted)
         return Response(200, render_json({"status": image_id}), TYPE_JSON)
 
     async def load(self, call: Call) -> Answer:
         reports = await begun(self._images.load(call.request.body, call.query.flag("quiet")))
         return Stream(progress_stream(reports), content_type=TYPE_JSON)
 
+    async def save(self, call: Call) -> Answer:
+        names = (call.name,) if call.name else call.query.texts("names")
+        pieces = await begun(self._images.save(tuple(name for text in names for name in text.split(",") if name)))
+        return Stream(byte_stream(pieces), content_type="application/x-tar")
+
     async def inspect(self, call: Call) -> Answer:
-        return json_response(render_image(self._images.find(call.name), self._driver))
+        image = self._images.find(call.name)
+        return json_response(render_image(image, self._driver, self._images.layer_folders(image), call.version))
 
     async def history(self, call: Call) -> Answer:
-        image = self._images.find(call.name)
-        return json_response(render_history(image, self._images.history(call.name)))
+        return json_response(render_history(self._images.history(call.name)))
 
     async def tag(self, call: Call) -> Answer:
         self._images.tag(call.name, image_name(call.query))
         return Response(201)
+
+    async def push(self, call: Call) -> Answer:
+        query = call.query
+        credentials = parse_credentials(call.request.headers.get("x-registry-auth", ""))
+        pushing = self._images.push(call.name, query.text("tag"), credentials, query.text("compression"))
+        return Stream(progress_stream(await begun(pushing)), content_type=TYPE_JSON)
+
+    async def search(self, call: Call) -> Answer:
+        query = call.query
+        filters = query.filters(SEARCH_FILTERS)
+        wanted = star_filters(filters)
+        found = await self._images.search(query.text("term"), query.integer("limit"))
+        rendered = [render_found(item) for item in found]
+        return json_response([item for item in rendered if wanted(item)])
+
+    async def distribution(self, call: Call) -> Answer:
+        credentials = parse_credentials(call.request.headers.get("x-registry-auth", ""))
+        return json_response(render_distribution(await self._images.distribution(call.name, credentials)))
 
     async def remove(self, call: Call) -> Answer:
         query = call.query
@@ -92,16 +128,16 @@ class ImagesResource:
     async def prune(self, call: Call) -> Answer:
         filters = call.query.filters(PRUNE_FILTERS)
         used = {container.image_id for container in self._engine.containers.list(True)}
+        before = self._images.layers_size()
         deleted: list[Json] = []
-        space = 0
         for image in prunable(self._images, filters, used, time.time_ns()):
             try:
-                for name in image.tags or (image.config.id,):
+                for name in image.tags + image.digests or (image.config.id,):
                     deleted += [_deletion(item) for item in await self._images.remove(name, False, False)]
             except (Conflict, NotFound):
                 continue
-            space += image.size
-        return json_response({"ImagesDeleted": deleted or None, "SpaceReclaimed": space})
+        space = before - self._images.layers_size()
+        return json_response({"ImagesDeleted": deleted or None, "SpaceReclaimed": max(0, space)})
 
     async def commit(self, call: Call) -> Answer:
         query = call.query
@@ -134,6 +170,11 @@ def pull_reference(query: Query) -> str:
     if not tag:
         return name
     return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
+
+
+def is_bare(reference: str) -> bool:
+    """Without tag and digest: at this endpoint that means all tags; a client adds `latest` itself."""
+    return "@" not in reference and ":" not in reference.rpartition("/")[2]
 
 
 def _deletion(item: ImageDeletion) -> Json:

@@ -64,6 +64,10 @@ class Filters:
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return self._values.get(name, ())
 
+    def also(self, name: str, value: str) -> Filters:
+        """The same with one more value."""
+        return Filters({**self._values, name: (*self[name], value)})
+
     def exact(self, name: str, value: str) -> bool:
         """True if nothing is asked for, or one of the values is this one."""
         return name not in self or value in self[name]

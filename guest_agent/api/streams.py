@@ -55,6 +55,13 @@ async def progress_stream(source: AsyncIterator[dict[str, object]]) -> AsyncGene
             yield render_json({"errorDetail": {"message": "internal error"}, "error": "internal error"})
 
 
+async def byte_stream(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Bytes as they come. An error in the middle can only be told by breaking off."""
+    async with closing(source) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
 async def begun(source: AsyncIterator[T]) -> AsyncIterator[T]:
     """Waits for the first item, so that an early error is still an HTTP error; returns the whole sequence."""
     try:

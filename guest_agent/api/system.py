@@ -10,7 +10,7 @@ from guest_agent.api.messages import Answer, Response, json_response, no_content
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import rfc3339
-from guest_agent.wire.errors import Unsupported
+from guest_agent.wire.models import Credentials
 
 _PING_HEADERS = (
     ("Builder-Version", "1"),
@@ -45,7 +45,10 @@ class SystemResource:
         return json_response(render_info(self._engine.system.info()))
 
     async def auth(self, call: Call) -> Answer:
-        raise Unsupported("checking credentials is not supported", "credentials are checked when an image is pulled")
+        body = read_fields(await call.request.json())
+        credentials = Credentials(body.text("username"), body.text("password"), body.text("identitytoken"))
+        status = await self._engine.images.authenticate(body.text("serveraddress"), credentials)
+        return json_response({"Status": status, "IdentityToken": ""})
 
     async def shutdown(self, call: Call) -> Answer:
         """204 first: the engine's end is also the end of this connection."""

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
 from guest_agent.images.archive import load
+from guest_agent.images.compress import parse_compression
+from guest_agent.images.inquiries import Found, describe, download, list_tags, log_in, search_index
 from guest_agent.images.make import Recipe, make_image
 from guest_agent.images.platforms import parse_platform
 from guest_agent.images.pull import pull
-from guest_agent.wire.models import ContainerConfig, Credentials, HistoryEntry, Image, ImageDeletion, ImageId
+from guest_agent.images.push import push
+from guest_agent.images.reference import parse_reference
+from guest_agent.images.save import choose_images, save
+from guest_agent.store.pieces import without_blocking
+from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.wire.models import (
+    ContainerConfig,
+    Credentials,
+    Distribution,
+    HistoryEntry,
+    Image,
+    ImageDeletion,
+    ImageId,
+)
 
 #: Outside the class: its method `list` hides the type of that name.
 _UserLists = defaultdict[ImageId, list[tuple[str, bool]]]
+Folders = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """One step: what it left in bytes, and the image that it made, where that is here."""
+
+    entry: HistoryEntry
+    size: int
+    image: Image | None
 
 
 class Images:
@@ -32,9 +59,36 @@ class Images:
         """Raises NotFound."""
         return self._parts.images.find(ref)
 
-    def history(self, ref: str) -> tuple[HistoryEntry, ...]:
-        """Oldest first, as in the configuration."""
-        return self.find(ref).config.history
+    def history(self, ref: str) -> tuple[HistoryLine, ...]:
+        """Newest first. Entries of ancestors that are here as images bear their id (`build` without BuildKit)."""
+        image = self.find(ref)
+        sizes = iter(image.layer_sizes)
+        entries = image.config.history
+        filled = [(entry, 0 if entry.empty_layer else next(sizes, 0)) for entry in entries]
+        ancestors = self._ancestors(image)
+        return tuple(HistoryLine(entry, size, next(ancestors, None)) for entry, size in reversed(filled))
+
+    def _ancestors(self, image: Image) -> Iterator[Image]:
+        yield image
+        while image.parent:
+            try:
+                image = self._parts.images.get(ImageId(image.parent))
+            except NotFound:
+                return
+            yield image
+
+    def has_children(self, image: Image) -> bool:
+        """Is it but a step on the way to another image? (`images` without -a hides these.)"""
+        return self._parts.images.has_children(image.config.id)
+
+    def layer_folders(self, image: Image) -> Folders:
+        """Where its layers lie, uppermost first."""
+        return tuple(self._parts.layers.path(diff_id) for diff_id in reversed(image.config.diff_ids))
+
+    def layers_size(self) -> int:
+        """Bytes of all unpacked layers."""
+        layers = self._parts.layers
+        return sum(layers.size(diff_id) for diff_id in layers.known())
 
     async def pull(
         self, reference: str, platform: str, credentials: Credentials | None
@@ -44,12 +98,59 @@ class Images:
         async with aclosing(pulling) as reports:
             async for report in reports:
                 yield report
-        self._tell(self.find(reference), "pull", reference)
+        self._tell_name("pull", reference)
+
+    async def pull_all(
+        self, repository: str, platform: str, credentials: Credentials | None
+    ) -> AsyncGenerator[dict[str, object], None]:
+        """Every tag of a repository, one after the other."""
+        for tag in await list_tags(repository, self._parts.registries, credentials):
+            async with aclosing(self.pull(f"{repository}:{tag}", platform, credentials)) as reports:
+                async for report in reports:
+                    yield report
+
+    async def push(
+        self, name: str, tag: str, credentials: Credentials | None, compression: str
+    ) -> AsyncGenerator[dict[str, object], None]:
+        """docker's progress objects; `tag` "" pushes all of the repository's. Raises HostvmError at any point."""
+        reference = parse_reference(f"{name}:{tag}" if tag else name)
+        if reference.digest:
+            raise InvalidArgument("cannot push a digest reference")
+        how = parse_compression(compression)
+        pushing = push(self._parts.images, reference, self._parts.registries, credentials, how)
+        async with aclosing(pushing) as reports:
+            async for report in reports:
+                yield report
+        self._tell_name("push", reference.familiar)
+
+    async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
+        """What a registry says of an image. Raises NotFound, Unauthorized, Unavailable."""
+        return await asyncio.to_thread(describe, name, self._parts.registries, credentials)
+
+    async def authenticate(self, server: str, credentials: Credentials) -> str:
+        """Try credentials at a registry; what it is to say. Raises Unauthorized, Unavailable."""
+        return await asyncio.to_thread(log_in, server, self._parts.registries, credentials)
+
+    async def search(self, term: str, limit: int) -> Found:
+        """What an index knows; Docker's own can't be replaced. Raises Unavailable."""
+        return await asyncio.to_thread(search_index, term, limit, self._parts.registries)
 
     async def load(self, chunks: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[dict[str, object]]:
-        """A docker or OCI archive; `quiet` leaves nothing out, since there is no progress to tell."""
-        async for report in load(self._parts.images, chunks):
-            yield report
+        """A docker or OCI archive; `quiet` leaves the bars out."""
+        loading = load(self._parts.images, chunks, lambda image_id: self._tell_id("load", image_id))
+        async with aclosing(loading) as reports:
+            async for report in reports:
+                if not (quiet and "progress" in report):
+                    yield report
+
+    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """Images as an archive. Raises NotFound before the first piece."""
+        chosen = choose_images(self._parts.images, names)
+        async with aclosing(save(self._parts.images, chosen)) as pieces:
+            async for piece in pieces:
+                yield piece
+        for one in chosen:
+            self._tell_id("save", one.image.config.id)
 
     async def import_root(
         self, chunks: AsyncIterator[bytes], reference: str, message: str, changes: tuple[str, ...], platform: str
@@ -62,21 +163,28 @@ class Images:
             platform=parse_platform(platform) if platform else None,
         )
         identity = await make_image(self._parts.images, recipe, chunks)
-        self._tell(self.find(identity), "import", reference)
+        self._tell_id("import", identity)
         return identity
+
+    async def import_from(
+        self, url: str, reference: str, message: str, changes: tuple[str, ...], platform: str
+    ) -> ImageId:
+        """The same with a tar that is downloaded. Raises Unavailable, PeerMisbehaved."""
+        chunks = without_blocking(download(url, self._parts.registries))
+        return await self.import_root(chunks, reference, message or f"Imported from {url}", changes, platform)
 
     def tag(self, source: str, target: str) -> None:
         """One more name; it moves where another image had it."""
-        self._parts.images.tag(source, target)
-        self._tell(self.find(target), "tag", target)
+        image_id = self._parts.images.tag(source, target)
+        self._tell(image_id, "tag", parse_reference(target).with_default_tag().familiar)
 
     async def remove(self, ref: str, force: bool, no_prune: bool) -> tuple[ImageDeletion, ...]:
         """Untag, and delete what has no name left. Conflict while containers use it."""
-        deletions = await self._parts.images.remove(ref, force, self._users())
+        deletions = await self._parts.images.remove(ref, force, self._users(), prune=not no_prune)
         for deletion in deletions:
-            action = "untag" if deletion.untagged else "delete"
-            if deletion.untagged or deletion.deleted:
-                self._parts.events.publish("image", action, deletion.deleted or ref, {"name": deletion.untagged or ref})
+            if deletion.image_id:
+                action = "untag" if deletion.untagged else "delete"
+                self._tell_id(action, ImageId(deletion.image_id))
         return deletions
 
     def _users(self) -> Mapping[ImageId, Sequence[tuple[str, bool]]]:
@@ -85,5 +193,18 @@ class Images:
             users[container.image_id].append((container.short_id, container.running))
         return users
 
-    def _tell(self, image: Image, action: str, name: str) -> None:
-        self._parts.events.publish("image", action, image.config.id, {**image.config.config.labels, "name": name})
+    def _tell(self, image_id: ImageId, action: str, name: str) -> None:
+        try:
+            labels = self._parts.images.get(image_id).config.config.labels
+        except NotFound:
+            labels = {}  # it is gone
+        self._parts.events.publish("image", action, image_id, {**labels, "name": name})
+
+    def _tell_id(self, action: str, image_id: ImageId) -> None:
+        self._tell(image_id, action, image_id)
+
+    def _tell_name(self, action: str, name: str) -> None:
+        """Pull and push are of a name: docker's actor is that, its attribute the name without the tag."""
+        reference = parse_reference(name).with_default_tag()
+        labels = self.find(name).config.config.labels if reference.tag or reference.digest else {}
+        self._parts.events.publish("image", action, reference.familiar, {**labels, "name": reference.familiar_name})

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from time import monotonic
 from typing import Any
 
 from guest_agent.images.configs import parse_config
 from guest_agent.images.contracts import LayerStaging, LayerUnpacker
 from guest_agent.images.manifests import MAX_DOCUMENT, Index, Manifest, choose, parse_document, parse_manifest
 from guest_agent.images.platforms import host_platform
-from guest_agent.images.progress import Progress
+from guest_agent.images.progress import BAR_INTERVAL, Progress, bar
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.store.content import digest_of
 from guest_agent.store.inflate import MAGIC_SIZE, InflateError, Inflater, open_inflater
 from guest_agent.store.tar import HARD_LINK, REGULAR, SYMBOLIC_LINK, TarDecoder, TarEntry, TarError
 from guest_agent.wire.errors import HostvmError, InvalidArgument, PeerMisbehaved
-from guest_agent.wire.models import DiffId
+from guest_agent.wire.models import DiffId, ImageId
 
 #: All documents of an archive together: a few kilobytes an image.
 _MAX_DOCUMENTS = 64 << 20
@@ -34,8 +35,10 @@ _BLOCK = 512
 _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
-async def load(store: ImageStore, chunks: AsyncIterator[bytes]) -> AsyncIterator[Progress]:
-    """Load every image of the archive; docker's lines {"stream": "Loaded image: …\\n"}.
+async def load(
+    store: ImageStore, chunks: AsyncIterator[bytes], on_loaded: Callable[[ImageId], None] = lambda _image_id: None
+) -> AsyncGenerator[Progress, None]:
+    """Load every image of the archive; bars, then docker's lines {"stream": "Loaded image: …\\n"}.
 
     Raises PeerMisbehaved or HostFailed; nothing is loaded then.
     """
@@ -44,15 +47,27 @@ async def load(store: ImageStore, chunks: AsyncIterator[bytes]) -> AsyncIterator
     try:
         async for chunk in chunks:
             await asyncio.to_thread(members.feed, chunk)
+            if (progress := members.progress()) is not None:
+                yield progress
         await asyncio.to_thread(members.finish)
-        for new in _images(members):
+        for new in list(_images(members)):
+            moved = [line for name in new.names for line in _moved(store, name, digest_of(new.config))]
             image_id = await store.add(new, staging)
+            on_loaded(image_id)
             for text in [f": {name.familiar}" for name in new.names] or [f" ID: {image_id}"]:
-                yield {"stream": f"Loaded image{text}\n"}
+                moved.append(f"Loaded image{text}\n")
+            for text in moved:
+                yield {"stream": text}
     finally:
         await asyncio.to_thread(members.close)
         await asyncio.to_thread(staging.close)
         await store.drop_unused_layers()
+
+
+def _moved(store: ImageStore, name: Reference, image_id: str) -> Iterator[str]:
+    old = store.has_name(name)
+    if old not in (None, image_id):
+        yield f"The image {name.familiar} already exists, renaming the old one with ID {old} to empty string\n"
 
 
 class _Members:
@@ -69,6 +84,7 @@ class _Members:
         self._decoder = TarDecoder()
         self._member: _Document | _Layer | None = None
         self._documents_size = 0
+        self._next_bar = 0.0
 
     def feed(self, data: bytes) -> None:
         if self._inflater is None:
@@ -93,6 +109,13 @@ class _Members:
             raise PeerMisbehaved(f"the archive can't be read: {error}") from error
         self._end_member()
 
+    def progress(self) -> Progress | None:
+        """The bar of the layer in work, if it is time for one."""
+        if not isinstance(self._member, _Layer) or (now := monotonic()) < self._next_bar:
+            return None
+        self._next_bar = now + BAR_INTERVAL
+        return bar("Loading layer", layer_label(self._member.name), self._member.passed, self._member.size)
+
     def close(self) -> None:
         if isinstance(self._member, _Layer):
             self._member.unpacker.abort()
@@ -115,7 +138,7 @@ class _Members:
         name = _plain(entry.name.decode(errors="replace"))
         if entry.kind == REGULAR:
             small = entry.size <= MAX_DOCUMENT
-            self._member = _Document(name) if small else _Layer(name, self._staging.unpacker())
+            self._member = _Document(name) if small else _Layer(name, entry.size, self._staging.unpacker())
         elif entry.kind == HARD_LINK:
             self.links[name] = _plain(entry.link.decode(errors="replace"))
         elif entry.kind == SYMBOLIC_LINK:
@@ -152,7 +175,7 @@ class _Members:
                 raise PeerMisbehaved(f"the archive holds more than {_MAX_DOCUMENTS} bytes of documents")
             self.documents[member.name] = data
             return None
-        layer = _Layer(member.name, self._staging.unpacker())
+        layer = _Layer(member.name, len(data), self._staging.unpacker())
         return layer if self._write(layer, data) else None
 
     def _abandon(self, member: _Document | _Layer, error: HostvmError) -> None:
@@ -171,14 +194,22 @@ class _Document:
 
 
 class _Layer:
-    def __init__(self, name: str, unpacker: LayerUnpacker) -> None:
+    def __init__(self, name: str, size: int, unpacker: LayerUnpacker) -> None:
         self.name = name
+        self.size = size
+        self.passed = 0
         self.unpacker = unpacker
         self.hash = hashlib.sha256()
 
     def write(self, piece: bytes) -> None:
+        self.passed += len(piece)
         self.hash.update(piece)
         self.unpacker.write(piece)
+
+
+def layer_label(name: str) -> str:
+    """The 12 digits by which a layer is known while it is loaded, of `blobs/sha256/<hex>` or `<hex>/layer.tar`."""
+    return name.removesuffix("/layer.tar").rpartition("/")[2][:12]
 
 
 def _is_layer(data: bytes) -> bool:

@@ -37,10 +37,11 @@ def parse_challenges(values: list[str]) -> dict[str, dict[str, str]]:
 class Authorization:
     """Knows the Authorization header for one repository. Thread-safe."""
 
-    def __init__(self, transport: Transport, credentials: Credentials | None, repository: str) -> None:
+    def __init__(self, transport: Transport, credentials: Credentials | None, scopes: tuple[str, ...]) -> None:
+        """`scopes`, as "repository:team/app:pull", are asked for whatever the registry's challenge says."""
         self._transport = transport
         self._credentials = credentials or Credentials()
-        self._scope = f"repository:{repository}:pull"
+        self._scopes = scopes
         self._lock = Lock()
         registry_token = self._credentials.registry_token
         self._header = f"Bearer {registry_token}" if registry_token else ""
@@ -72,24 +73,25 @@ class Authorization:
         plain = parts.scheme == "http" and self._transport.allows_plain_http(parts.netloc)
         if parts.scheme != "https" and not plain:
             raise PeerMisbehaved(f"the registry names a token server that isn't safe to ask: {realm[:200]!r}")
-        query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
+        query = [("service", challenge.get("service", "")), *(("scope", scope) for scope in self._scopes)]
         answer = self._ask_token_server(realm, query)
         token = answer.get("token") or answer.get("access_token")
         if not isinstance(token, str) or not token or not token.isprintable():
             raise PeerMisbehaved(f'Get "{realm}": the answer holds no token')
         return token
 
-    def _ask_token_server(self, realm: str, query: dict[str, str]) -> dict[str, Any]:
-        url, headers, body = realm, {}, None
+    def _ask_token_server(self, realm: str, query: list[tuple[str, str]]) -> dict[str, Any]:
+        url, headers, body, method = realm, {}, None, "GET"
         if self._credentials.identity_token:
-            grant = {"grant_type": "refresh_token", "refresh_token": self._credentials.identity_token}
-            body = urlencode({**query, **grant, "client_id": _CLIENT_ID}).encode()
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            scopes = " ".join(self._scopes)
+            grant = [("grant_type", "refresh_token"), ("refresh_token", self._credentials.identity_token)]
+            body = urlencode([query[0], ("scope", scopes), *grant, ("client_id", _CLIENT_ID)]).encode()
+            headers, method = {"Content-Type": "application/x-www-form-urlencoded"}, "POST"
         else:
-            url += ("&" if "?" in realm else "?") + urlencode({key: value for key, value in query.items() if value})
+            url += ("&" if "?" in realm else "?") + urlencode([pair for pair in query if pair[1]])
             headers = {"Authorization": self._basic()} if self._credentials.username else {}
         try:
-            response = self._transport.request(url, headers, body)
+            response = self._transport.request(url, headers, body, method)
         except (OSError, HTTPException) as error:
             raise unreachable(realm, error) from error
         data = response.body(_MAX_TOKEN_ANSWER)

@@ -6,6 +6,8 @@ from typing import Any
 
 Progress = dict[str, Any]
 
+#: Seconds between two bars of one layer: docker's 100 ms.
+BAR_INTERVAL = 0.1
 #: jsonmessage.go draws a bar of this width when it doesn't know the terminal's.
 _BAR_WIDTH = 50
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")

@@ -18,7 +18,8 @@ from guest_agent.images.configs import parse_config
 from guest_agent.images.contracts import LayerStaging, LayerUnpacker
 from guest_agent.images.manifests import Descriptor, Index, Manifest, choose, parse_manifest
 from guest_agent.images.platforms import make_platform, parse_platform
-from guest_agent.images.progress import Progress, bar, line, short, step
+from guest_agent.images.progress import BAR_INTERVAL, Progress, bar, line, short, step
+from guest_agent.images.provenance import KnownBlob
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.registry import Document, Repository
 from guest_agent.images.store import ImageStore, NewImage
@@ -28,8 +29,6 @@ from guest_agent.wire.models import Credentials, DiffId, Digest, ImageConfig
 
 #: docker's max-concurrent-downloads.
 _CONCURRENT = 3
-#: Seconds between two bars of one layer: docker's 100 ms.
-_BAR_INTERVAL = 0.1
 
 _Report = Callable[[Progress], None]
 
@@ -121,6 +120,10 @@ class _Pull:
             names=(*tags, self._reference.digested(digest)),
             manifest=resolved.manifest.data,
             manifest_digest=digest,
+            blobs={
+                diff_id: KnownBlob(layer.digest, layer.size, layer.media_type, self._reference.name)
+                for layer, diff_id in resolved.layers
+            },
         )
 
     # -- in a thread
@@ -223,7 +226,7 @@ class _Blob:
 
     def _show(self, status: str) -> None:
         if (now := monotonic()) >= self._next_bar:
-            self._next_bar = now + _BAR_INTERVAL
+            self._next_bar = now + BAR_INTERVAL
             self._report(bar(status, short(self._descriptor.digest), self.received, self._descriptor.size))
 
 

@@ -6,16 +6,18 @@ documents are hashed here, blobs by the caller while they stream through.
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
 from guest_agent.images.authorization import Authorization, parse_challenges
-from guest_agent.images.manifests import ACCEPTED, MAX_DOCUMENT, Descriptor
+from guest_agent.images.manifests import ACCEPTED, MAX_DOCUMENT, Descriptor, parse_document
 from guest_agent.images.reference import DEFAULT_DOMAIN, Reference
-from guest_agent.images.transport import Response, Transport, reason, unreachable
+from guest_agent.images.transport import Payload, Response, Transport, reason, unreachable
 from guest_agent.store.content import digest_of
 from guest_agent.wire.errors import HostvmError, NotFound, PeerMisbehaved, Unauthorized, Unavailable
 from guest_agent.wire.models import Credentials, Digest
@@ -24,6 +26,11 @@ from guest_agent.wire.models import Credentials, Digest
 _HUB = "https://registry-1.docker.io"
 _TEMPORARY = (408, 429, 500, 502, 503, 504)
 _MAX_ERROR_BODY = 64 << 10
+#: Seconds that we wait where a registry limits its rate; Docker Hub's window of hours is an error at once.
+_MAX_RETRY_AFTER = 60
+#: Tags asked for at once: what docker's client takes.
+_PAGE = 1000
+_NEXT = re.compile(r"<[^>]*\?([^>]*)>;\s*rel=\"?next")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +45,32 @@ class Document:
 class Repository:
     """One repository at the first of its endpoints that answers. Thread-safe after the first manifest."""
 
-    def __init__(self, transport: Transport, reference: Reference, credentials: Credentials | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        reference: Reference,
+        credentials: Credentials | None,
+        sources: Collection[str] | None = None,
+    ) -> None:
+        """To push, give the paths of the repositories that blobs may be mounted from; no mirror is asked then."""
         self._transport = transport
         self._reference = reference
-        self._mirrors = plan_mirrors(transport, reference.domain)
+        self._mirrors = plan_mirrors(transport, reference.domain) if sources is None else []
         self._bases = self._mirrors + plan_endpoints(transport, reference.domain)
-        self._authorization = Authorization(transport, credentials, reference.path)
+        actions = "pull" if sources is None else "pull,push"
+        scopes = (f"repository:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in sources or ()))
+        self._pulls = sources is None
+        self._authorization = Authorization(transport, credentials, scopes)
+
+    def through(self, transport: Transport) -> Repository:
+        """The same, with what is known of it, by connections that can be ended on their own."""
+        other = copy.copy(self)
+        other._transport = transport
+        return other
 
     def manifest(self, which: str) -> Document:
         """By tag or digest. Raises NotFound in docker's words, Unauthorized, Unavailable, PeerMisbehaved."""
-        with self._get(f"manifests/{which}", {"Accept": ", ".join(ACCEPTED)}) as response:
+        with self.request(f"manifests/{which}", {"Accept": ", ".join(ACCEPTED)}) as response:
             data = response.body(MAX_DOCUMENT)
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
             claimed = response.headers.get("Docker-Content-Digest", "")
@@ -93,7 +116,7 @@ class Repository:
 
     def _blob_from(self, descriptor: Descriptor, offset: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        with self._get(f"blobs/{descriptor.digest}", headers) as response:
+        with self.request(f"blobs/{descriptor.digest}", headers) as response:
             skip = 0 if _resumes_at(response, offset) else offset
             left = descriptor.size - offset
             for chunk in response.chunks():
@@ -105,15 +128,31 @@ class Repository:
                 if piece:
                     yield piece
 
-    def _get(self, path: str, headers: dict[str, str]) -> Response:
-        """An answer with status 200 or 206, from the first endpoint that can give it; the others are forgotten then.
+    def tags(self) -> tuple[str, ...]:
+        """All of the repository's, in the registry's order."""
+        found: list[str] = []
+        path = f"tags/list?n={_PAGE}"
+        while path:
+            with self.request(path, {}) as response:
+                data = response.body(MAX_DOCUMENT)
+                following = _NEXT.search(response.headers.get("Link", ""))
+            names = parse_document(data, "the list of tags").get("tags") or []
+            found += [str(name) for name in names]
+            path = f"tags/list?{following[1]}" if following and names else ""
+        return tuple(found)
 
-        A mirror's refusal isn't final; the registry's own is.
+    def request(
+        self, path: str, headers: Mapping[str, str], body: bytes | None = None, method: str = "GET"
+    ) -> Response:
+        """A successful answer (2xx), from the first endpoint that can give it; the others are forgotten then.
+
+        A mirror's refusal isn't final; the registry's own is. `path` may be a whole URL that the registry named.
         """
         problem: HostvmError = Unavailable(f"no endpoint for {self._reference.domain}")
         for base in self._bases:
+            url = path if "://" in path else f"{base}/v2/{self._reference.path}/{path}"
             try:
-                response = self._get_from(base, path, headers)
+                response = self.exchange(url, headers, body, method)
             except (OSError, HTTPException) as error:
                 problem = unreachable(f"{base}/v2/", error)
             except HostvmError as error:
@@ -125,26 +164,39 @@ class Repository:
                 return response
         raise problem
 
-    def _get_from(self, base: str, path: str, headers: dict[str, str]) -> Response:
-        url = f"{base}/v2/{self._reference.path}/{path}"
+    def exchange(self, url: str, headers: Mapping[str, str], body: Payload | None, method: str) -> Response:
+        """One request with its credentials; again where the registry asks for them, or for patience (429).
+
+        Raises what the transport raises, and a HostvmError for a refusal. A body of pieces is sent once only.
+        """
+        patience = self._transport.settings.retries
         while True:
             used = self._authorization.headers()
-            response = self._transport.request(url, {**headers, **used})
-            if response.status in (200, 206):
+            response = self._transport.request(url, {**headers, **used}, body, method)
+            if 200 <= response.status < 300:
                 return response
             challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
-            body = response.body(_MAX_ERROR_BODY)
-            if response.status == 401 and self._authorization.answer(challenges, used):
+            text = response.body(_MAX_ERROR_BODY)
+            again = isinstance(body, bytes | None)
+            if again and response.status == 401 and self._authorization.answer(challenges, used):
                 continue
-            raise self._refusal(url, response, body)
+            if again and response.status == 429 and patience and self._wait_for_rate(response):
+                patience -= 1
+                continue
+            raise self._refusal(url, response, text)
+
+    def _wait_for_rate(self, response: Response) -> bool:
+        """Wait as long as a registry that limits its rate wants; False if it is longer than anybody waits."""
+        asked = response.headers.get("Retry-After", "")
+        delay = float(asked) if asked.isdigit() else self._transport.settings.retry_delay
+        return delay <= _MAX_RETRY_AFTER and not self._transport.aborted.wait(delay)
 
     def _refusal(self, url: str, response: Response, body: bytes) -> HostvmError:
         code, text = _error_of(body)
         name, full = self._reference.familiar_name, self._reference.familiar
         status = response.status
         if code in ("DENIED", "UNAUTHORIZED") or status in (401, 403):
-            text = text or "denied: requested access to the resource is denied"
-            return _denied(status, name, text)
+            return self._denied(status, text or "denied: requested access to the resource is denied")
         if code == "NAME_UNKNOWN":
             return NotFound(f"repository {name} not found: {text}")
         if "/blobs/" in url and status == 404:
@@ -156,6 +208,13 @@ class Repository:
         if status in _TEMPORARY:
             return Unavailable(text or f'Get "{url}": received unexpected HTTP status: {status}')
         return PeerMisbehaved(f'Get "{url}": received unexpected HTTP status: {status}')
+
+    def _denied(self, status: int, text: str) -> HostvmError:
+        """Docker names the repository when it pulls, and gives the registry's own words when it pushes."""
+        name = self._reference.familiar_name
+        wording = f"pull access denied for {name}, repository does not exist or may require 'docker login': {text}"
+        message = wording if self._pulls else text
+        return NotFound(message) if status == 404 else Unauthorized(message)
 
 
 def plan_mirrors(transport: Transport, domain: str) -> list[str]:
@@ -169,11 +228,6 @@ def plan_endpoints(transport: Transport, domain: str) -> list[str]:
         return [_HUB]
     plain = [f"http://{domain}"] if transport.allows_plain_http(domain) else []
     return [f"https://{domain}", *plain]
-
-
-def _denied(status: int, name: str, text: str) -> HostvmError:
-    message = f"pull access denied for {name}, repository does not exist or may require 'docker login': {text}"
-    return NotFound(message) if status == 404 else Unauthorized(message)
 
 
 def _error_of(body: bytes) -> tuple[str, str]:

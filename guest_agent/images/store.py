@@ -1,8 +1,9 @@
 """Images and their names, in records; configurations and manifests in the content store.
 
 Records: kind "image", key image id: {"manifest_digest", "parent", "blobs", "hidden"}; kind "tag", key a canonical
-reference with tag or digest: the image id. An image that was removed by force while a stopped container needs it is
-*hidden*: no name, in no list, and its layers stay until `collect` finds that nobody uses it.
+reference with tag or digest: the image id; kind "tag-time", key image id: when it last got a name. An image that was
+removed by force while a stopped container needs it is *hidden*: no name, in no list, and its layers stay until
+`collect` finds that nobody uses it.
 
 All methods belong to the main thread, except where they say that they wait.
 """
@@ -12,28 +13,29 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from guest_agent.images.configs import parse_config
 from guest_agent.images.contracts import ImageLayers, LayerStaging
+from guest_agent.images.provenance import KnownBlob, Provenance
 from guest_agent.images.reference import Reference, parse_reference
+from guest_agent.images.removal import Users, chain_ids, check_deletable, check_untaggable
 from guest_agent.store.content import ContentStore
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
-from guest_agent.wire.models import Digest, Image, ImageConfig, ImageDeletion, ImageId
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.models import DiffId, Digest, Image, ImageConfig, ImageDeletion, ImageId
 
 _IMAGE = "image"
 _TAG = "tag"
+_TAG_TIME = "tag-time"
 _PREFIX = "sha256:"
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 #: RFC 3339 with any fraction; Python takes six digits of it.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
-
-#: Image id -> the containers that use it: (short id, is it running?).
-Users = Mapping[ImageId, Sequence[tuple[str, bool]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class NewImage:
     manifest: bytes = b""
     manifest_digest: str = ""
     parent: str = ""
+    blobs: Mapping[DiffId, KnownBlob] = field(default_factory=dict)  #: what its layers came as
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,10 @@ class ImageStore:
         self._records = records
         self._content = content
         self.layers = layers
+        self.provenance = Provenance(records)
         self._images: dict[ImageId, _Stored] = {}
         self._names: dict[str, ImageId] = {}
+        self._tag_times: dict[ImageId, int] = {}
         #: Some image can't be read: nobody knows which layers and blobs are its own, so none is taken as unused.
         self._keeps_all = False
 
@@ -81,6 +86,7 @@ class ImageStore:
                 warnings.append(f"image {key} can't be used: {error}")
         tags = self._records.items(_TAG)
         self._names = {name: ImageId(image_id) for name, image_id in tags if image_id in self._images}
+        self._tag_times = {ImageId(key): int(value) for key, value in self._records.items(_TAG_TIME)}
         self._keeps_all = bool(warnings)
         if not warnings:
             self._content.retain(blob for stored in self._images.values() for blob in stored.blobs)
@@ -123,6 +129,10 @@ class ImageStore:
             self._records.put(_IMAGE, config.id, _encode(stored))
             for name in new.names:
                 self._records.put(_TAG, name.canonical, config.id)
+            for diff_id, blob in new.blobs.items():
+                self.provenance.add(diff_id, blob)
+            if new.names:
+                self._note_tag(config.id)
         staging.recorded()
         self._images[config.id] = stored
         self._names.update((name.canonical, config.id) for name in new.names)
@@ -135,27 +145,31 @@ class ImageStore:
         if reference.digest:
             raise InvalidArgument("refusing to create a tag with a digest reference")
         name = reference.with_default_tag().canonical
-        self._records.put(_TAG, name, image_id)
+        with self._records.transaction():
+            self._records.put(_TAG, name, image_id)
+            self._note_tag(image_id)
         self._names[name] = image_id
         return image_id
 
-    async def remove(self, text: str, force: bool, users: Users) -> tuple[ImageDeletion, ...]:
-        """`rmi`: untag, and delete what has no name left. Raises NotFound and Conflict in docker's words.
+    async def remove(self, text: str, force: bool, users: Users, prune: bool = True) -> tuple[ImageDeletion, ...]:
+        """`rmi`: untag, and delete what has no name left; `prune` takes nameless parents along.
 
-        The steps and their order are those of moby's daemon/images/image_delete.go.
+        Raises NotFound and Conflict in docker's words. The steps and their order are those of moby's
+        daemon/images/image_delete.go.
         """
         image_id = self._resolve(text)
         containers = users.get(image_id, ())
         name = self._named(text) if not self._is_id(text, image_id) else None
         if name is not None:
-            deletions = self._remove_name(image_id, name, force, containers)
+            deletions = self._remove_name(image_id, text, name, force, containers)
             if self._names_by_image()[image_id] or any(running for _, running in containers):
                 return deletions
         else:
             names = self._names_by_image()[image_id]
-            check_deletable(image_id, names, force, containers)
+            check_deletable(image_id, names, force, containers, self.has_children(image_id))
             deletions = self._untag([other.canonical for other in names])
-        deletions += self._delete(image_id, hide=bool(containers))
+        if not self.has_children(image_id):
+            deletions += self._delete_line(image_id, bool(containers), users if prune else None)
         await asyncio.to_thread(self.layers.sweep)
         return deletions
 
@@ -166,6 +180,29 @@ class ImageStore:
             self._delete(image_id, hide=False)
         if unused:  # a thread is dear on the path of every `run --rm`
             await asyncio.to_thread(self.layers.sweep)
+
+    def has_children(self, image_id: ImageId) -> bool:
+        """Was another image that is listed made from it?"""
+        return any(stored.parent == image_id and not stored.hidden for stored in self._images.values())
+
+    def config_data(self, image_id: ImageId) -> bytes:
+        """The configuration as it came: its digest is the id."""
+        return self._content.get(Digest(image_id))
+
+    def manifest_data(self, image_id: ImageId) -> bytes:
+        """The manifest that it came with; b"" where it came with none."""
+        others = [blob for blob in self._images[image_id].blobs if blob != Digest(image_id)]
+        return self._content.get(others[0]) if others else b""
+
+    def note_digest(self, image_id: ImageId, name: Reference) -> None:
+        """A registry has it under this digest: one name more."""
+        self._records.put(_TAG, name.canonical, image_id)
+        self._names[name.canonical] = image_id
+
+    def named(self, repository: Reference) -> tuple[Reference, ...]:
+        """Every tag that a repository has here, by name."""
+        found = (parse_reference(name) for name in sorted(self._names))
+        return tuple(name for name in found if name.tag and name.name == repository.name)
 
     async def drop_unused_layers(self) -> None:
         """Remove layers that belong to no image: an archive may hold some."""
@@ -218,11 +255,17 @@ class ImageStore:
             config=stored.config,
             tags=tuple(name.familiar for name in names if name.tag),
             digests=tuple(name.familiar for name in names if name.digest),
-            size=sum(self.layers.size(diff_id) for diff_id in stored.config.diff_ids),
+            layer_sizes=tuple(self.layers.size(diff_id) for diff_id in stored.config.diff_ids),
             created_ns=parse_time(stored.config.created),
             parent=stored.parent,
             manifest_digest=stored.manifest_digest,
+            tagged_ns=self._tag_times.get(image_id, 0),
         )
+
+    def _note_tag(self, image_id: ImageId) -> None:
+        """Within a transaction: when an image last got a name (`Metadata.LastTagTime`)."""
+        self._tag_times[image_id] = time.time_ns()
+        self._records.put(_TAG_TIME, image_id, str(self._tag_times[image_id]))
 
     # -- removal
 
@@ -230,15 +273,12 @@ class ImageStore:
         return image_id.removeprefix(_PREFIX).startswith(text.removeprefix(_PREFIX))
 
     def _remove_name(
-        self, image_id: ImageId, name: Reference, force: bool, users: Sequence[tuple[str, bool]]
+        self, image_id: ImageId, text: str, name: Reference, force: bool, users: Sequence[tuple[str, bool]]
     ) -> tuple[ImageDeletion, ...]:
         """Untag; with the last tag of a repository its digests go as well."""
         names = self._names_by_image()[image_id]
-        if users and not force and is_single(names):
-            raise Conflict(
-                f'conflict: unable to remove repository reference "{name.familiar}" (must force) - '
-                f"container {users[0][0]} is using its referenced image {_short(image_id)}"
-            )
+        if not force:
+            check_untaggable(image_id, text, names, users)
         same = [other for other in names if other.name == name.name and other != name]
         orphans = [] if not name.tag or any(other.tag for other in same) else same
         return self._untag([name.canonical, *(other.canonical for other in orphans)])
@@ -247,9 +287,19 @@ class ImageStore:
         with self._records.transaction():
             for name in names:
                 self._records.delete(_TAG, name)
-        for name in names:
-            del self._names[name]
-        return tuple(ImageDeletion(untagged=parse_reference(name).familiar) for name in names)
+        ids = [self._names.pop(name) for name in names]
+        untagged = (parse_reference(name).familiar for name in names)
+        return tuple(ImageDeletion(name, "", key) for name, key in zip(untagged, ids, strict=True))
+
+    def _delete_line(self, image_id: ImageId, hide: bool, users: Users | None) -> tuple[ImageDeletion, ...]:
+        """Delete it; then its parents as long as they have no name, no other child and no user (None: no parent)."""
+        parent = ImageId(self._images[image_id].parent)
+        deletions = self._delete(image_id, hide)
+        if users is None or parent not in self._images or self._images[parent].hidden:
+            return deletions
+        if self._names_by_image()[parent] or self.has_children(parent) or users.get(parent):
+            return deletions
+        return deletions + self._delete_line(parent, False, users)
 
     def _delete(self, image_id: ImageId, hide: bool) -> tuple[ImageDeletion, ...]:
         stored = self._images[image_id]
@@ -257,23 +307,28 @@ class ImageStore:
             hidden = _Stored(stored.config, stored.manifest_digest, stored.parent, stored.blobs, hidden=True)
             self._records.put(_IMAGE, image_id, _encode(hidden))
             self._images[image_id] = hidden
-            return (ImageDeletion(deleted=image_id),)
+            return (ImageDeletion("", image_id, image_id),)
         before = set(self.layers.known())
         with self._records.transaction():
             self._records.delete(_IMAGE, image_id)
+            self._records.delete(_TAG_TIME, image_id)
             del self._images[image_id]
+            self._tag_times.pop(image_id, None)
             paths = self._remove_unused_layers()
         self.layers.discard(paths)
         self._delete_blobs(stored.blobs)
         gone = before.difference(self.layers.known())
-        layers = dict.fromkeys(diff_id for diff_id in reversed(stored.config.diff_ids) if diff_id in gone)
-        return tuple(ImageDeletion(deleted=key) for key in (image_id, *layers))
+        diff_ids = stored.config.diff_ids
+        chain = zip(reversed(chain_ids(diff_ids)), reversed(diff_ids), strict=True)
+        layers = (ImageDeletion(deleted=chain_id) for chain_id, diff_id in chain if diff_id in gone)
+        return (ImageDeletion("", image_id, image_id), *layers)
 
     def _remove_unused_layers(self) -> list[str]:
         """Within a transaction: forget the layers that no image has; returns their folders."""
         if self._keeps_all:
             return []
         used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
+        self.provenance.retain(used)
         return self.layers.remove([diff_id for diff_id in self.layers.known() if diff_id not in used])
 
     def _delete_blobs(self, blobs: Sequence[Digest]) -> None:
@@ -321,31 +376,3 @@ def _encode(stored: _Stored) -> str:
 
 def _no_such_image(text: str) -> NotFound:
     return NotFound(f"No such image: {text}")
-
-
-def _short(image_id: ImageId) -> str:
-    return image_id.removeprefix(_PREFIX)[:12]
-
-
-def is_single(names: Sequence[Reference]) -> bool:
-    """At most one tag, and every digest is of the same repository."""
-    return sum(bool(name.tag) for name in names) <= 1 and len({name.name for name in names}) <= 1
-
-
-def check_deletable(
-    image_id: ImageId, names: Sequence[Reference], force: bool, users: Sequence[tuple[str, bool]]
-) -> None:
-    """Raise docker's Conflict if an image, given by id, may not go."""
-    running = [container for container, is_running in users if is_running]
-    if running:
-        raise _undeletable(image_id, "cannot be forced", f"image is being used by running container {running[0]}")
-    if force:
-        return
-    if not is_single(names):
-        raise _undeletable(image_id, "must be forced", "image is referenced in multiple repositories")
-    if users:
-        raise _undeletable(image_id, "must be forced", f"image is being used by stopped container {users[0][0]}")
-
-
-def _undeletable(image_id: ImageId, remedy: str, cause: str) -> Conflict:
-    return Conflict(f"conflict: unable to delete {_short(image_id)} ({remedy}) - {cause}")

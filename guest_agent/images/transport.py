@@ -41,6 +41,10 @@ class RegistrySettings:
     host_address: str = ""
 
 
+#: What a request carries.
+Payload = bytes | Iterator[bytes]
+
+
 class Response:
     """An answer whose body is still on the way. Close it."""
 
@@ -84,17 +88,19 @@ class Transport:
         self._lock = Lock()
         self._open: set[http.client.HTTPConnection] = set()
 
-    def request(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
-        """GET, or POST of `body`; follows redirects.
+    def request(
+        self, url: str, headers: Mapping[str, str], body: Payload | None = None, method: str = "GET"
+    ) -> Response:
+        """One exchange; redirects are followed where there is no body. A body of pieces is sent in chunks.
 
         Raises OSError and http.client.HTTPException as they come (see `unreachable`), PeerMisbehaved for a redirect
         that isn't safe.
         """
         sent = {"User-Agent": _USER_AGENT, **headers}
         for _ in range(_MAX_REDIRECTS):
-            response = self._send(urlsplit(url), sent, body)
+            response = self._send(urlsplit(url), sent, body, method)
             location = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not location:
+            if response.status not in _REDIRECTS or not location or not isinstance(body, bytes | None):
                 return response
             response.close()
             target = urljoin(url, location)
@@ -121,7 +127,7 @@ class Transport:
         if parts.scheme != "https" and not plain:
             raise PeerMisbehaved(f'Get "{url}": refused to follow a redirect to {parts.scheme}://{parts.netloc}')
 
-    def _send(self, url: SplitResult, headers: Mapping[str, str], body: bytes | None) -> Response:
+    def _send(self, url: SplitResult, headers: Mapping[str, str], body: Payload | None, method: str) -> Response:
         connection = self._connect(url)
 
         def close() -> None:
@@ -135,7 +141,7 @@ class Transport:
             if self.aborted.is_set():
                 raise ConnectionAbortedError("canceled")
             path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-            connection.request("POST" if body is not None else "GET", path, body, dict(headers))
+            connection.request(method, path, body, dict(headers))
             return Response(url.geturl(), connection.getresponse(), close)
         except BaseException:
             close()

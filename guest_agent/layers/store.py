@@ -16,7 +16,6 @@ recorded yet, is there for the others as well.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections import Counter
@@ -26,6 +25,7 @@ from threading import Lock
 
 from guest_agent.layers.helper import Unpacked, UnpackProcess, packed, repacked
 from guest_agent.store import files
+from guest_agent.store.pieces import without_blocking
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import DataDamaged, HostFailed, PeerMisbehaved
 from guest_agent.wire.models import DiffId
@@ -49,14 +49,6 @@ class _Sizes:
 
     content: int
     tar: int
-
-
-async def _without_blocking(pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
-    try:
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            yield piece
-    finally:
-        await asyncio.to_thread(pieces.close)
 
 
 class LayerStore:
@@ -162,11 +154,11 @@ class LayerStore:
 
     def diff(self, upper: str) -> AsyncIterator[bytes]:
         """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper."""
-        return _without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))
+        return without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))
 
     def export(self, rootfs: str) -> AsyncIterator[bytes]:
         """The tar of a mounted root. Closing the iterator ends the helper."""
-        return _without_blocking(packed(rootfs, whiteouts=False, userxattr=self._userxattr))
+        return without_blocking(packed(rootfs, whiteouts=False, userxattr=self._userxattr))
 
     def _forget_missing(self, present: Collection[str]) -> list[str]:
         """Records whose folder is gone: the images that need them are reported by the image store."""

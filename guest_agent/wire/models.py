@@ -192,18 +192,25 @@ class Image:
     config: ImageConfig
     tags: tuple[str, ...]  #: familiar form: "busybox:latest", "localhost:5000/a/b:1"
     digests: tuple[str, ...]  #: familiar form: "busybox@sha256:…"
-    size: int  #: bytes of all its unpacked layers
+    layer_sizes: tuple[int, ...]  #: bytes of each unpacked layer, in the order of `config.diff_ids`
     created_ns: int  #: of `config.created`
     parent: str = ""
     manifest_digest: str = ""
+    tagged_ns: int = 0  #: when it last got a name
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its unpacked layers."""
+        return sum(self.layer_sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDeletion:
-    """One line of `rmi`: either `untagged` (familiar reference) or `deleted` (image id or diff id)."""
+    """One line of `rmi`: either `untagged` (familiar reference) or `deleted` (image id, or chain id of a layer)."""
 
     untagged: str = ""
     deleted: str = ""
+    image_id: str = ""  #: of the image that it happened to; "" for a layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +247,16 @@ class Credentials:
     password: str = ""
     identity_token: str = ""
     registry_token: str = ""
+
+
+PlatformName = tuple[str, str, str]  #: operating system, architecture and variant in Go's words
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a registry has under a name: a manifest or an index, and the platforms that it is for."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platforms: tuple[PlatformName, ...]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from guest_agent.api.contract import Attachment, RunListener
 from guest_agent.engine.container import Container, State, Status
+from guest_agent.engine.images import HistoryLine
 from guest_agent.engine.requests import (
     AttachRequest,
     CommitRequest,
@@ -23,12 +24,22 @@ from guest_agent.engine.requests import (
     Sizes,
     WaitResult,
 )
-from guest_agent.wire.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified
+from guest_agent.wire.errors import (
+    CommandNotFound,
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    NotModified,
+    Unauthorized,
+    Unavailable,
+)
 from guest_agent.wire.models import (
     ContainerConfig,
     ContainerId,
     Credentials,
     DiffId,
+    Digest,
+    Distribution,
     Endpoint,
     Event,
     HistoryEntry,
@@ -303,7 +314,7 @@ def fake_image(names: tuple[str, ...] = ("busybox:latest",)) -> Image:
         BUSYBOX, "amd64", "linux", "", "2024-05-01T10:00:00Z", config, layers,
         history=(HistoryEntry("2024-05-01T10:00:00Z", "ADD busybox", "", False), HistoryEntry(empty_layer=True)),
     )  # fmt: skip
-    return Image(described, names, ("busybox@sha256:" + "c" * 64,), 1_234_567, 1_714_557_600 * _SECOND)
+    return Image(described, names, ("busybox@sha256:" + "c" * 64,), (1_234_567,), 1_714_557_600 * _SECOND)
 
 
 class FakeImages:
@@ -332,6 +343,45 @@ class FakeImages:
             raise InvalidArgument("filesystem layer verification failed")
         yield {"status": f"Status: Downloaded newer image for {reference}"}
 
+    def pull_all(
+        self, repository: str, platform: str, credentials: Credentials | None
+    ) -> AsyncIterator[dict[str, object]]:
+        return self.pull(f"{repository}:every", platform, credentials)
+
+    async def push(
+        self, name: str, tag: str, credentials: Credentials | None, compression: str
+    ) -> AsyncIterator[dict[str, object]]:
+        self.credentials = credentials
+        yield {"status": f"The push refers to repository [{name}]"}
+        yield {"status": f"{tag or 'every'}: digest: sha256:… size: 1"}
+
+    def has_children(self, image: Image) -> bool:
+        return any(other.parent == image.config.id for other in self.records)
+
+    def layer_folders(self, image: Image) -> tuple[str, ...]:
+        return "/layers/top", "/layers/base"
+
+    def layers_size(self) -> int:
+        return sum(image.size for image in self.records)
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        for name in names:
+            yield self.find(name).config.id.encode()
+
+    async def import_from(self, url: str, reference: str, message: str, changes: tuple[str, ...], platform: str) -> str:
+        raise Unavailable(f'Get "{url}": no such host')
+
+    async def search(self, term: str, limit: int) -> tuple[dict[str, object], ...]:
+        return {"name": term, "star_count": 5, "is_official": True}, {"name": f"ann/{term}", "star_count": 1}
+
+    async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
+        return Distribution("application/json", Digest(BUSYBOX), 7, (("linux", "arm", "v7"),))
+
+    async def authenticate(self, server: str, credentials: Credentials) -> str:
+        if credentials.password != "right":
+            raise Unauthorized(f"login attempt to https://{server}/v2/ failed with status: 401 Unauthorized")
+        return "Login Succeeded"
+
     def tag(self, source: str, target: str) -> None:
         image = self.find(source)
         self.records[self.records.index(image)] = replace(image, tags=image.tags + (target,))
@@ -352,8 +402,12 @@ class FakeImages:
         self.tag(BUSYBOX, reference)
         return BUSYBOX
 
-    def history(self, ref: str) -> tuple[HistoryEntry, ...]:
-        return self.find(ref).config.history
+    def history(self, ref: str) -> tuple[HistoryLine, ...]:
+        image = self.find(ref)
+        sizes = [0 if entry.empty_layer else image.size for entry in image.config.history]
+        lines = zip(image.config.history, sizes, strict=True)
+        images = [None] * (len(sizes) - 1) + [image]
+        return tuple(HistoryLine(*line, known) for line, known in zip(lines, images, strict=True))[::-1]
 
 
 class FakeVolumes:

@@ -51,7 +51,7 @@ def test_errors_carry_kind_and_hint_beside_dockers_message(api: Api) -> None:
         404,
         {"message": "No such container: nosuch", "kind": "not-found", "hint": ""},
     )
-    assert api.message("POST", "/auth", {})[0] == 501
+    assert api.message("POST", "/auth", {})[0] == 401
 
 
 def test_a_bug_is_one_line_and_the_connection_lives(api: Api, caplog: pytest.LogCaptureFixture) -> None:
@@ -305,7 +305,7 @@ def test_errors_of_a_pull(api: Api) -> None:
     answer = api.ask("POST", "/images/create?fromImage=broken&tag=1")
     message = "filesystem layer verification failed"
     assert lines(answer.read())[-1] == {"errorDetail": {"message": message}, "error": message}
-    assert api.message("POST", "/images/create?fromSrc=http://example.org/root.tar")[0] == 501
+    assert api.message("POST", "/images/create?fromSrc=http://example.org/root.tar")[0] == 503
     assert api.message("POST", "/images/create") == (400, "invalid reference format")
     bad = api.ask("POST", "/images/create?fromImage=busybox", headers={"X-Registry-Auth": "%%%"})
     assert bad.status == 400

@@ -1,0 +1,117 @@
+"""/images, /distribution and /auth in docker's shapes, by version."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from guest_agent.images.removal import chain_ids
+from guest_agent.wire.models import DiffId, ImageId
+
+from .conftest import Api
+from .fake_engine import BUSYBOX, fake_image
+
+CHILD = ImageId("sha256:" + "e" * 64)
+
+
+@pytest.fixture
+def family(api: Api) -> Api:
+    """busybox without a name, and an image that was made from it."""
+    parent = replace(fake_image(()), digests=())
+    config = replace(parent.config, id=CHILD)
+    child = replace(
+        fake_image(("app:1", "team/app:2")), config=config, parent=BUSYBOX, created_ns=parent.created_ns + 1
+    )
+    api.engine.images.records = [parent, child]
+    return api
+
+
+def _ids(api: Api, **query: object) -> list[str]:
+    _, found = api.call("GET", "/images/json", **query)
+    assert isinstance(found, list)
+    return [image["Id"] for image in found]
+
+
+def test_steps_are_listed_with_all_only(family: Api) -> None:
+    assert _ids(family) == [CHILD]
+    assert _ids(family, all=1) == [CHILD, BUSYBOX]
+    assert _ids(family, filters={"dangling": ["true"]}) == []
+    assert _ids(family, all=1, filters={"dangling": ["false"]}) == [CHILD]
+
+
+def test_filters_of_the_list(family: Api) -> None:
+    _, found = family.call("GET", "/images/json", filters={"reference": ["team/*"]})
+    assert isinstance(found, list) and [image["RepoTags"] for image in found] == [["team/app:2"]]
+    assert _ids(family, all=1, filters={"before": ["app:1"]}) == [BUSYBOX]
+    assert _ids(family, filters={"since": [BUSYBOX]}) == [CHILD]
+    assert _ids(family, filters={"until": ["1"]}) == []
+    assert _ids(family, filters={"label": ["made=elsewhere"]}) == []
+    assert family.message("GET", "/images/json", filters={"before": ["nosuch"]})[0] == 404
+
+
+def test_a_line_of_the_list(family: Api) -> None:
+    def first(path: str) -> dict[str, object]:
+        _, found = family.call("GET", path)
+        assert isinstance(found, list)
+        return dict(found[-1])
+
+    assert (first("/v1.44/images/json?all=1")["RepoTags"], first("/images/json?all=1")["Containers"]) == ([], -1)
+    old = first("/v1.42/images/json?all=1")
+    assert (old["RepoTags"], old["RepoDigests"], "VirtualSize" in old) == (["<none>:<none>"], ["<none>@<none>"], True)
+    assert (first("/images/json")["SharedSize"], first("/images/json?shared-size=1")["SharedSize"]) == (-1, 1_234_567)
+
+
+def test_inspect(api: Api) -> None:
+    _, found = api.call("GET", "/images/busybox/json")
+    assert isinstance(found, dict)
+    assert found["GraphDriver"]["Data"] == {"UpperDir": "/layers/top", "LowerDir": "/layers/base"}
+    assert found["RootFS"]["Type"] == "layers" and "VirtualSize" not in found
+
+
+def test_history(api: Api) -> None:
+    _, found = api.call("GET", "/images/busybox/history")
+    assert isinstance(found, list)
+    assert [(line["Id"], line["Size"]) for line in found] == [(BUSYBOX, 0), ("<missing>", 1_234_567)]
+
+
+def test_save(api: Api) -> None:
+    answer = api.ask("GET", "/images/get?names=busybox&names=busybox:latest")
+    assert (answer.headers["content-type"], answer.read()) == ("application/x-tar", f"{BUSYBOX}{BUSYBOX}".encode())
+    assert api.message("GET", "/images/nosuch/get") == (404, "No such image: nosuch")
+
+
+def test_push_and_pull_of_all_tags(api: Api) -> None:
+    lines = api.ask("POST", "/images/localhost:5000/a/push").read().splitlines()
+    assert json.loads(lines[-1])["status"].startswith("every: digest")
+    assert b"busybox" in api.ask("POST", "/images/create?fromImage=busybox").read()
+
+
+def test_search(api: Api) -> None:
+    _, found = api.call("GET", "/images/search?term=redis")
+    assert isinstance(found, list) and [item["name"] for item in found] == ["redis", "ann/redis"]
+    _, found = api.call("GET", "/images/search", term="redis", filters={"stars": ["3"], "is-official": ["true"]})
+    assert isinstance(found, list) and [item["name"] for item in found] == ["redis"]
+    assert api.message("GET", "/images/search", term="a", filters={"stars": ["x"]})[0] == 400
+
+
+def test_distribution(api: Api) -> None:
+    descriptor = {"mediaType": "application/json", "digest": BUSYBOX, "size": 7}
+    platforms = [{"architecture": "arm", "os": "linux", "variant": "v7"}]
+    found = api.call("GET", "/distribution/localhost:5000/a/b/json")
+    assert found == (200, {"Descriptor": descriptor, "Platforms": platforms})
+
+
+def test_auth(api: Api) -> None:
+    body = {"username": "ann", "password": "right", "serveraddress": "localhost:5000"}
+    assert api.call("POST", "/auth", body) == (200, {"Status": "Login Succeeded", "IdentityToken": ""})
+    status, message = api.message("POST", "/auth", {**body, "password": "wrong"})
+    assert (status, "login attempt to" in message) == (401, True)
+
+
+def test_chain_ids() -> None:
+    """The OCI specification's rule: the digest of "<parent> <layer>"."""
+    first, second = (DiffId(f"sha256:{digit * 64}") for digit in "ab")
+    chain: tuple[str, ...] = chain_ids((first, second))
+    assert chain[0] == first and chain[1] == "sha256:ccd722928bd92476ba1745586fed6e45a102504185ad88cd89e01ff116fd146c"
