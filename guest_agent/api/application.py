@@ -7,6 +7,7 @@ from dataclasses import replace
 from guest_agent.api.container_streams import ContainerStreamsResource
 from guest_agent.api.containers import ContainersResource
 from guest_agent.api.contract import Engine
+from guest_agent.api.disk_usage import DiskUsageResource
 from guest_agent.api.events import EventsResource
 from guest_agent.api.execs import ExecsResource
 from guest_agent.api.images import ImagesResource
@@ -19,6 +20,7 @@ from guest_agent.api.volumes import VolumesResource
 
 _RESOURCES = (
     SystemResource,
+    DiskUsageResource,
     ContainersResource,
     ContainerStreamsResource,
     ExecsResource,

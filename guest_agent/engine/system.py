@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass, field
 
 from guest_agent.engine.container import Status
 from guest_agent.engine.parts import Parts
+from guest_agent.store.files import tree_size
 
 #: Of the installed package; the host side says the same (a test compares).
 ENGINE_VERSION = "0.1.0"
@@ -107,6 +109,12 @@ class System:
             debug=False,
             system_time_ns=time.time_ns(),
         )
+
+    async def volume_sizes(self) -> dict[str, int]:
+        """Volume -> bytes of the files in it; walks them all."""
+        return {
+            volume.name: await asyncio.to_thread(tree_size, volume.mountpoint) for volume in self._parts.volumes.list()
+        }
 
     def version(self) -> SystemVersion:
         """Constant while the engine lives."""

@@ -38,13 +38,15 @@ def pull(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.pulling import pull as pull_image
     from hostvm.cli.request.reference import full_name, with_tag
 
-    name = arguments.positional[0]
-    if arguments.flag("all-tags"):
-        raise Failure("pulling all tags of a repository is not supported", 1, "name the tags, one pull for each")
-    if with_tag(name) != name and not arguments.flag("quiet"):
+    name, everything = arguments.positional[0], arguments.flag("all-tags")
+    if everything and with_tag(name) == name:
+        raise Failure("tag can't be used with --all-tags/-a", 1)
+    if not everything and with_tag(name) != name and not arguments.flag("quiet"):
         write_out("Using default tag: latest\n")
-    pull_image(context, name, arguments.text("platform"), arguments.flag("quiet"), on_stderr=False)
-    write_out(full_name(name) + "\n")
+    pull_image(
+        context, name, arguments.text("platform"), arguments.flag("quiet"), on_stderr=False, everything=everything
+    )
+    write_out((full_name(name).rpartition(":")[0] if everything else full_name(name)) + "\n")
     return 0
 
 

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from hostvm.cli.main import Context
 
 
-def pull(context: "Context", image: str, platform: str, quiet: bool, on_stderr: bool) -> None:
-    """Raises what the registry or the engine refused with, also in the middle of the stream."""
-    name = with_tag(image)
+def pull(context: "Context", image: str, platform: str, quiet: bool, on_stderr: bool, everything: bool = False) -> None:
+    """A tag, or `everything` that the repository has.
+
+    Raises what the registry or the engine refused with, also in the middle of the stream.
+    """
+    name = image if everything else with_tag(image)
     auth = registry_auth(context, image, pulling=True)
     headers = f"X-Registry-Auth: {auth}\r\n" if auth else ""
     path = with_query("/images/create", fromImage=name, platform=platform)

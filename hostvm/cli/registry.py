@@ -8,9 +8,8 @@ import json
 import os
 import sys
 
-from guest_agent.wire.errors import Unsupported
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.credentials import config_path
+from hostvm.cli.credentials import config_path, find_helper
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.request.reference import DOCKER_HUB
@@ -26,20 +25,39 @@ def login(context: Context, arguments: Arguments) -> int:
     username = arguments.text("username") or _ask("Username: ")
     password = _password(arguments)
     body = {"username": username, "password": password, "serveraddress": server}
-    try:
-        context.engine.call("POST", "/auth", body)
-        news = "Login Succeeded\n"
-    except Unsupported:
-        news = "Login saved; it will be tried at the next pull\n"
+    answer = context.engine.call("POST", "/auth", body)
+    status = answer.get("Status") if isinstance(answer, dict) else ""
+    _keep(server, username, password)
+    write_out(f"{status}\n" if status else "")
+    return 0
+
+
+def _keep(server: str, username: str, password: str) -> None:
+    """With the helper that config.json names, else in config.json itself."""
+    helper = find_helper(_read(config_path()), server)
+    if helper:
+        from hostvm.cli.cold.helpers import store_with_helper
+
+        store_with_helper(helper, server, username, password)
+        _change(server, {})
+        return
+    write_error(
+        f"\nWARNING! Your credentials are stored unencrypted in '{config_path()}'.\n"
+        "Configure a credential helper to remove this warning. See\n"
+        "https://docs.docker.com/go/credential-store/\n\n"
+    )
     pair = base64.b64encode(f"{username}:{password}".encode()).decode()
     _change(server, {"auth": pair})
-    write_out(news)
-    return 0
 
 
 def logout(context: Context, arguments: Arguments) -> int:
     server = _server(arguments)
+    helper = find_helper(_read(config_path()), server)
     known = _change(server, None)
+    if helper:
+        from hostvm.cli.cold.helpers import erase_with_helper
+
+        known = erase_with_helper(helper, server) or known
     write_out(f"Removing login credentials for {server}\n" if known else f"Not logged in to {server}\n")
     return 0
 

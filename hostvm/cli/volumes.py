@@ -5,12 +5,23 @@ from hostvm.cli.containers import each
 from hostvm.cli.output import write_out
 from hostvm.cli.query import escape, filters, with_query
 from hostvm.cli.render.container_view import join_map
-from hostvm.cli.render.view import View
+from hostvm.cli.render.units import human_size
+from hostvm.cli.render.view import Row, View
 from hostvm.cli.request.environment import as_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hostvm.cli.main import Context
+
+
+def _usage(row: Row, key: str, shown: "Callable[[int], str]") -> str:
+    """What `system df` knows of a volume."""
+    usage = row.record.get("UsageData")
+    value = usage.get(key) if isinstance(usage, dict) else None
+    return shown(value) if isinstance(value, int) and value >= 0 else "N/A"
+
 
 VOLUMES = View(
     "*formatter.volumeContext",
@@ -22,8 +33,8 @@ VOLUMES = View(
         "Scope": ("SCOPE", lambda row: row.text("Scope")),
         "Mountpoint": ("MOUNTPOINT", lambda row: row.text("Mountpoint")),
         "Labels": ("LABELS", lambda row: join_map(row.record.get("Labels"))),
-        "Links": ("LINKS", lambda row: "N/A"),
-        "Size": ("SIZE", lambda row: "N/A"),
+        "Links": ("LINKS", lambda row: _usage(row, "RefCount", str)),
+        "Size": ("SIZE", lambda row: _usage(row, "Size", human_size)),
         "Availability": ("AVAILABILITY", lambda row: "N/A"),
         "Group": ("GROUP", lambda row: "N/A"),
         "Status": ("STATUS", lambda row: "N/A"),

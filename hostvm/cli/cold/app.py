@@ -24,7 +24,9 @@ _PANELS = {
     "Containers": (
         "create", "start", "restart", "kill", "attach", "wait", "inspect", "port", "top", "pause", "unpause", "rename",
     ),
-    "Images": ("rmi", "tag", "history", "load", "commit", "login", "logout"),
+    "Images": (
+        "rmi", "tag", "history", "push", "save", "load", "import", "commit", "search", "login", "logout",
+    ),
     "Engine": ("info", "version", "events", "env", "doctor", "completion"),
 }  # fmt: skip
 

@@ -16,19 +16,37 @@ _DEADLINE = 60
 
 def ask_helper(name: str, registry: str) -> dict[str, str]:
     """The credentials that the helper keeps for a registry; {} where it keeps none. Raises Failure."""
-    program = f"docker-credential-{name}"
-    try:
-        answer = subprocess.run([program, "get"], input=registry.encode(), capture_output=True, timeout=_DEADLINE)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failure(
-            f"error getting credentials - {error}", 1, f"{program} is named in docker's config.json"
-        ) from error
-    output = answer.stdout.decode(errors="replace").strip()
-    if answer.returncode:
+    code, output = _run(name, "get", registry, "getting")
+    if code:
         if "credentials not found" in output:
             return {}
-        raise Failure(f"error getting credentials - err: exit status {answer.returncode}, out: `{output}`", 1)
+        raise Failure(f"error getting credentials - err: exit status {code}, out: `{output}`", 1)
     return _parse(output, registry)
+
+
+def store_with_helper(name: str, registry: str, username: str, password: str) -> None:
+    """Have the helper keep credentials. Raises Failure."""
+    body = json.dumps({"ServerURL": registry, "Username": username, "Secret": password})
+    code, output = _run(name, "store", body, "storing")
+    if code:
+        raise Failure(f"error storing credentials - err: exit status {code}, out: `{output}`", 1)
+
+
+def erase_with_helper(name: str, registry: str) -> bool:
+    """Have the helper forget them; whether it knew any."""
+    code, _output = _run(name, "erase", registry, "erasing")
+    return code == 0
+
+
+def _run(name: str, action: str, text: str, doing: str) -> tuple[int, str]:
+    """(exit status, output) of a helper. Raises Failure where it can't be run."""
+    program = f"docker-credential-{name}"
+    try:
+        answer = subprocess.run([program, action], input=text.encode(), capture_output=True, timeout=_DEADLINE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        hint = f"{program} is named in docker's config.json"
+        raise Failure(f"error {doing} credentials - {error}", 1, hint) from error
+    return answer.returncode, answer.stdout.decode(errors="replace").strip()
 
 
 def _parse(output: str, registry: str) -> dict[str, str]:

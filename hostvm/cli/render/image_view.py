@@ -58,6 +58,11 @@ def _shared(row: Row) -> str:
     return "N/A" if row.number("SharedSize") < 0 else human_size(row.number("SharedSize"))
 
 
+def _unique(row: Row) -> str:
+    shared = row.number("SharedSize")
+    return "N/A" if shared < 0 else human_size(row.number("Size") - shared)
+
+
 IMAGES = View(
     "*formatter.imageContext",
     "ID",
@@ -73,7 +78,7 @@ IMAGES = View(
         "Containers": ("CONTAINERS", _count),
         "VirtualSize": ("SIZE", lambda row: human_size(row.number("Size"))),
         "SharedSize": ("SHARED SIZE", _shared),
-        "UniqueSize": ("UNIQUE SIZE", lambda row: "N/A"),
+        "UniqueSize": ("UNIQUE SIZE", _unique),
     },
 )
 

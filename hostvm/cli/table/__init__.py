@@ -10,10 +10,12 @@ from hostvm.cli.spec import Command
 VERBS = {
     "attach": "streams:ATTACH", "commit": "images:COMMIT", "completion": "system:COMPLETION", "create": "run:CREATE",
     "doctor": "system:DOCTOR", "env": "system:ENV", "events": "system:EVENTS", "exec": "streams:EXEC",
-    "history": "images:HISTORY", "images": "images:IMAGES", "info": "system:INFO", "inspect": "system:INSPECT",
+    "history": "images:HISTORY", "images": "images:IMAGES", "import": "archives:IMPORT", "info": "system:INFO",
+    "inspect": "system:INSPECT",
     "kill": "containers:KILL", "load": "images:LOAD", "login": "registry:LOGIN", "logout": "registry:LOGOUT",
     "logs": "streams:LOGS", "pause": "containers:PAUSE", "port": "containers:PORT", "ps": "containers:PS",
-    "pull": "images:PULL", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
+    "pull": "images:PULL", "push": "archives:PUSH", "save": "archives:SAVE", "search": "archives:SEARCH",
+    "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
     "rmi": "images:RMI", "run": "run:RUN", "start": "containers:START", "stop": "containers:STOP", "tag": "images:TAG",
     "top": "containers:TOP", "unpause": "containers:UNPAUSE", "version": "system:VERSION", "wait": "containers:WAIT",
 }  # fmt: skip
@@ -22,14 +24,16 @@ NOUNS: dict[str, dict[str, str]] = {
     "container": {
         "attach": "streams:ATTACH", "commit": "images:COMMIT", "create": "run:CREATE", "exec": "streams:EXEC",
         "inspect": "containers:INSPECT", "kill": "containers:KILL", "list": "containers:PS", "logs": "streams:LOGS",
-        "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "ps": "containers:PS",
-        "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM", "run": "run:RUN",
-        "start": "containers:START", "stop": "containers:STOP", "top": "containers:TOP",
+        "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "prune": "prune:CONTAINER",
+        "ps": "containers:PS", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
+        "run": "run:RUN", "start": "containers:START", "stop": "containers:STOP", "top": "containers:TOP",
         "unpause": "containers:UNPAUSE", "wait": "containers:WAIT",
     },
     "image": {
-        "history": "images:HISTORY", "inspect": "images:INSPECT", "list": "images:IMAGES", "load": "images:LOAD",
-        "ls": "images:IMAGES", "pull": "images:PULL", "rm": "images:RMI", "tag": "images:TAG",
+        "history": "images:HISTORY", "import": "archives:IMPORT", "inspect": "images:INSPECT", "list": "images:IMAGES",
+        "load": "images:LOAD", "ls": "images:IMAGES", "prune": "prune:IMAGE", "pull": "images:PULL",
+        "push": "archives:PUSH", "remove": "images:RMI", "rm": "images:RMI", "save": "archives:SAVE",
+        "tag": "images:TAG",
     },
     "machine": {
         "build-image": "machine:BUILD_IMAGE", "context": "machine:CONTEXT", "cp": "machine:CP",
@@ -39,10 +43,12 @@ NOUNS: dict[str, dict[str, str]] = {
         "start": "machine:START", "stop": "machine:STOP", "unit": "machine:UNIT",
     },
     "network": {"inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS"},
-    "system": {"events": "system:EVENTS", "info": "system:INFO"},
+    "system": {
+        "df": "system:DF", "events": "system:EVENTS", "info": "system:INFO", "prune": "prune:SYSTEM",
+    },
     "volume": {
         "create": "volumes:CREATE", "inspect": "volumes:INSPECT", "list": "volumes:LS", "ls": "volumes:LS",
-        "rm": "volumes:RM",
+        "prune": "prune:VOLUME", "rm": "volumes:RM",
     },
 }  # fmt: skip
 
@@ -51,7 +57,7 @@ NOUN_HELP = {
     "image": "Manage images",
     "machine": "Manage the machines that engines run on",
     "network": "Manage networks",
-    "system": "Look at the engine",
+    "system": "Look at the engine, and clean up",
     "volume": "Manage volumes",
 }
 

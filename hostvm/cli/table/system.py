@@ -1,8 +1,15 @@
 """The engine itself, and what isn't one noun's."""
 
 from hostvm.cli.spec import Command, option, switch
-from hostvm.cli.table.shared import FILTER, INSPECT_FORMAT
+from hostvm.cli.table.shared import FILTER, FORMAT, INSPECT_FORMAT
 
+DF = Command(
+    "system df",
+    "disk_usage:df",
+    "Show how much the engine takes on the disk",
+    (FORMAT, switch("verbose", "v", "Show detailed information on space usage")),
+    examples=("hostvm system df -v",),
+)
 INFO = Command("info", "system:info", "Display system-wide information", (INSPECT_FORMAT,))
 VERSION = Command("version", "system:version", "Show the version information of client and engine", (INSPECT_FORMAT,))
 EVENTS = Command(

@@ -503,6 +503,9 @@ class FakeVersion:
 
 
 class FakeSystem:
+    async def volume_sizes(self) -> dict[str, int]:
+        return {"data": 42}
+
     def info(self) -> FakeInfo:
         return FakeInfo()
 

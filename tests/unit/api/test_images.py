@@ -115,3 +115,16 @@ def test_chain_ids() -> None:
     first, second = (DiffId(f"sha256:{digit * 64}") for digit in "ab")
     chain: tuple[str, ...] = chain_ids((first, second))
     assert chain[0] == first and chain[1] == "sha256:ccd722928bd92476ba1745586fed6e45a102504185ad88cd89e01ff116fd146c"
+
+
+def test_disk_usage(api: Api) -> None:
+    api.create("web")
+    api.call("POST", "/volumes/create", {"Name": "data"})
+    _, found = api.call("GET", "/system/df")
+    assert isinstance(found, dict)
+    assert (found["LayersSize"], found["BuildCache"]) == (1_234_567, [])
+    assert (found["Images"][0]["Containers"], found["Images"][0]["SharedSize"]) == (1, 0)
+    assert "SizeRw" in found["Containers"][0] and found["Volumes"][0]["UsageData"] == {"RefCount": 0, "Size": 42}
+    _, some = api.call("GET", "/system/df", type="volume")
+    assert isinstance(some, dict) and (some["Images"], len(some["Volumes"])) == (None, 1)
+    assert api.message("GET", "/system/df", type="x") == (400, "unknown object type: x")
