@@ -77,6 +77,11 @@ class Fields:
             return ()
         return tuple(value) if isinstance(value, dict) else self._refuse(name, value, "map[string]struct {}")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its own keys."""
+        return tuple(self._values)
+
     def part(self, name: str) -> Fields:
         """A nested object; an empty one if it isn't there."""
         value = self._values.get(name)

@@ -9,6 +9,7 @@ import re
 
 from guest_agent.api.fields import Fields
 from guest_agent.api.parse_mounts import parse_binds, parse_mounts
+from guest_agent.api.parse_networks import parse_endpoints
 from guest_agent.api.parse_resources import parse_resources
 from guest_agent.engine.requests import CreateRequest
 from guest_agent.wire.errors import InvalidArgument
@@ -32,13 +33,7 @@ def parse_create(name: str, body: Fields, platform: str = "") -> CreateRequest:
     if body.raw("Image") is None and body.raw("Cmd") is None and body.raw("HostConfig") is None:
         raise InvalidArgument("config cannot be empty in order to create a container")
     host = parse_host_config(body.part("HostConfig"))
-    return CreateRequest(name, parse_config(body), host, platform, _aliases(body.part("NetworkingConfig")))
-
-
-def _aliases(networking: Fields) -> tuple[str, ...]:
-    networks = networking.part("EndpointsConfig")
-    found = (networks.part(name).texts("Aliases") or () for name in networking.keys("EndpointsConfig"))
-    return tuple(alias for aliases in found for alias in aliases)
+    return CreateRequest(name, parse_config(body), host, platform, parse_endpoints(body, host.network_mode))
 
 
 def parse_config(body: Fields) -> ContainerConfig:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from guest_agent.api.render_config import Json, render_config, render_host_config
+from guest_agent.api.render_endpoints import find_default, render_addresses, render_networks
 from guest_agent.api.times import SECOND, human_duration, rfc3339
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.requests import Sizes
-from guest_agent.wire.models import Endpoint, PublishedPort
+from guest_agent.wire.models import PublishedPort
 from guest_agent.wire.mounts import MountPoint
 
 _WITH_PROCESS = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
@@ -97,10 +98,6 @@ def render_mount(mount: MountPoint) -> Json:
 
 def network_settings(container: Container) -> Json:
     """The addresses at the top are those of the default bridge, and empty without one."""
-    bridge = next((endpoint for endpoint in container.endpoints if endpoint.network == "bridge"), None)
-    networks = {endpoint.network: render_endpoint(endpoint) for endpoint in container.endpoints}
-    if not networks:
-        networks = {_network_name(container): render_endpoint(Endpoint(network="", network_id=""))}
     return {
         "Bridge": "",
         "SandboxID": container.id if container.running else "",
@@ -111,38 +108,8 @@ def network_settings(container: Container) -> Json:
         "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
-        **_addresses(bridge or Endpoint(network="", network_id="")),
-        "Networks": networks,
-    }
-
-
-def _network_name(container: Container) -> str:
-    mode = container.host_config.network_mode
-    return "bridge" if mode in ("", "default") else mode
-
-
-def _addresses(endpoint: Endpoint) -> Json:
-    return {
-        "EndpointID": endpoint.endpoint_id,
-        "Gateway": endpoint.gateway,
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": endpoint.address,
-        "IPPrefixLen": endpoint.prefix_length,
-        "IPv6Gateway": "",
-        "MacAddress": endpoint.mac_address,
-    }
-
-
-def render_endpoint(endpoint: Endpoint) -> Json:
-    return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": list(endpoint.aliases) or None,
-        "NetworkID": endpoint.network_id,
-        **_addresses(endpoint),
-        "DriverOpts": None,
-        "DNSNames": None,
+        **render_addresses(find_default(container)),
+        "Networks": render_networks(container),
     }
 
 
@@ -204,7 +171,7 @@ def render_listed(container: Container, image: str, now_ns: int, sizes: Sizes | 
         "State": str(container.state.status),
         "Status": status_text(container.state, now_ns),
         "HostConfig": {"NetworkMode": container.host_config.network_mode},
-        "NetworkSettings": {"Networks": network_settings(container)["Networks"]},
+        "NetworkSettings": {"Networks": render_networks(container)},
         "Mounts": [render_mount(mount) for mount in container.mount_points],
     }
     return rendered

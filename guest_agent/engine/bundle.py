@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import plan_argv
@@ -14,10 +15,18 @@ from guest_agent.runtime.filesystems import plan_tmpfs
 from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.errors import Conflict
+from guest_agent.wire.models import Endpoint
 from guest_agent.wire.mounts import Mount, MountPoint, MountType
 
 #: Files that the engine writes and the container sees at these places.
 ENGINE_FILES = {"hosts": "/etc/hosts", "hostname": "/etc/hostname", "resolv.conf": "/etc/resolv.conf"}
+
+
+def plan_hosts_file(parts: Parts, container: Container, endpoints: Iterable[Endpoint]) -> str:
+    """The container's /etc/hosts with its addresses in these networks."""
+    config, host, mode = container.config, container.host_config, container.host_config.network_mode
+    addresses = [one for endpoint in endpoints for one in (endpoint.address, endpoint.address6) if one]
+    return parts.networks.hosts_file(mode, config.hostname, addresses, host.extra_hosts, config.domainname)
 
 
 def write_config(parts: Parts, container: Container, network_namespace: str | None) -> None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from guest_agent.wire.models import ContainerConfig, ContainerId, Endpoint, HostConfig, ImageId, PublishedPort
 from guest_agent.wire.mounts import MountPoint
+from guest_agent.wire.networks import EndpointSettings
 
 
 class Status(StrEnum):
@@ -58,6 +59,9 @@ class Container:
     args: tuple[str, ...]  #: the rest
     platform: str = "linux"
     mount_points: tuple[MountPoint, ...] = ()
+    #: What was asked for; () is the network of its mode without more ado.
+    networks: tuple[EndpointSettings, ...] = ()
+    unconnected: bool = False  #: taken out of every network: `networks` () means none then
     endpoints: tuple[Endpoint, ...] = ()  #: filled while it runs
     ports: tuple[PublishedPort, ...] = ()  #: held while it runs
     state: State = field(default_factory=State)

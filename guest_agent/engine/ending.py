@@ -26,6 +26,7 @@ from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import move_to_grave, remove_tree
 from guest_agent.store.paths import EnginePaths
 from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.models import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     doomed = restart is None and ended.host_config.auto_remove
     over = live.next_run()
     _store(parts, ended, doomed)
-    _announce(parts, ended, doomed)
+    _announce(parts, ended, container.endpoints, doomed)
     over.finish(code)
     over.close()
     live.clearing = parts.tasks.start(_clear(parts, ended, doomed), f"clear {container.short_id}")
@@ -147,10 +148,12 @@ def _store(parts: Parts, ended: Container, doomed: bool) -> None:
             parts.table.remember_only(ended)
 
 
-def _announce(parts: Parts, ended: Container, doomed: bool) -> None:
+def _announce(parts: Parts, ended: Container, left: tuple[Endpoint, ...], doomed: bool) -> None:
     if ended.state.oom_killed:
         parts.tell(ended, "oom")
     parts.tell(ended, "die", exitCode=str(ended.state.exit_code))
+    for endpoint in left:
+        parts.tell_network(endpoint, "disconnect", ended.id)
     if doomed:
         parts.tell(ended, "destroy")
 

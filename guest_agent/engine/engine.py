@@ -139,7 +139,7 @@ def _wire(
         layers=layers,
         images=images,
         volumes=Volumes(records, paths, table.users_of_volume, partial(discard_folder, paths, tasks)),
-        networks=Networks(_network_settings(config), keeper),
+        networks=Networks(_network_settings(config), keeper, records),
         runtime=OciRuntime(choice, paths.runtime_root, keeper, facts),
         filters=FilterCache(),
         events=EventBus(),

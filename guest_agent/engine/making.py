@@ -20,14 +20,13 @@ from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CreateRequest
 from guest_agent.engine.signals import parse_signal
+from guest_agent.engine.wiring import check_mode, resolve_settings
 from guest_agent.images.platforms import host_platform, parse_platform
 from guest_agent.runtime.limits import check_resources
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
-from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
+from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, ContainerId, HostConfig, Image, ImageConfig, RestartCondition
 from guest_agent.wire.mounts import MountPoint, MountType
-
-_NETWORK_MODES = ("default", "bridge", "host", "none")
 
 
 def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> tuple[Container, tuple[str, ...]]:
@@ -42,6 +41,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     host_config = _resolve_modes(parts, request.host_config)
     config = _complete_config(parts, merge_config(request.config, image.config.config), host_config, identity)
     _check(parts, config, host_config)
+    networks = resolve_settings(parts, host_config, request.networks)
     argv = plan_argv(config)
     container = Container(
         id=identity,
@@ -53,6 +53,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
         host_config=host_config,
         path=argv[0],
         args=argv[1:],
+        networks=networks,
         mount_points=_make_mount_points(parts, config, host_config),
         state=State(provisional=provisional),
     )
@@ -136,11 +137,7 @@ def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> No
     plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
     if config.stop_signal:
         parse_signal(config.stop_signal)
-    mode = host_config.network_mode
-    if mode not in _NETWORK_MODES and not mode.startswith("container:"):
-        raise NotFound(f"network {mode} not found")
-    if mode.startswith("container:") and host_config.port_bindings:
-        raise Conflict("conflicting options: port publishing and the container type network mode")
+    check_mode(host_config)
     if host_config.auto_remove and host_config.restart_policy.condition is not RestartCondition.NO:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     if host_config.init and parts.host.init_binary is None:

@@ -1,29 +1,27 @@
-"""The network verbs: a view of the networks that there always are, with who is in them."""
+"""The network verbs: a view of every network with who is in it, and what can be done to one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+import time
+from dataclasses import dataclass
 
+from guest_agent.engine import connections
+from guest_agent.engine.naming import new_id
 from guest_agent.engine.parts import Parts
-from guest_agent.networks.networks import NetworkDescription
-from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.engine.wiring import find_network
+from guest_agent.wire.errors import Conflict, Forbidden, InvalidArgument
 from guest_agent.wire.models import Endpoint
+from guest_agent.wire.networks import PREDEFINED, EndpointSettings, Network
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkView:
     """A network as `network inspect` shows it; `containers` are (id, name, endpoint) of those that run."""
 
-    id: str
-    name: str
-    driver: str
-    subnet: str
-    gateway: str
-    created_ns: int
-    scope: str = "local"
-    internal: bool = False
-    options: dict[str, str] = field(default_factory=dict)
+    network: Network
     containers: tuple[tuple[str, str, Endpoint], ...] = ()
+    users: int = 0  #: containers that are on it, running or not
 
 
 class NetworkVerbs:
@@ -34,47 +32,89 @@ class NetworkVerbs:
         self._started_ns = started_ns
 
     def list(self) -> tuple[NetworkView, ...]:
-        """bridge, host, none."""
-        return tuple(self._view(description) for description in self._parts.networks.descriptions())
+        """bridge, host, none, and those of users, oldest first."""
+        return tuple(self._view(network) for network in self._parts.networks.all())
 
     def find(self, ref: str) -> NetworkView:
-        """By name, id, or unique prefix of an id. Raises NotFound."""
-        views = self.list()
-        exact = [view for view in views if ref in (view.name, view.id)]
-        matches = exact or [view for view in views if ref and view.id.startswith(ref)]
-        if len(matches) > 1:
-            raise InvalidArgument(f"network {ref} is ambiguous ({len(matches)} matches found on ID prefix)")
-        if not matches:
-            raise NotFound(f"network {ref} not found")
-        return matches[0]
+        """By id, name, or unique prefix of an id. Raises NotFound."""
+        return self._view(find_network(self._parts, ref))
 
-    def _view(self, description: NetworkDescription) -> NetworkView:
+    def create(self, asked: Network) -> Network:
+        """`asked` has no id yet. Raises Forbidden for a name of ours, Conflict for a taken one."""
+        if asked.name in PREDEFINED:
+            raise Forbidden(f"operation is not permitted on predefined {asked.name} network ")
+        if not asked.name.strip():
+            raise InvalidArgument(f"invalid name: {asked.name}" if asked.name else "network name cannot be empty")
+        if any(asked.name == other.name for other in self._parts.networks.all()):
+            raise Conflict(f"network with name {asked.name} already exists")
+        complete = dataclasses.replace(self._with_configuration(asked), id=new_id(), created_ns=time.time_ns())
+        network = self._parts.networks.create(complete)
+        self._tell(network, "create")
+        return network
+
+    def remove(self, ref: str) -> None:
+        """Raises Forbidden where a running container is on it, and for the networks that there always are."""
+        self._remove(find_network(self._parts, ref))
+
+    def prune(self, wanted: frozenset[str]) -> tuple[str, ...]:
+        """Removes those among `wanted` (ids) that no running container is on; their names."""
+        removed = []
+        for view in self.list():
+            network = view.network
+            if network.id not in wanted or view.containers or network.config_only or network.name in PREDEFINED:
+                continue
+            self._remove(network)
+            removed.append(network.name)
+        self._parts.events.publish("network", "prune", "", {"reclaimed": "0"})
+        return tuple(removed)
+
+    async def connect(self, ref: str, container: str, settings: EndpointSettings) -> None:
+        """Running or not. Raises Forbidden where it is connected, or shares another's network."""
+        await connections.connect(self._parts, find_network(self._parts, ref), container, settings)
+
+    async def disconnect(self, ref: str, container: str, force: bool) -> None:
+        """Running or not. With `force` it is no error that there is no such container."""
+        await connections.disconnect(self._parts, find_network(self._parts, ref), container, force)
+
+    def _remove(self, network: Network) -> None:
+        if network.name in PREDEFINED:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if self._view(network).containers:
+            raise Forbidden(
+                f"error while removing network: network {network.name} id {network.id} has active endpoints",
+                "`hostvm network inspect` names the containers that are on it",
+            )
+        users = [other.name for other in self._parts.networks.all() if other.config_from == network.name]
+        if network.config_only and users:
+            raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
+        self._parts.networks.remove(network)
+        self._tell(network, "destroy")
+
+    def _with_configuration(self, asked: Network) -> Network:
+        """What a network of nothing but configuration says (`--config-from`)."""
+        if not asked.config_from:
+            return asked
+        source = find_network(self._parts, asked.config_from)
+        if not source.config_only:
+            raise Forbidden(f'configuration network "{asked.config_from}" is not a configuration network')
+        return dataclasses.replace(
+            source, name=asked.name, driver=asked.driver, config_only=False, config_from=source.name,
+            internal=source.internal or asked.internal, attachable=source.attachable or asked.attachable,
+        )  # fmt: skip
+
+    def _view(self, network: Network) -> NetworkView:
+        everyone = self._parts.table.all()
         members = tuple(
             (container.id, container.name, endpoint)
-            for container in self._parts.table.all()
+            for container in everyone
+            if container.running
             for endpoint in container.endpoints
-            if endpoint.network == description.name and container.running
+            if endpoint.network_id == network.id
         )
-        return NetworkView(
-            id=description.id,
-            name=description.name,
-            driver=description.driver,
-            subnet=description.subnet,
-            gateway=description.gateway,
-            created_ns=self._started_ns,
-            options=_options(description),
-            containers=members,
-        )
+        users = sum(any(one.network_id == network.id for one in container.networks) for container in everyone)
+        if not network.created_ns:
+            network = dataclasses.replace(network, created_ns=self._started_ns)
+        return NetworkView(network, members, users)
 
-
-def _options(description: NetworkDescription) -> dict[str, str]:
-    if not description.bridge:
-        return {}
-    return {
-        "com.docker.network.bridge.default_bridge": "true",
-        "com.docker.network.bridge.enable_icc": "true",
-        "com.docker.network.bridge.enable_ip_masquerade": "true",
-        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
-        "com.docker.network.bridge.name": description.bridge,
-        "com.docker.network.driver.mtu": str(description.mtu),
-    }
+    def _tell(self, network: Network, action: str) -> None:
+        self._parts.events.publish("network", action, network.id, {"name": network.name, "type": network.driver})

@@ -20,6 +20,7 @@ from guest_agent.runtime.seccomp import FilterCache
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
 from guest_agent.volumes.store import Volumes
+from guest_agent.wire.models import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ class Parts:
         """Publish a container's event with docker's attributes: labels, image and name, then the action's own."""
         described = {**container.config.labels, "image": container.image_name, "name": container.name, **attributes}
         self.events.publish("container", action, container.id, described)
+
+    def tell_network(self, endpoint: Endpoint, action: str, container_id: str) -> None:
+        """Publish that a container joined or left a network."""
+        kind = self.networks.driver_of(endpoint.network_id)
+        attributes = {"container": container_id, "name": endpoint.network, "type": kind}
+        self.events.publish("network", action, endpoint.network_id, attributes)
 
 
 def stdio_key(container_id: str) -> str:

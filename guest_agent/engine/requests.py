@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from guest_agent.wire.models import ContainerConfig, Credentials, HostConfig
+from guest_agent.wire.networks import EndpointSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class CreateRequest:
     config: ContainerConfig
     host_config: HostConfig
     platform: str = ""
-    aliases: tuple[str, ...] = ()
+    networks: tuple[EndpointSettings, ...] = ()  #: as they were asked for, with the names that the user gave
 
 
 @dataclass(frozen=True, slots=True)

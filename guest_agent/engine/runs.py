@@ -8,7 +8,6 @@ from typing import Protocol
 from guest_agent.engine.attachment import Attachment
 from guest_agent.engine.container import Container
 from guest_agent.engine.containers import attach_client
-from guest_agent.engine.creation import plan_port_bindings
 from guest_agent.engine.ending import undo_create
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.images import Images
@@ -16,6 +15,7 @@ from guest_agent.engine.making import make_container, with_tag
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import RunOutcome, RunRequest
 from guest_agent.engine.supervision import start_and_watch
+from guest_agent.engine.wiring import plan_published
 from guest_agent.networks.publisher import Reservation
 from guest_agent.wire.errors import RUN_EXIT_CODE, HostvmError, NotFound
 
@@ -71,8 +71,8 @@ class Runs:
         return RunOutcome(container.id, None)
 
     async def _reserve(self, container: Container) -> Reservation | None:
-        bindings = plan_port_bindings(container.config, container.host_config)
-        if not bindings or container.host_config.network_mode not in ("bridge", "default"):
+        bindings = plan_published(self._parts, container)
+        if not bindings:
             return None
         return await self._parts.networks.reserve(container.id, bindings, container.name)
 

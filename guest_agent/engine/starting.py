@@ -16,15 +16,18 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from guest_agent.engine.bundle import ENGINE_FILES, find_running, write_config
+from guest_agent.engine.bundle import ENGINE_FILES, find_running, plan_hosts_file, write_config
 from guest_agent.engine.container import Container, State
-from guest_agent.engine.creation import plan_argv, plan_port_bindings, wants_image_content
+from guest_agent.engine.creation import plan_argv, wants_image_content
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
+from guest_agent.engine.wiring import plan_members, plan_published
 from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
+from guest_agent.networks.membership import publishing_endpoint
+from guest_agent.networks.names import ResolverSettings
 from guest_agent.networks.publisher import Reservation
 from guest_agent.runtime.console import ConsoleSocket
 from guest_agent.runtime.crun import CreatedContainer
@@ -47,7 +50,7 @@ def step(name: str) -> Iterator[None]:
 class _Network:
     """How a container is wired: the namespace's path for the runtime, and the descriptor that keeps it alive."""
 
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...] = ()
     path: str | None = None
     namespace: int = -1
     files_of: Container | None = None  #: the container whose network, and so whose hosts file, is shared
@@ -62,7 +65,7 @@ class Start:
     run: Run
     undo: AsyncExitStack
     reservation: Reservation | None = None
-    network: _Network = field(default_factory=lambda: _Network(Endpoint("", "")))
+    network: _Network = field(default_factory=_Network)
 
     async def perform(self) -> Container:
         """All steps; the record as it was stored with the process running."""
@@ -80,8 +83,8 @@ class Start:
     # -- steps
 
     async def _reserve_ports(self) -> None:
-        bindings = plan_port_bindings(self.container.config, self.container.host_config)
-        if not bindings or self._mode not in ("bridge", "default"):
+        bindings = plan_published(self.parts, self.container)
+        if not bindings:
             return
         with step("ports"):
             networks, identity = self.parts.networks, self.container.id
@@ -129,18 +132,30 @@ class Start:
         if mode == "host":
             endpoint = networks.join_host(identity)
             self.undo.callback(networks.disconnect, identity, endpoint)
-            return _Network(endpoint)
+            return _Network((endpoint,))
         if mode == "none":
             namespace = networks.loopback_only()
             self.undo.callback(self._close_namespace)
-            return _Network(networks.static_endpoint("none"), _fd_path(namespace), namespace)
+            return _Network((networks.static_endpoint("none"),), _fd_path(namespace), namespace)
         if mode.startswith("container:"):
             other = find_running(self.parts, mode.partition(":")[2])
-            return _Network(Endpoint(mode, ""), f"/proc/{other.state.pid}/ns/net", files_of=other)
-        attached = networks.connect(identity, self.container.config.hostname)
+            return _Network((), f"/proc/{other.state.pid}/ns/net", files_of=other)
+        return self._wire_own()
+
+    def _wire_own(self) -> _Network:
+        """The default network alone is the short way, which most containers take."""
+        networks, identity = self.parts.networks, self.container.id
+        members = plan_members(self.parts, self.container)
+        if members or self.container.unconnected:
+            attachments = networks.attach(identity, members)
+            endpoints, namespace = attachments.endpoints, attachments.namespace
+        else:
+            attached = networks.connect(identity, self.container.config.hostname)
+            endpoints, namespace = (attached.endpoint,), attached.namespace
         self.undo.callback(self._close_namespace)
-        self.undo.callback(networks.disconnect, identity, attached.endpoint)
-        return _Network(attached.endpoint, _fd_path(attached.namespace), attached.namespace)
+        for endpoint in endpoints:
+            self.undo.callback(networks.disconnect, identity, endpoint)
+        return _Network(endpoints, _fd_path(namespace), namespace)
 
     def _write_files(self) -> None:
         with step("files"):
@@ -154,18 +169,23 @@ class Start:
             write_config(self.parts, self.container, self.network.path)
 
     def _write_name_files(self, bundle: str) -> None:
-        config, host, networks = self.container.config, self.container.host_config, self.parts.networks
+        _write(f"{bundle}/resolv.conf", self._set_up_names().text())
+        _write(f"{bundle}/hostname", f"{self.container.config.hostname}\n")
+        _write(f"{bundle}/hosts", plan_hosts_file(self.parts, self.container, self.network.endpoints))
+
+    def _set_up_names(self) -> ResolverSettings:
+        """The container's resolver settings, with a name server behind them where its networks have names."""
+        host, networks = self.container.host_config, self.parts.networks
+        asked = (host.dns, host.dns_search, host.dns_options)
+        if any(endpoint.names for endpoint in self.network.endpoints):
+            resolver, asking = networks.own_resolver(*asked)
+            networks.forward_names(self.container.id, self.network.namespace, asking)
+            return resolver
         mode = self._mode if self._mode in ("host", "none") else "bridge"
-        address = self.network.endpoint.address
-        resolver = networks.resolver(mode, host.dns, host.dns_search, host.dns_options)
-        if resolver.wants_forwarder and self.network.endpoint.address:
+        resolver = networks.resolver(mode, *asked)
+        if resolver.wants_forwarder and any(endpoint.address for endpoint in self.network.endpoints):
             networks.forward_names(self.container.id, self.network.namespace)
-        _write(f"{bundle}/resolv.conf", resolver.text())
-        _write(f"{bundle}/hostname", f"{config.hostname}\n")
-        _write(
-            f"{bundle}/hosts",
-            networks.hosts_file(mode, config.hostname, address, host.extra_hosts, config.domainname),
-        )
+        return resolver
 
     async def _create(self) -> tuple[Stdio, CreatedContainer]:
         with step("create"):
@@ -216,9 +236,10 @@ class Start:
         self.parts.keeper.hold(key, *stdio.held())
 
     async def _publish(self) -> None:
-        if self.reservation is not None:
+        leading = publishing_endpoint(self.network.endpoints)
+        if self.reservation is not None and leading is not None:
             with step("publish"):
-                await self.parts.networks.activate(self.reservation, self.network.endpoint.address)
+                await self.parts.networks.activate(self.reservation, leading.address)
 
     def _let_go(self, stdio: Stdio) -> None:
         with step("start"):
@@ -244,7 +265,7 @@ class Start:
                 dataclasses.replace(
                     self.container,
                     state=state,
-                    endpoints=(self.network.endpoint,),
+                    endpoints=self.network.endpoints,
                     ports=self.reservation.ports if self.reservation else (),
                 )
             )
@@ -270,6 +291,8 @@ async def start_container(parts: Parts, container: Container, reservation: Reser
         started = await Start(parts, container, live.run, undo, reservation).perform()
         undo.pop_all()
     live.run.started.set()
+    for endpoint in started.endpoints:
+        parts.tell_network(endpoint, "connect", started.id)
     parts.tell(started, "start")
     return started
 

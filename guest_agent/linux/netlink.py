@@ -13,27 +13,38 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+    ip_network,
+)
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
-IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 18, 26, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 18, 20, 26, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
-IFLA_BRPORT_MODE = 4  # hairpin
+IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33  # the first is hairpin
 VETH_INFO_PEER = 1
 IFF_UP = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_NODAD = 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
-RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
+RT_SCOPE_NOWHERE = 255
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -42,6 +53,10 @@ _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, s
 _ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst len, src len, tos, table, protocol, scope, type, flags
 _RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a message
 _LOOPBACK_INDEX = 1
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Subnet = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +70,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface as a dump shows it; `master` is 0 and `kind` ("bridge", "veth") is "" where there is none."""
+    """An interface as a dump shows it.
+
+    `master` is 0, and `kind` ("bridge", "veth") and `alias` are "" where there is none.
+    """
 
     index: int
     name: str
     master: int
     mtu: int
     kind: str
+    alias: str = ""
 
 
 # -- attributes
@@ -133,7 +152,16 @@ def plan_veth(name: str, bridge: int, peer_name: str, peer_mac: str, peer_namesp
 
 def plan_hairpin(name: str) -> Request:
     """Lets frames go back out of the bridge port they came in by: a container that calls its own published port."""
-    slave = nested(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1"))
+    return _plan_port_flag(name, IFLA_BRPORT_MODE)
+
+
+def plan_isolated(name: str) -> Request:
+    """The bridge port gets no frames of other isolated ones, and gives them none; the bridge itself is reached."""
+    return _plan_port_flag(name, IFLA_BRPORT_ISOLATED)
+
+
+def _plan_port_flag(name: str, kind: int) -> Request:
+    slave = nested(IFLA_INFO_SLAVE_DATA, attribute(kind, b"\1"))
     info = nested(IFLA_LINKINFO, _text(IFLA_INFO_SLAVE_KIND, "bridge"), slave)
     return Request(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, name) + info)
 
@@ -158,23 +186,54 @@ def plan_delete_link(name: str) -> Request:
     return Request(RTM_DELLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, name))
 
 
-def plan_address(index: int, address: IPv4Interface) -> Request:
-    body = _ADDRESS.pack(socket.AF_INET, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
+def plan_delete_link_at(index: int) -> Request:
+    """Any interface, one in a container's namespace foremost. Waits for that grace period where it is a veth."""
+    return Request(RTM_DELLINK, 0, _LINK.pack(0, 0, index, 0, 0))
+
+
+def plan_alias(name: str, alias: str) -> Request:
+    """A text of ours that the interface carries: whose it is."""
+    return Request(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, name) + _text(IFLA_IFALIAS, alias))
+
+
+def plan_address(index: int, address: Interface) -> Request:
+    """An IPv6 address is used at once: who gives it out knows that nobody else has it."""
+    flags = IFA_F_NODAD if address.version == 6 else 0
+    body = _ADDRESS.pack(_family(address), address.network.prefixlen, flags, RT_SCOPE_UNIVERSE, index)
     body += attribute(IFA_LOCAL, address.packed) + attribute(IFA_ADDRESS, address.packed)
-    body += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    if address.version == 4:
+        body += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
     return Request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
-def plan_delete_address(index: int, address: IPv4Interface) -> Request:
-    body = _ADDRESS.pack(socket.AF_INET, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
+def plan_delete_address(index: int, address: Interface) -> Request:
+    body = _ADDRESS.pack(_family(address), address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
     return Request(RTM_DELADDR, 0, body + attribute(IFA_LOCAL, address.packed))
 
 
-def plan_default_route(gateway: IPv4Address) -> Request:
-    head = _ROUTE.pack(
-        socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
-    )  # fmt: skip
+def plan_default_route(gateway: Address) -> Request:
+    head = _plan_route_head(_family(gateway), 0)
     return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, head + attribute(RTA_GATEWAY, gateway.packed))
+
+
+def plan_link_route(destination: Subnet, index: int) -> Request:
+    """Whatever is for there goes out by that interface, without a gateway; the default route is 0.0.0.0/0 or ::/0."""
+    head = _plan_route_head(_family(destination), destination.prefixlen, RT_SCOPE_LINK)
+    where = attribute(RTA_DST, destination.network_address.packed) if destination.prefixlen else b""
+    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, head + where + _number(RTA_OIF, index))
+
+
+def plan_delete_default_route(family: int) -> Request:
+    """One of them, whichever comes first."""
+    return Request(RTM_DELROUTE, 0, _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0))
+
+
+def _plan_route_head(family: int, prefix_length: int, scope: int = RT_SCOPE_UNIVERSE) -> bytes:
+    return _ROUTE.pack(family, prefix_length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+
+
+def _family(address: Address | Interface | Subnet) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
 # -- the socket
@@ -216,14 +275,24 @@ class RouteSocket:
     def find_link(self, name: str) -> Link | None:
         return next((link for link in self.links() if link.name == name), None)
 
-    def addresses(self, index: int) -> list[IPv4Interface]:
-        """The IPv4 addresses of one interface."""
-        bodies = self.dump(RTM_GETADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0))
-        return [address for owner, address in map(_parse_address, bodies) if owner == index]
+    def addresses(self, index: int, family: int = socket.AF_INET) -> list[Interface]:
+        """The addresses of one interface, of IPv4 or of IPv6; automatic ones (fe80::/10) are left out."""
+        bodies = self.dump(RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, 0))
+        found = [address for owner, address in map(_parse_address, bodies) if owner == index]
+        return [address for address in found if not (address.version == 6 and address.is_link_local)]
 
     def routes(self) -> list[tuple[IPv4Network, int]]:
         """Destination and interface index (0 where there is none) of every IPv4 route, the default one included."""
-        bodies = self.dump(RTM_GETROUTE, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0))
+        routes = self._routes(socket.AF_INET)
+        return [(where, index) for where, index in routes if isinstance(where, IPv4Network)]
+
+    def routes6(self) -> list[tuple[IPv6Network, int]]:
+        """The same for IPv6."""
+        routes = self._routes(socket.AF_INET6)
+        return [(where, index) for where, index in routes if isinstance(where, IPv6Network)]
+
+    def _routes(self, family: int) -> list[tuple[Subnet, int]]:
+        bodies = self.dump(RTM_GETROUTE, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
         return [_parse_route(body) for body in bodies]
 
     def _frame(self, request: Request, flags: int) -> bytes:
@@ -259,22 +328,27 @@ def _parse_link(body: bytes) -> Link:
     found = parse_attributes(body[_LINK.size :])
     kind = parse_attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND)
     return Link(
-        index, _string(found.get(IFLA_IFNAME)), _uint(found.get(IFLA_MASTER)), _uint(found.get(IFLA_MTU)), _string(kind)
+        index=index,
+        name=_string(found.get(IFLA_IFNAME)),
+        master=_uint(found.get(IFLA_MASTER)),
+        mtu=_uint(found.get(IFLA_MTU)),
+        kind=_string(kind),
+        alias=_string(found.get(IFLA_IFALIAS)),
     )
 
 
-def _parse_address(body: bytes) -> tuple[int, IPv4Interface]:
+def _parse_address(body: bytes) -> tuple[int, Interface]:
     _, prefix_length, _, _, index = _ADDRESS.unpack_from(body)
     found = parse_attributes(body[_ADDRESS.size :])
     packed = found.get(IFA_LOCAL) or found[IFA_ADDRESS]
-    return index, IPv4Interface((packed, prefix_length))
+    return index, ip_interface((packed, prefix_length))
 
 
-def _parse_route(body: bytes) -> tuple[IPv4Network, int]:
-    prefix_length = _ROUTE.unpack_from(body)[1]
+def _parse_route(body: bytes) -> tuple[Subnet, int]:
+    family, prefix_length = _ROUTE.unpack_from(body)[:2]
     found = parse_attributes(body[_ROUTE.size :])
-    destination = found.get(RTA_DST, bytes(4))
-    return IPv4Network((destination, prefix_length), strict=False), _uint(found.get(RTA_OIF))
+    destination = found.get(RTA_DST, bytes(4 if family == socket.AF_INET else 16))
+    return ip_network((destination, prefix_length), strict=False), _uint(found.get(RTA_OIF))
 
 
 def _string(payload: bytes | None) -> str:

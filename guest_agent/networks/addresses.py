@@ -1,11 +1,22 @@
-"""Which subnet the bridge gets, and which address a container gets. Pure."""
+"""Which subnet a network gets when nobody says, and which address a container gets. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 
-from guest_agent.wire.errors import HostFailed, InvalidArgument
+from guest_agent.wire.errors import Forbidden, HostFailed, InvalidArgument
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Subnet = IPv4Network | IPv6Network
 
 #: Docker's pools (172.17-31/16, 192.168.0/20 steps) from their far end, so that a docker beside us, which begins at
 #: the near end, keeps its own; then corners of 10/8 that few sites use.
@@ -22,14 +33,22 @@ LONGEST_PREFIX = 30
 
 def choose_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
     """The first candidate that overlaps none of the taken ones."""
+    found = find_subnet(taken)
+    if found is None:
+        raise HostFailed(
+            "could not find an available, non-overlapping IPv4 address pool for the default network",
+            hint='name a free one in the configuration: [engine] subnet = "10.99.0.0/16"',
+        )
+    return found
+
+
+def find_subnet(taken: Iterable[IPv4Network]) -> IPv4Network | None:
+    """The same; None where every candidate is taken."""
     clashing = [network for network in taken if network.prefixlen >= SHORTEST_CLASHING_PREFIX]
     for candidate in map(IPv4Network, CANDIDATES):
         if not any(candidate.overlaps(network) for network in clashing):
             return candidate
-    raise HostFailed(
-        "could not find an available, non-overlapping IPv4 address pool for the default network",
-        hint='name a free one in the configuration: [engine] subnet = "10.99.0.0/16"',
-    )
+    return None
 
 
 def parse_subnet(text: str) -> IPv4Interface:
@@ -51,9 +70,9 @@ def _bad_subnet(text: str, why: str) -> InvalidArgument:
     return InvalidArgument(f"invalid subnet {text!r}: {why}", hint="see [engine] subnet in the configuration")
 
 
-def mac_address(address: IPv4Address) -> str:
+def mac_address(address: Address) -> str:
     """02:42 and the address, as docker does: an address that comes back finds the neighbours' tables still right."""
-    return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *address.packed))
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *address.packed[-4:]))
 
 
 class AddressPool:
@@ -63,33 +82,50 @@ class AddressPool:
     the next one.
     """
 
-    def __init__(self, gateway: IPv4Interface) -> None:
+    def __init__(self, gateway: Interface, within: Subnet | None = None, reserved: Iterable[Address] = ()) -> None:
+        """`within` is the part of the subnet that `take` chooses from; `reserved` are never given out."""
         self._network = gateway.network
-        self._used = {int(gateway.ip)}
-        self._first = int(self._network.network_address) + 1
-        self._last = int(self._network.broadcast_address) - 1
+        chosen = within or self._network
+        self._reserved = {int(gateway.ip), *map(int, reserved)}
+        self._used = set(self._reserved)
+        self._first = max(int(chosen.network_address), int(self._network.network_address) + 1)
+        self._last = min(int(chosen.broadcast_address), int(self._network.broadcast_address) - 1)
         self._next = self._first
 
-    def take(self) -> IPv4Address:
+    @property
+    def subnet(self) -> Subnet:
+        return self._network
+
+    def take(self) -> Address:
         """A free address; raises HostFailed when there is none."""
         for _ in range(min(len(self._used) + 1, self._last - self._first + 1)):
             candidate, self._next = self._next, self._after(self._next)
             if candidate not in self._used:
                 self._used.add(candidate)
-                return IPv4Address(candidate)
+                return self._address(candidate)
         raise HostFailed(
-            f"no available IPv4 addresses on this network's address pools: {self._network}",
-            hint="remove containers, or configure a larger subnet ([engine] subnet)",
+            f"no available IPv{self._network.version} addresses on this network's address pools: {self._network}",
+            hint="remove containers, or give the network a larger subnet",
         )
 
-    def claim(self, address: IPv4Address) -> None:
+    def take_this(self, address: Address) -> None:
+        """The one that the user wants. Raises Forbidden where somebody has it, as dockerd."""
+        if int(address) in self._used:
+            raise Forbidden("Address already in use")
+        self._used.add(int(address))
+
+    def claim(self, address: Address) -> None:
         """Marks one that a running container has; later ones come after it."""
         self._used.add(int(address))
         self._next = self._after(max(self._used))
 
-    def give_back(self, address: IPv4Address) -> None:
+    def give_back(self, address: Address) -> None:
         """Idempotent."""
-        self._used.discard(int(address))
+        if int(address) not in self._reserved:
+            self._used.discard(int(address))
+
+    def _address(self, number: int) -> Address:
+        return IPv4Address(number) if self._network.version == 4 else IPv6Address(number)
 
     def _after(self, address: int) -> int:
-        return self._first if address >= self._last else address + 1
+        return self._first if not self._first <= address < self._last else address + 1

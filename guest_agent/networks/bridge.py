@@ -1,18 +1,21 @@
-"""The bridge: made, or adopted from a predecessor, with its address and its switches in /proc/sys/net."""
+"""Bridges: made, or adopted from a predecessor, with their addresses and their switches in /proc/sys/net."""
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 
 from guest_agent.linux import netlink
 from guest_agent.linux.netlink import Link, RouteSocket
-from guest_agent.networks.addresses import choose_subnet, gateway_of, mac_address, parse_subnet
+from guest_agent.networks.addresses import Interface, choose_subnet, gateway_of, mac_address, parse_subnet
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.wire.errors import HostFailed
 
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 #: Ethernet's; a smaller one is taken over from the outgoing interface, so that nothing depends on path MTU discovery.
 LARGEST_MTU = 1500
 
@@ -34,15 +37,42 @@ def ensure_bridge(route: RouteSocket, settings: NetworkSettings, avoid: list[IPv
     """
     links = route.links()
     found = _find_bridge(links, settings.bridge)
-    present = route.addresses(found.index) if found else []
+    present = ipv4_addresses(route, found.index) if found else []
     occupied = found is not None and any(link.master == found.index for link in links)
     gateway = _plan_gateway(route, settings, present, occupied, avoid)
     index = found.index if found else _make(route, settings.bridge, gateway)
     for stale in (address for address in present if address != gateway):
         route.execute(netlink.plan_delete_address(index, stale))
     route.execute(netlink.plan_address(index, gateway), netlink.plan_up(settings.bridge))
-    _set_switches(settings.bridge)
-    return Bridge(index, gateway, _outgoing_mtu(route, links))
+    write_switch("ipv4/ip_forward", "1")
+    write_switch(f"ipv4/conf/{settings.bridge}/route_localnet", "1")
+    return Bridge(index, gateway, outgoing_mtu(route, links))
+
+
+def raise_bridge(route: RouteSocket, name: str, addresses: Sequence[Interface], alias: str) -> int:
+    """A user's bridge with just these addresses, IPv4 first; its index. Idempotent.
+
+    `alias` is written on it, so that start-up knows it for ours. Raises OSError, and HostFailed where the name is that
+    of an interface of another kind.
+    """
+    found = _find_bridge(route.links(), name)
+    index = found.index if found else _make(route, name, addresses[0])
+    present = [address for family in _FAMILIES for address in route.addresses(index, family)]
+    for stale in (address for address in present if address not in addresses):
+        route.execute(netlink.plan_delete_address(index, stale))
+    added = [netlink.plan_address(index, address) for address in addresses]
+    route.execute(netlink.plan_alias(name, alias), netlink.plan_up(name))
+    if any(address.version == 6 for address in addresses):
+        write_switch(f"ipv6/conf/{name}/disable_ipv6", "0")
+        write_switch("ipv6/conf/all/forwarding", "1")
+    route.execute(*added)
+    write_switch("ipv4/ip_forward", "1")
+    write_switch(f"ipv4/conf/{name}/route_localnet", "1")
+    return index
+
+
+def ipv4_addresses(route: RouteSocket, index: int) -> list[IPv4Interface]:
+    return [address for address in route.addresses(index) if isinstance(address, IPv4Interface)]
 
 
 def remove_bridge(route: RouteSocket, name: str) -> None:
@@ -96,7 +126,7 @@ def _plan_gateway(
     return gateway_of(choose_subnet([destination for destination, _ in route.routes()] + avoid))
 
 
-def _make(route: RouteSocket, name: str, gateway: IPv4Interface) -> int:
+def _make(route: RouteSocket, name: str, gateway: Interface) -> int:
     """A fixed MAC: a bridge without one takes over its ports', and neighbours lose it whenever a port comes or goes."""
     route.execute(netlink.plan_bridge(name, mac_address(gateway.ip)))
     if have_ipv6():
@@ -107,11 +137,6 @@ def _make(route: RouteSocket, name: str, gateway: IPv4Interface) -> int:
     return link.index
 
 
-def _set_switches(bridge: str) -> None:
-    write_switch("ipv4/ip_forward", "1")
-    write_switch(f"ipv4/conf/{bridge}/route_localnet", "1")
-
-
-def _outgoing_mtu(route: RouteSocket, links: list[Link]) -> int:
+def outgoing_mtu(route: RouteSocket, links: list[Link]) -> int:
     default = {index for destination, index in route.routes() if destination.prefixlen == 0}
     return min([LARGEST_MTU, *(link.mtu for link in links if link.index in default)])

@@ -1,7 +1,7 @@
-"""The name server at 127.0.0.11: hands each query on, as it is, to the servers that the host uses.
+"""The name server at 127.0.0.11: answers what it knows, and hands every other query on, as it is, to other servers.
 
 Its sockets were opened inside the container's namespace, the queries leave from the host's; so a server on the host's
-loopback answers too. Queries by TCP are a `StreamRelay` to the first server.
+loopback answers too. Queries by TCP are in `name_streams`.
 """
 
 from __future__ import annotations
@@ -10,62 +10,61 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from guest_agent.networks.streams import StreamRelay
+from guest_agent.networks.dns import HEADER_SIZE, plan_failure
+from guest_agent.networks.name_streams import Answer, NameStreams, Servers
 
 #: resolv.conf(5) gives a server 5 s before the next is asked; two of ours fit into one of the container's tries.
 SERVER_SECONDS = 2.0
 #: Queries under way at once in one container: a quarter of the usual descriptor limit. More are dropped: UDP may.
 MOST_QUERIES = 256
-HEADER_SIZE = 12  # RFC 1035, 4.1.1
 PORT = 53
 _LARGEST = 65535
-_SERVFAIL = 2
-
-Servers = Callable[[], tuple[str, ...]]
 
 
 class NameForwarder:
     """Serves one container's pair of sockets, and owns them. Must be made and used on the loop's thread."""
 
-    def __init__(self, datagrams: socket.socket, streams: socket.socket, servers: Servers, buffer: bytearray) -> None:
+    def __init__(self, datagrams: socket.socket, streams: socket.socket, servers: Servers, answer: Answer) -> None:
         self._loop = asyncio.get_running_loop()
-        self._datagrams, self._streams = datagrams, streams
+        self._datagrams = datagrams
         self._servers = servers
+        self._know = answer
         self._queries: set[_Query] = set()
         datagrams.setblocking(False)
         self._loop.add_reader(datagrams, self._readable)
-        self._relay = StreamRelay(streams, self._first_server, buffer)
+        self._streams = NameStreams(streams, servers, answer)
 
     def close(self) -> None:
         """Closes the sockets too: they would keep the container's namespace alive. May be called twice."""
         if self._datagrams.fileno() < 0:
             return
         self._loop.remove_reader(self._datagrams)
-        self._relay.close()
+        self._streams.close()
         for query in list(self._queries):
             query.end()
         self._datagrams.close()
-        self._streams.close()
-
-    def _first_server(self) -> tuple[str, int]:
-        servers = self._servers()
-        if not servers:
-            raise OSError("the host has no name server")
-        return servers[0], PORT
 
     def _readable(self) -> None:
         try:
             query, client = self._datagrams.recvfrom(_LARGEST)
         except OSError:
             return
-        if len(query) >= HEADER_SIZE and len(self._queries) < MOST_QUERIES:
+        if len(query) < HEADER_SIZE:
+            return
+        known = self._know(query, False)
+        if known is not None:
+            self._send(known, client)
+        elif len(self._queries) < MOST_QUERIES:
             self._queries.add(_Query(query, client, self._servers(), self._answer))
 
     def _answer(self, query: _Query, answer: bytes) -> None:
         self._queries.discard(query)
+        if answer:
+            self._send(answer, query.client)
+
+    def _send(self, answer: bytes, client: tuple[object, ...]) -> None:
         try:
-            if answer:
-                self._datagrams.sendto(answer, query.client)
+            self._datagrams.sendto(answer, client)
         except OSError:
             pass  # the client asks again
 
@@ -126,9 +125,3 @@ class _Query:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-
-
-def plan_failure(query: bytes) -> bytes:
-    """SERVFAIL for a query, so that its sender needn't wait: the header with QR, RA and the code, and the question."""
-    flags = bytes([query[2] | 0x80, 0x80 | _SERVFAIL])
-    return query[:2] + flags + query[4:6] + bytes(6) + query[HEADER_SIZE:]

@@ -29,6 +29,15 @@ _DEFAULT_HOSTS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """How a container's own name server asks others."""
+
+    servers: tuple[str, ...] = ()  #: those of `--dns`; () are the host's
+    #: The user set ndots, so a name without a dot is to be tried with the search domains, not asked for outside.
+    dotted_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ResolverSettings:
     """The content of a resolv.conf(5)."""
 
@@ -83,15 +92,31 @@ def plan_resolver(host: ResolverSettings, asked: ResolverSettings, *, own_namesp
     return ResolverSettings(servers, search, asked.options or host.options)
 
 
-def plan_hosts(hostname: str, address: str, extra: Iterable[str] = (), gateway: str = "", domainname: str = "") -> str:
-    """/etc/hosts of a container with its own namespace. `extra` are "name:address"; address "" = has none.
+def plan_own_resolver(host: ResolverSettings, asked: ResolverSettings) -> tuple[ResolverSettings, Asking]:
+    """A container's settings where its networks have names, and how its own name server asks others.
+
+    A name without a dot is asked for as it is first (ndots:0, as docker), unless the user says otherwise.
+    """
+    options = asked.options or host.options
+    ndots = [option for option in options if option.startswith("ndots:")]
+    search = asked.search or host.search
+    settings = ResolverSettings(
+        (FORWARDER,), () if search == (".",) else search, options if ndots else (*options, "ndots:0")
+    )
+    return settings, Asking(asked.servers, dotted_only=bool(ndots) and ndots[-1] != "ndots:0")
+
+
+def plan_hosts(
+    hostname: str, addresses: Iterable[str], extra: Iterable[str] = (), gateway: str = "", domainname: str = ""
+) -> str:
+    """/etc/hosts of a container with its own namespace. `extra` are "name:address".
 
     `gateway` is what `host-gateway` stands for.
     """
-    records = [*_DEFAULT_HOSTS, *parse_extra_hosts(extra, gateway)]
-    if address:
-        records.append((address, f"{hostname}.{domainname} {hostname}" if domainname else hostname))
-    return _format_hosts(records)
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    return _format_hosts(
+        [*_DEFAULT_HOSTS, *parse_extra_hosts(extra, gateway), *((address, names) for address in addresses)]
+    )
 
 
 def plan_host_network_hosts(host_file: str, extra: Iterable[str] = (), gateway: str = "127.0.0.1") -> str:

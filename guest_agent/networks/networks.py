@@ -1,8 +1,8 @@
 """All of a container's networking behind one door.
 
-The order in a start: `reserve` (a taken port is an error before anything is made) -> `connect` -> `activate`; in an
-end: `release` and `disconnect`, in any order, both idempotent. The namespace goes away when its last process, and the
-last descriptor of it, is gone.
+The order in a start: `reserve` (a taken port is an error before anything is made) -> `connect` (the default network
+alone) or `attach` -> `activate`; in an end: `release` and `disconnect`, in any order, both idempotent. The namespace
+goes away when its last process, and the last descriptor of it, is gone.
 
 Everything takes a millisecond or two, and must be called on the event loop's thread while it runs. What concerns ports
 is asynchronous, since inside a machine they are held on its host; natively it waits for nothing. Failures of the kernel
@@ -15,92 +15,85 @@ import contextlib
 import dataclasses
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from guest_agent.linux.netlink import RouteSocket
 from guest_agent.linux.nftables import Nftables, NftablesError
-from guest_agent.networks import rules
-from guest_agent.networks.addresses import AddressPool
-from guest_agent.networks.bridge import Bridge, ensure_bridge, remove_bridge
-from guest_agent.networks.coexistence import forget_bridge, let_bridge_through
-from guest_agent.networks.endpoints import Wire, make_wire, open_loopback_namespace
+from guest_agent.networks import sandbox
+from guest_agent.networks.bridge_driver import host_binding
+from guest_agent.networks.default_network import DefaultNetwork, NetworkAttachment
+from guest_agent.networks.directory import Directory
+from guest_agent.networks.endpoints import open_loopback_namespace
 from guest_agent.networks.exposure import HostExposure, LeasedExposure, NothingToExpose
+from guest_agent.networks.firewall import Firewall
 from guest_agent.networks.gateway import PortGateway
 from guest_agent.networks.leases import LeaseGateway
 from guest_agent.networks.local_ports import LocalGateway
+from guest_agent.networks.membership import Membership, publishing_endpoint
 from guest_agent.networks.name_service import NameService
 from guest_agent.networks.names import (
+    Asking,
     ResolverSettings,
     plan_host_network_hosts,
     plan_hosts,
+    plan_own_resolver,
     plan_resolver,
     with_host_names,
 )
 from guest_agent.networks.publisher import Publisher, Reservation
+from guest_agent.networks.rules import BridgeRules
 from guest_agent.networks.settings import DescriptorHolder, NetworkSettings
+from guest_agent.networks.store import NetworkStore
 from guest_agent.networks.streams import CHUNK
-from guest_agent.networks.watch import RulesetWatch
+from guest_agent.networks.user_networks import UserNetworks
+from guest_agent.store.records import Records
 from guest_agent.wire.errors import HostFailed
 from guest_agent.wire.models import Endpoint, PortBinding, PublishedPort
+from guest_agent.wire.networks import BRIDGE, HOST, NONE, Network
 
-BRIDGE, HOST, NONE = "bridge", "host", "none"
 Live = Mapping[str, tuple[tuple[Endpoint, ...], tuple[PublishedPort, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkAttachment:
-    """A container's endpoint and its namespace, whose descriptor the caller owns."""
+class Attachments:
+    """A container's endpoints in its own networks and its namespace, whose descriptor the caller owns."""
 
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
     namespace: int
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkDescription:
-    """A network as `network ls` and `inspect` show it; subnet and gateway are "" for `host` and `none`."""
-
-    id: str
-    name: str
-    driver: str
-    subnet: str = ""
-    gateway: str = ""
-    bridge: str = ""
-    mtu: int = 0
 
 
 class Networks:
     """The networks of one engine."""
 
-    def __init__(self, settings: NetworkSettings, holder: DescriptorHolder) -> None:
-        buffer = bytearray(CHUNK)
+    def __init__(self, settings: NetworkSettings, holder: DescriptorHolder, records: Records) -> None:
         self._settings = settings
         self._route = RouteSocket()
         self._nftables = _open_nftables()
-        self._ports, self._exposure = _open_ports(settings, holder, buffer)
+        self._ports, self._exposure = _open_ports(settings, holder, bytearray(CHUNK))
         self._publisher = Publisher(self._nftables, settings.table, holder, self._ports)
-        self._names = NameService(settings, holder, buffer)
-        self._watch: RulesetWatch | None = None
-        self._bridge: Bridge | None = None
-        self._pool: AddressPool | None = None
+        self._directory = Directory()
+        self._names = NameService(settings, holder, self._directory)
+        self._default = DefaultNetwork(self._route, settings, self._names)
+        store = NetworkStore(records)
+        store.load()
+        self._users = UserNetworks(self._route, store, self._default, settings.table)
+        self._firewall = Firewall(self._nftables, settings.table, self._bridges, self._publisher.rebuild)
         self._lost_ports: tuple[str, ...] = ()
-        self._firewall_trouble: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """For `info`: what doesn't work as it should, and what to do."""
-        return self._lost_ports + self._ports.warnings + self._firewall_trouble
+        return self._lost_ports + self._ports.warnings + self._firewall.trouble + self._users.trouble
 
     # -- the engine's life
 
     def start(self) -> None:
         """Idempotent: makes what is missing, adopts what a predecessor left. Maps keep leading where they led."""
         with _translated("set up the default network"):
-            self._ensure_bridge()
-            self._ensure_table()
-            self._watch = self._watch or RulesetWatch(self._rules_changed)
-        self._let_through()
+            self._default.ensure()
+            self._users.start()
+            self._firewall.start()
 
     def reconcile(self, live: Live) -> None:
         """After `start`: everything of these containers is as before, everything of others is forgotten.
@@ -110,10 +103,12 @@ class Networks:
         failures = []
         with _translated("restore the networks"):
             for container_id, (endpoints, ports) in live.items():
-                address = next((endpoint.address for endpoint in endpoints if endpoint.address), "")
-                if address:
-                    self._addresses.claim(IPv4Address(address))
-                    failures += self._publisher.adopt(container_id, address, ports)
+                for endpoint in endpoints:
+                    self._users.claim(endpoint)
+                    self._enter(container_id, endpoint)
+                leading = publishing_endpoint(endpoints)
+                if leading is not None:
+                    failures += self._publisher.adopt(container_id, leading.address, ports)
             self._publisher.forget_others(live)
             self._exposure.adopt(_on_host_network(live))
             self._names.adopt(live)
@@ -122,8 +117,7 @@ class Networks:
 
     def close(self) -> None:
         """The engine ends: running containers keep their network and their IPv4 ports. May be called twice."""
-        if self._watch:
-            self._watch.close()
+        self._firewall.close()
         self._publisher.close()
         self._exposure.close()
         self._names.close()
@@ -132,31 +126,155 @@ class Networks:
 
     async def remove_all(self) -> None:
         """Takes everything out of the kernel, and closes. For when no container is left; idempotent."""
-        if self._watch:
-            self._watch.close()
-        with _translated("remove the default network"):
+        with _translated("remove the networks"):
             await self._publisher.release_all()
             self._names.adopt(())
-            self._nftables.run(rules.plan_remove_table(self._settings.table))
-            forget_bridge(self._nftables, self._settings.bridge)
-            remove_bridge(self._route, self._settings.bridge)
+            self._firewall.remove()
+            for bridge in (self._settings.bridge, *(one.name for one in self._users.bridges())):
+                self._firewall.forget(bridge)
+            self._users.remove_all()
+            self._default.remove()
         self.close()
+
+    # -- networks
+
+    def all(self) -> tuple[Network, ...]:
+        """The three that there always are, and those of users, oldest first."""
+        identify = self._settings.network_id
+        there_always = (
+            self._default.record,
+            Network(identify(HOST), HOST, "host", 0),
+            Network(identify(NONE), NONE, "null", 0),
+        )
+        return (*there_always, *self._users.records())
+
+    def driver_of(self, network_id: str) -> str:
+        """ "" where the network is gone."""
+        if network_id == self._default.id:
+            return "bridge"
+        return next((one.driver for one in self.all() if one.id == network_id), "")
+
+    def create(self, asked: Network) -> Network:
+        """The network as it was made. Nothing is left when it fails, by the user's fault or the kernel's."""
+        with _translated(f"create network {asked.name}"):
+            network = self._users.create(asked)
+            try:
+                self._firewall.apply()
+            except BaseException:
+                self._users.remove(network)
+                raise
+            self._firewall.let_through()
+        return network
+
+    def remove(self, network: Network) -> None:
+        """Takes one away that nobody uses."""
+        with _translated(f"remove network {network.name}"):
+            self._users.remove(network)
+            self._firewall.apply()
+            if bridge := self._users.bridge_of(network):
+                self._firewall.forget(bridge)
+
+    def _bridges(self) -> list[BridgeRules]:
+        return [self._default.rules, *self._users.bridges()]
 
     # -- a container's life
 
-    def connect(self, container_id: str, hostname: str = "") -> NetworkAttachment:
-        """A namespace with lo, and eth0 on the bridge. Nothing is left when it fails.
+    def plan_published(self, bindings: Iterable[PortBinding], network_ids: Iterable[str]) -> tuple[PortBinding, ...]:
+        """What a container on these networks publishes: () where none of them has the host and a way out."""
+        network = self._users.find_publishing(network_ids)
+        if network is None:
+            return ()
+        address = host_binding(network)
+        return tuple(one if one.host_ip else dataclasses.replace(one, host_ip=address) for one in bindings)
 
-        The default network answers no names, so it doesn't need the host's name; networks that do will.
+    def connect(self, container_id: str, hostname: str = "") -> NetworkAttachment:
+        """A namespace with lo, and eth0 on the default network alone. Nothing is left when it fails.
+
+        That network answers no names, so it doesn't need the host's name.
         """
         with _translated(f"connect container {container_id[:12]} to the default network"):
-            address = self._addresses.take()
-            try:
-                wire = self._make_wire(IPv4Interface((address, self._gateway.network.prefixlen)))
-            except BaseException:
-                self._addresses.give_back(address)
-                raise
-        return NetworkAttachment(self._endpoint(address, wire), wire.namespace)
+            return self._default.connect()
+
+    def check(self, member: Membership) -> None:
+        """Raises NotFound, and InvalidArgument where the network can't give what is asked for."""
+        self._users.check(member)
+
+    def attach(self, container_id: str, members: Sequence[Membership]) -> Attachments:
+        """A namespace with lo, and eth0 and so on, one for each network. Nothing is left when it fails."""
+        namespace = self.loopback_only()
+        endpoints: list[Endpoint] = []
+        try:
+            for member in members:
+                planned = self.admit(member, [one.interface for one in endpoints])
+                endpoints.append(planned)
+                endpoints[-1] = self._plug(container_id, planned, namespace, member.settings.link_local)
+            with _translated("set the container's routes"):
+                sandbox.route_out(namespace, endpoints)
+        except BaseException:
+            for endpoint in endpoints:
+                self.disconnect(container_id, endpoint)
+            os.close(namespace)
+            raise
+        return Attachments(tuple(endpoints), namespace)
+
+    def admit(self, member: Membership, taken: Iterable[str]) -> Endpoint:
+        """The endpoint that the container gets, which is to be recorded before it is `joined`; nothing is made yet.
+
+        `taken` are the names of its other interfaces. Raises Forbidden where the wanted address isn't free.
+        """
+        with _translated("choose the container's addresses"):
+            return self._users.admit(member, taken)
+
+    def join(
+        self, container_id: str, pid: int, endpoint: Endpoint, others: Iterable[Endpoint], link_local: Iterable[str]
+    ) -> Endpoint:
+        """Makes an admitted endpoint's interface in a running container; the endpoint with the host's end named."""
+        with _translated(f"connect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+            joined = self._plug(container_id, endpoint, namespace, link_local)
+            sandbox.route_out(namespace, [*others, joined])
+        return joined
+
+    async def leave(self, container_id: str, pid: int, endpoint: Endpoint, others: Sequence[Endpoint]) -> None:
+        """Takes one interface out of a running container that keeps the other ones. Idempotent."""
+        with _translated(f"disconnect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+            self._directory.leave(container_id, endpoint.network_id)
+            await sandbox.take_interface_away(namespace, endpoint.interface)
+            sandbox.route_out(namespace, others)
+        self._users.dismiss(endpoint)
+
+    def dismiss(self, container_id: str, endpoint: Endpoint) -> None:
+        """Forgets an admitted endpoint whose interface couldn't be made. Idempotent."""
+        self._directory.leave(container_id, endpoint.network_id)
+        self._users.dismiss(endpoint)
+
+    def repair(self, container_id: str, pid: int, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+        """At start-up: makes what is recorded of a running container's interfaces, and isn't there.
+
+        The killed engine was about to make it.
+        """
+        with _translated(f"restore container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+            there = sandbox.interfaces(namespace)
+            if all(one.interface in there for one in endpoints):
+                return tuple(endpoints)
+            whole = tuple(
+                one if one.interface in there else self._plug(container_id, one, namespace, ()) for one in endpoints
+            )
+            sandbox.route_out(namespace, whole)
+            return whole
+
+    def _plug(self, container_id: str, endpoint: Endpoint, namespace: int, link_local: Iterable[str]) -> Endpoint:
+        with _translated(f"connect container {container_id[:12]} to network {endpoint.network}"):
+            plugged = self._users.plug(endpoint, namespace)
+            sandbox.configure(namespace, plugged, link_local)
+        self._enter(container_id, plugged)
+        return plugged
+
+    def rename(self, container_id: str, endpoint: Endpoint) -> None:
+        """The members of the network know it by the endpoint's names from here on."""
+        self._enter(container_id, endpoint)
+
+    def _enter(self, container_id: str, endpoint: Endpoint) -> None:
+        self._directory.enter(container_id, endpoint)
 
     def loopback_only(self) -> int:
         """The network `none`: a descriptor of a namespace with lo; the caller owns it."""
@@ -172,8 +290,8 @@ class Networks:
         """Forgets the endpoint's address and stops answering names for it. Idempotent."""
         self._names.stop(container_id)
         self._exposure.leave(container_id)
-        if endpoint.address:
-            self._addresses.give_back(IPv4Address(endpoint.address))
+        self._directory.leave(container_id, endpoint.network_id)
+        self._users.dismiss(endpoint)
 
     async def reserve(self, container_id: str, bindings: Iterable[PortBinding], name: str = "") -> Reservation:
         """Binds all the ports or none. Raises AddressInUse in docker's words; `name` is the container's in them."""
@@ -217,124 +335,43 @@ class Networks:
             return plan_resolver(self._names.raw_host_settings(), asked, own_namespace=False)
         return plan_resolver(self._names.host_settings(), asked, own_namespace=True)
 
-    def forward_names(self, container_id: str, namespace: int) -> None:
+    def own_resolver(
+        self, servers: tuple[str, ...] = (), search: tuple[str, ...] = (), options: tuple[str, ...] = ()
+    ) -> tuple[ResolverSettings, Asking]:
+        """The same for a container whose networks have names: its own name server asks those that it would ask."""
+        return plan_own_resolver(self._names.host_settings(), ResolverSettings(servers, search, options))
+
+    def forward_names(self, container_id: str, namespace: int, asking: Asking | None = None) -> None:
         """Answers name queries at 127.0.0.11 inside that namespace until `disconnect`."""
         with _translated("open the name server of the container"):
-            self._names.serve(container_id, namespace)
+            self._names.serve(container_id, namespace, asking or Asking())
+
+    def forward_names_of(self, container_id: str, pid: int, asking: Asking) -> None:
+        """The same for a running container, unless it has a name server."""
+        if not self._names.serves(container_id):
+            with _translated("enter the container's namespace"), sandbox.namespace_of(pid) as namespace:
+                self.forward_names(container_id, namespace, asking)
 
     def hosts_file(
-        self, mode: str, hostname: str, address: str = "", extra: Iterable[str] = (), domainname: str = ""
+        self,
+        mode: str,
+        hostname: str,
+        addresses: Sequence[str] = (),
+        extra: Iterable[str] = (),
+        domainname: str = "",
     ) -> str:
         """The container's /etc/hosts; `extra` are "name:address" with docker's `host-gateway`."""
         host = self._settings.host_address
         if mode == HOST:
             return plan_host_network_hosts(_read_hosts(), with_host_names(extra, host), host or "127.0.0.1")
-        named = with_host_names(extra, host if address else "")
-        return plan_hosts(hostname, address, named, host or self._gateway_text, domainname)
+        named = with_host_names(extra, host if addresses else "")
+        return plan_hosts(hostname, addresses, named, host or self._default.gateway_text, domainname)
 
     # -- views
-
-    def descriptions(self) -> tuple[NetworkDescription, ...]:
-        """The three networks that there always are, in `network ls`'s order."""
-        identify, bridge = self._settings.network_id, self._bridge
-        return (
-            NetworkDescription(
-                identify(BRIDGE),
-                BRIDGE,
-                "bridge",
-                str(bridge.gateway.network) if bridge else "",
-                self._gateway_text,
-                self._settings.bridge,
-                bridge.mtu if bridge else 0,
-            ),
-            NetworkDescription(identify(HOST), HOST, "host"),
-            NetworkDescription(identify(NONE), NONE, "null"),
-        )
 
     def static_endpoint(self, mode: str) -> Endpoint:
         """The endpoint of a container on `host` or `none`: no addresses."""
         return Endpoint(mode, self._settings.network_id(mode), secrets.token_hex(32))
-
-    # -- doing
-
-    @property
-    def _gateway(self) -> IPv4Interface:
-        return self._running[0].gateway
-
-    @property
-    def _gateway_text(self) -> str:
-        return str(self._bridge.gateway.ip) if self._bridge else ""
-
-    @property
-    def _addresses(self) -> AddressPool:
-        return self._running[1]
-
-    @property
-    def _running(self) -> tuple[Bridge, AddressPool]:
-        if self._bridge is None or self._pool is None:
-            raise HostFailed("the default network isn't set up")
-        return self._bridge, self._pool
-
-    def _ensure_bridge(self) -> None:
-        """Whatever happens to the bridge later, it comes back with the same subnet."""
-        self._bridge = ensure_bridge(self._route, self._settings, self._name_servers())
-        self._settings = dataclasses.replace(self._settings, subnet=str(self._bridge.gateway))
-        self._pool = self._pool or AddressPool(self._bridge.gateway)
-
-    def _ensure_table(self) -> None:
-        names = (self._settings.table, self._settings.bridge, self._gateway.network)
-        try:
-            self._nftables.run(rules.plan_table(*names))
-        except NftablesError:
-            self._nftables.run(rules.plan_new_table(*names))
-
-    def _let_through(self) -> None:
-        try:
-            let_bridge_through(self._nftables, self._settings.bridge)
-            self._firewall_trouble = ()
-        except HostFailed as failure:
-            self._firewall_trouble = (f"{failure.message}; {failure.hint}",)
-
-    def _rules_changed(self) -> None:
-        """Somebody touched the firewall: what is missing comes back, and ports are relayed until it does."""
-        self._let_through()
-        if not self._have_table():
-            try:
-                self._ensure_table()
-                self._publisher.rebuild()
-            except NftablesError as failure:
-                self._firewall_trouble += (f"the firewall's rules were removed and can't be restored: {failure}",)
-
-    def _have_table(self) -> bool:
-        try:
-            self._nftables.run(f"list chain ip {self._settings.table} forward")
-        except NftablesError:
-            return False
-        return True
-
-    def _make_wire(self, address: IPv4Interface) -> Wire:
-        """Once more with the bridge made again, in case somebody has deleted it."""
-        try:
-            return make_wire(self._route, self._running[0], address)
-        except OSError:
-            self._ensure_bridge()
-            return make_wire(self._route, self._running[0], address)
-
-    def _endpoint(self, address: IPv4Address, wire: Wire) -> Endpoint:
-        return Endpoint(
-            network=BRIDGE,
-            network_id=self._settings.network_id(BRIDGE),
-            endpoint_id=secrets.token_hex(32),
-            address=str(address),
-            prefix_length=self._gateway.network.prefixlen,
-            gateway=str(self._gateway.ip),
-            mac_address=wire.mac_address,
-            host_interface=wire.host_interface,
-        )
-
-    def _name_servers(self) -> list[IPv4Network]:
-        """The bridge must not cover them, even if no route tells of them."""
-        return [IPv4Network(server) for server in self._names.host_settings().servers if ":" not in server]
 
 
 def _open_ports(

@@ -14,13 +14,16 @@ that the answer takes the same way (hairpin).
 What is forwarded to the bridge from elsewhere must be an answer or must have come by a published port: a peer on the
 outside network that simply routes to a container's address gets nowhere, and nowhere near ports that are published on
 127.0.0.1 only. This follows docker 28; a `drop` here is final whatever other tables accept.
+
+That keeps bridges from each other as well. An internal network lets nothing in or out at all, but by the host itself.
+IPv6 has a table of its own with the same rules; its ports are relayed, so it has no maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from guest_agent.wire.models import PublishedPort
 
@@ -39,8 +42,21 @@ class Translation:
     address: str
 
 
-def plan_table(table: str, bridge: str, subnet: IPv4Network) -> str:
-    """Makes the table, or brings one that is there up to date without touching what is in its maps."""
+@dataclass(frozen=True, slots=True)
+class BridgeRules:
+    """What the rules have to know of a bridge."""
+
+    name: str
+    subnets: tuple[IPv4Network | IPv6Network, ...]
+    masquerade: bool = True
+    internal: bool = False
+
+    def of(self, version: int) -> list[str]:
+        return [str(subnet) for subnet in self.subnets if subnet.version == version]
+
+
+def plan_table(table: str, bridges: Sequence[BridgeRules]) -> str:
+    """Makes the tables, or brings those that are there up to date without touching what is in their maps."""
     maps = "\n".join(f"  map {name} {{ type {kinds}; }}" for name, kinds in _MAPS.items())
     return f"""\
 add table ip {table}
@@ -65,34 +81,77 @@ table ip {table} {{
     type nat hook output priority -100; policy accept;
     fib daddr type local jump published
   }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    oifname != "{bridge}" ip saddr {subnet} masquerade
-    oifname "{bridge}" ip saddr {subnet} ct status dnat masquerade
-  }}
-  chain to_containers {{
-    ct state established,related accept
-    iifname "{bridge}" accept
-    ct status dnat accept
-    drop
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    oifname "{bridge}" jump to_containers
-  }}
+{_plan_shared_chains(bridges, 4)}
+}}
+{_plan_table6(table, bridges)}"""
+
+
+def _plan_table6(table: str, bridges: Sequence[BridgeRules]) -> str:
+    """Only where a network has IPv6: a kernel without it knows no such table."""
+    if not any(bridge.of(6) for bridge in bridges):
+        return ""
+    return f"""\
+add table ip6 {table}
+flush table ip6 {table}
+table ip6 {table} {{
+{_plan_shared_chains([bridge for bridge in bridges if bridge.of(6)], 6)}
 }}
 """
 
 
-def plan_new_table(table: str, bridge: str, subnet: IPv4Network) -> str:
+def _plan_shared_chains(bridges: Sequence[BridgeRules], version: int) -> str:
+    """The chains that both families have."""
+    return "\n".join(
+        [
+            "  chain postrouting {",
+            "    type nat hook postrouting priority srcnat; policy accept;",
+            *(line for bridge in bridges for line in _plan_masquerade(bridge, version)),
+            "  }",
+            "  chain forward {",
+            "    type filter hook forward priority filter; policy accept;",
+            "    ct state established,related accept",
+            *(line for bridge in bridges for line in _plan_forward(bridge)),
+            "  }",
+        ]
+    )
+
+
+def _plan_masquerade(bridge: BridgeRules, version: int) -> list[str]:
+    name = bridge.name
+    lines = [f'    oifname "{name}" ip saddr 127.0.0.0/8 masquerade'] if version == 4 else []
+    family = "ip" if version == 4 else "ip6"
+    for subnet in bridge.of(version):
+        if bridge.masquerade and not bridge.internal:
+            lines.append(f'    oifname != "{name}" {family} saddr {subnet} masquerade')
+        lines.append(f'    oifname "{name}" {family} saddr {subnet} ct status dnat masquerade')
+    return lines
+
+
+def _plan_forward(bridge: BridgeRules) -> list[str]:
+    """What is new and may be forwarded to a bridge's members, or by them."""
+    name = bridge.name
+    if bridge.internal:
+        return [f'    iifname "{name}" oifname != "{name}" drop', f'    oifname "{name}" iifname != "{name}" drop']
+    return [
+        f'    oifname "{name}" iifname "{name}" accept',
+        f'    oifname "{name}" ct status dnat accept',
+        f'    oifname "{name}" drop',
+    ]
+
+
+def plan_new_table(table: str, bridges: Sequence[BridgeRules]) -> str:
     """The same from nothing: for a table that another version of this program made with other types."""
-    return f"add table ip {table}\ndelete table ip {table}\n" + plan_table(table, bridge, subnet)
+    return plan_remove_table(table) + plan_table(table, bridges)
 
 
 def plan_remove_table(table: str) -> str:
     """Idempotent: adding first makes the deletion sound."""
     return f"add table ip {table}\ndelete table ip {table}\n"
+
+
+def plan_remove_table6(table: str) -> str:
+    """The same for IPv6's, which a kernel without IPv6 refuses."""
+    return f"add table ip6 {table}\ndelete table ip6 {table}\n"
 
 
 def plan_add(table: str, translations: Iterable[Translation]) -> str:

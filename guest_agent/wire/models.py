@@ -226,6 +226,13 @@ class Endpoint:
     mac_address: str = ""
     host_interface: str = ""
     aliases: tuple[str, ...] = ()
+    interface: str = "eth0"
+    address6: str = ""
+    prefix_length6: int = 0
+    gateway6: str = ""
+    names: tuple[str, ...] = ()  #: that the network's other members find it by
+    links: tuple[str, ...] = ()  #: "container:alias": further names that this container alone knows members by
+    internal: bool = False  #: the network has no way out
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,20 @@
 """Networks."""
 
+import sys
+
+from guest_agent.wire.errors import NotFound
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.query import filters, with_query
+from hostvm.cli.containers import each
+from hostvm.cli.failure import Failure
+from hostvm.cli.output import write_out
+from hostvm.cli.query import escape, filters, with_query
 from hostvm.cli.render.container_view import join_map
 from hostvm.cli.render.view import Row, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hostvm.cli.main import Context
 
 
@@ -38,3 +46,63 @@ def ls(context: "Context", arguments: Arguments) -> int:
     records = context.engine.records(with_query("/networks", filters=filters(arguments)))
     records.sort(key=lambda record: str(record.get("Name")))
     return show(NETWORKS, records, arguments, (), arguments.flag("no-trunc"))
+
+
+def create(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.request.networks import plan_network
+
+    answer = context.engine.call("POST", "/networks/create", planned(plan_network, arguments))
+    write_out(f"{answer.get('Id') if isinstance(answer, dict) else ''}\n")
+    return 0
+
+
+def rm(context: "Context", arguments: Arguments) -> int:
+    def remove(name: str) -> None:
+        try:
+            context.engine.call("DELETE", f"/networks/{escape(name)}")
+        except NotFound:
+            if not arguments.flag("force"):
+                raise
+
+    return each(arguments.positional, remove)
+
+
+def prune(context: "Context", arguments: Arguments) -> int:
+    if not arguments.flag("force") and not agreed(
+        "WARNING! This will remove all custom networks not used by at least one container."
+    ):
+        return 0
+    answer = context.engine.call("POST", with_query("/networks/prune", filters=filters(arguments)))
+    names = answer.get("NetworksDeleted") if isinstance(answer, dict) else None
+    if isinstance(names, list) and names:
+        write_out("".join(["Deleted Networks:\n", *(f"{name}\n" for name in names), "\n"]))
+    return 0
+
+
+def connect(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.request.attachments import plan_connect
+
+    network = escape(arguments.positional[0])
+    context.engine.call("POST", f"/networks/{network}/connect", planned(plan_connect, arguments))
+    return 0
+
+
+def disconnect(context: "Context", arguments: Arguments) -> int:
+    network, container = arguments.positional
+    body = {"Container": container, "Force": arguments.flag("force")}
+    context.engine.call("POST", f"/networks/{escape(network)}/disconnect", body)
+    return 0
+
+
+def planned(plan: "Callable[[Arguments], dict[str, object]]", arguments: Arguments) -> "dict[str, object]":
+    """The body; what can't be asked for is docker's message, and exit code 1."""
+    try:
+        return plan(arguments)
+    except ValueError as error:
+        raise Failure(str(error), 1) from None
+
+
+def agreed(warning: str) -> bool:
+    """Asks; anything but y is a no, and so is the end of the input."""
+    write_out(f"{warning}\nAre you sure you want to continue? [y/N] ")
+    return sys.stdin.readline().strip().lower() == "y"

@@ -165,7 +165,7 @@ def shared_machines(make_machine: MachineMaker) -> Iterator[Shared]:
 
 @pytest.fixture
 def machine(machine_kind: str, shared_machines: Shared) -> Iterator[Machine]:
-    """The worker's engine. MUST be left running; containers and volumes may be left, images may not."""
+    """The worker's engine. MUST be left running; containers, networks and volumes may be left, images may not."""
     machine, before = shared_machines.get(machine_kind)
     yield machine
     clean(machine)
@@ -208,9 +208,11 @@ def terminal(machine: Machine, terminal_of: Callable[[Machine], Callable[..., Te
 
 
 def clean(machine: Machine) -> None:
-    """Removes every container and volume."""
+    """Removes every container, network and volume."""
     if containers := machine.containers():
         machine("rm", "--force", "--volumes", *containers)
+    if networks := machine("network", "ls", "--quiet", "--filter", "type=custom").split():
+        machine("network", "rm", *networks)
     if volumes := machine("volume", "ls", "--quiet").split():
         machine("volume", "rm", "--force", *volumes)
 

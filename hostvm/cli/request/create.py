@@ -5,6 +5,7 @@ and contributes to the body; a test holds the result against what docker's own C
 """
 
 from hostvm.cli.arguments import Arguments
+from hostvm.cli.request.attachments import plan_endpoints
 from hostvm.cli.request.environment import as_map, environment, labels
 from hostvm.cli.request.mounts import parse_volume
 from hostvm.cli.request.ports import PortPlan
@@ -139,20 +140,12 @@ def _add_storage(arguments: Arguments, body: "Body", host: "Body", absolute: "Ca
 
 
 def _add_network(arguments: Arguments, body: "Body", host: "Body") -> None:
-    network = arguments.text("net" if arguments.given("net") else "network") or "default"
-    host["NetworkMode"] = network
+    host["NetworkMode"], endpoints = plan_endpoints(arguments)
     options = arguments.texts("dns-option") + arguments.texts("dns-opt")
     if options:
         host["DnsOptions"] = options
-    endpoint: Body = {}
-    if arguments.given("network-alias"):
-        endpoint["Aliases"] = arguments.texts("network-alias")
-    if arguments.given("mac-address"):
-        endpoint["MacAddress"] = arguments.text("mac-address")
-    if arguments.given("ip"):
-        endpoint["IPAMConfig"] = {"IPv4Address": arguments.text("ip")}
-    if endpoint:
-        body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
+    if endpoints:
+        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
 
 
 def parse_capabilities(names: list[str]) -> list[str]:

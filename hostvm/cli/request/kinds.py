@@ -1,5 +1,6 @@
 """The kinds of values that only `run`, `create` and a few others have."""
 
+from hostvm.cli.request.attachments import parse_attachment
 from hostvm.cli.request.mounts import parse_mount
 
 TYPE_CHECKING = False
@@ -179,4 +180,5 @@ KINDS: "dict[str, Callable[[str], object]]" = {
     "sysctl": parse_sysctl,
     "ulimit": parse_ulimit,
     "mount": parse_mount,
+    "network": parse_attachment,
 }

@@ -42,7 +42,11 @@ NOUNS: dict[str, dict[str, str]] = {
         "rm": "machine:RM", "set": "machine:SET", "shell": "machine:SHELL", "ssh": "machine:SSH",
         "start": "machine:START", "stop": "machine:STOP", "unit": "machine:UNIT",
     },
-    "network": {"inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS"},
+    "network": {
+        "connect": "networks:CONNECT", "create": "networks:CREATE", "disconnect": "networks:DISCONNECT",
+        "inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS", "prune": "networks:PRUNE",
+        "remove": "networks:RM", "rm": "networks:RM",
+    },
     "system": {
         "df": "system:DF", "events": "system:EVENTS", "info": "system:INFO", "prune": "prune:SYSTEM",
     },

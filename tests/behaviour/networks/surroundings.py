@@ -8,12 +8,15 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from guest_agent.linux.namespaces import inside_network_namespace
-from guest_agent.networks.networks import NetworkAttachment, Networks
+from guest_agent.networks.default_network import NetworkAttachment
+from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
+from guest_agent.store.records import Records
 from guest_agent.wire.models import ContainerPort, PortBinding, Protocol
 
 HOST_ADDRESS, PEER_ADDRESS = "198.51.100.1", "198.51.100.2"
@@ -76,12 +79,18 @@ def _wait_until_unshared(pid: int) -> None:
         pass
 
 
+def make_networks(settings: NetworkSettings, holder: MemoryHolder, records: Records | None = None) -> Networks:
+    """Not started; with records of their own unless some are given."""
+    folder = tempfile.mkdtemp()
+    return Networks(settings, holder, records or Records(f"{folder}/engine.db", f"{folder}/set-aside"))
+
+
 @contextlib.asynccontextmanager
 async def networks(
     holder: MemoryHolder | None = None, settings: NetworkSettings | None = None
 ) -> AsyncIterator[Networks]:
     """Started networks, closed at the end as an engine's shutdown does."""
-    ours = Networks(settings or NetworkSettings(bridge="hvtest0", table="hvtest"), holder or MemoryHolder())
+    ours = make_networks(settings or NetworkSettings(bridge="hvtest0", table="hvtest"), holder or MemoryHolder())
     try:
         ours.start()
         yield ours

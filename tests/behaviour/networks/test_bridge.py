@@ -10,7 +10,6 @@ import time
 import pytest
 
 from guest_agent.linux.namespaces import inside_network_namespace
-from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.wire.errors import HostFailed
 from tests.behaviour.networks.isolation import isolated
@@ -23,6 +22,7 @@ from tests.behaviour.networks.surroundings import (
     connected,
     in_loop,
     make_host,
+    make_networks,
     networks,
     serve_tcp,
     shell,
@@ -104,10 +104,10 @@ async def test_the_subnet_clashes_with_no_route_and_survives_a_second_start() ->
     make_host()
     shell("ip route add 172.24.0.0/13 dev outside", "ip route add 0.0.0.0/1 dev outside")
     async with networks() as ours:
-        subnet = ours.descriptions()[0].subnet
+        subnet = ours.all()[0].ranges[0].subnet
         assert subnet == "172.23.0.0/16"
         async with networks() as again:
-            assert again.descriptions()[0].subnet == subnet
+            assert again.all()[0].ranges[0].subnet == subnet
         ours.start()
         assert shell("ip -o -4 addr show dev hvtest0").count("inet ") == 1
 
@@ -119,7 +119,7 @@ async def test_two_engines_in_one_namespace_do_not_meet() -> None:
     second = NetworkSettings(bridge="hvother0", table="hvother")
     async with networks() as ours, networks(settings=second) as others:
         one, two = connected(ours), connected(others)
-        assert ours.descriptions()[0].subnet != others.descriptions()[0].subnet
+        assert ours.all()[0].ranges[0].subnet != others.all()[0].ranges[0].subnet
         serve_tcp(two.namespace, 7)
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(call_tcp, two.endpoint.address, 7, one.namespace)
@@ -134,11 +134,11 @@ async def test_two_engines_in_one_namespace_do_not_meet() -> None:
 async def test_what_the_user_deleted_comes_back() -> None:
     make_host()
     async with networks() as ours:
-        subnet = ours.descriptions()[0].subnet
+        subnet = ours.all()[0].ranges[0].subnet
         shell("ip link del hvtest0", "nft flush ruleset")
         one = connected(ours)
         await asyncio.sleep(0.5)
-        assert ours.descriptions()[0].subnet == subnet
+        assert ours.all()[0].ranges[0].subnet == subnet
         assert "masquerade" in shell("nft list table ip hvtest")
         serve_tcp(one.namespace, 7)
         assert call_tcp(one.endpoint.address, 7).endswith("hello")
@@ -156,7 +156,7 @@ async def test_remove_all_leaves_nothing_and_may_come_twice() -> None:
         await ours.remove_all()
     shell("timeout 5 sh -c 'while ip -o link show type veth | grep -v outside; do sleep 0.05; done'")
     assert shell("ip -o link | grep -c .", "nft list ruleset") == before
-    again = Networks(NetworkSettings(bridge="hvtest0", table="hvtest"), holder)
+    again = make_networks(NetworkSettings(bridge="hvtest0", table="hvtest"), holder)
     await again.remove_all()
     assert holder.keys() == []
 

@@ -12,7 +12,15 @@ import time
 from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
 from tests.behaviour.networks.isolation import isolated
-from tests.behaviour.networks.surroundings import ID, MemoryHolder, connected, in_loop, make_host, open_in
+from tests.behaviour.networks.surroundings import (
+    ID,
+    MemoryHolder,
+    connected,
+    in_loop,
+    make_host,
+    make_networks,
+    open_in,
+)
 
 QUERY = bytes.fromhex("12340100000100000000000003777777076578616d706c6503636f6d0000010001")
 ANSWER = QUERY[:2] + b"\x81\x80" + QUERY[4:] + b"answer"
@@ -59,14 +67,12 @@ def ask_by_stream(namespace: int) -> bytes:
     one = open_in(namespace, socket.AF_INET, socket.SOCK_STREAM)
     one.connect(("127.0.0.11", 53))
     one.sendall(len(QUERY).to_bytes(2, "big") + QUERY)
-    received = b""
-    while data := one.recv(1000):
-        received += data
-    return received[2:]
+    size = int.from_bytes(one.recv(2, socket.MSG_WAITALL))
+    return one.recv(size, socket.MSG_WAITALL)
 
 
 def started(holder: MemoryHolder, ours_settings: NetworkSettings) -> tuple[Networks, int]:
-    ours = Networks(ours_settings, holder)
+    ours = make_networks(ours_settings, holder)
     ours.start()
     return ours, connected(ours).namespace
 
@@ -86,7 +92,7 @@ async def test_a_server_on_the_hosts_loopback_answers_by_udp_and_tcp_and_after_a
     ours.close()
     waiting = asyncio.create_task(asyncio.to_thread(ask, namespace))
     await asyncio.sleep(0.1)
-    successor = Networks(ours_settings, holder)
+    successor = make_networks(ours_settings, holder)
     successor.start()
     successor.reconcile({ID: ((), ())})
     assert await waiting == ANSWER
@@ -115,7 +121,7 @@ async def test_a_dead_server_is_passed_over_and_none_at_all_is_said() -> None:
 async def test_after_disconnect_nothing_keeps_the_namespace() -> None:
     make_host()
     holder = MemoryHolder()
-    ours = Networks(settings("127.0.0.53"), holder)
+    ours = make_networks(settings("127.0.0.53"), holder)
     ours.start()
     attachment = connected(ours)
     ours.forward_names(ID, attachment.namespace)

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from guest_agent.linux.namespaces import inside_network_namespace
-from guest_agent.networks.networks import NetworkAttachment, Networks
+from guest_agent.networks.default_network import NetworkAttachment
+from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.wire.errors import AddressInUse, HostFailed
 from guest_agent.wire.models import ContainerPort, PortBinding, PublishedPort
@@ -27,6 +28,7 @@ from tests.behaviour.networks.surroundings import (
     connected,
     in_loop,
     make_host,
+    make_networks,
     networks,
     serve_tcp,
     serve_udp,
@@ -235,7 +237,7 @@ async def test_ports_and_connections_survive_a_killed_engine() -> None:
     """What a kill takes away are the engine's own descriptors: just that happens here to the first engine."""
     peer = make_host()
     holder = MemoryHolder()
-    dead = Networks(SETTINGS, holder)
+    dead = make_networks(SETTINGS, holder)
     dead.start()
     one = await published(dead, binding(7, 8080), udp_binding(7, 8080))
     await published(dead, binding(7, 8081), container_id=OTHER_ID)
@@ -268,7 +270,7 @@ async def test_ports_and_connections_survive_a_killed_engine() -> None:
 async def test_ports_are_bound_again_when_the_keeper_died_too() -> None:
     make_host()
     lost = MemoryHolder()
-    dead = Networks(SETTINGS, lost)
+    dead = make_networks(SETTINGS, lost)
     dead.start()
     attachment = connected(dead)
     serve_tcp(attachment.namespace, 7)

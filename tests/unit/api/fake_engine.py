@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from guest_agent.api.contract import Attachment, RunListener
 from guest_agent.engine.container import Container, State, Status
@@ -50,6 +50,7 @@ from guest_agent.wire.models import (
     PublishedPort,
 )
 from guest_agent.wire.mounts import Volume
+from guest_agent.wire.networks import AddressRange, EndpointSettings, Network
 
 BUSYBOX = ImageId("sha256:" + "b" * 64)
 _SECOND = 1_000_000_000
@@ -432,32 +433,52 @@ class FakeVolumes:
         del self.records[name]
 
 
-@dataclass
-class FakeNetwork:
-    id: str = "f" * 64
-    name: str = "bridge"
-    driver: str = "bridge"
-    scope: str = "local"
-    created_ns: int = _SECOND
-    internal: bool = False
-    subnet: str = "172.30.0.0/16"
-    gateway: str = "172.30.0.1"
-    options: dict[str, str] = field(default_factory=dict)
-    containers: tuple[tuple[str, str, Endpoint], ...] = (
-        ("a" * 64, "web", Endpoint("bridge", "f" * 64, "e" * 64, "172.30.0.2", 16)),
-    )
+@dataclass(frozen=True)
+class FakeNetworkView:
+    network: Network
+    containers: tuple[tuple[str, str, Endpoint], ...] = ()
 
 
 class FakeNetworks:
-    def list(self) -> tuple[FakeNetwork, ...]:
-        none = FakeNetwork("0" * 64, "none", "null", subnet="", gateway="", containers=())
-        return FakeNetwork(), none
+    """bridge with a container in it, none, and whatever is made; `calls` are connects and disconnects."""
 
-    def find(self, ref: str) -> FakeNetwork:
-        for network in self.list():
-            if ref in (network.name, network.id):
-                return network
+    def __init__(self) -> None:
+        member = ("a" * 64, "web", Endpoint("bridge", "f" * 64, "e" * 64, "172.30.0.2", 16))
+        ranges = (AddressRange("172.30.0.0/16", "172.30.0.1"),)
+        bridge = Network("f" * 64, "bridge", "bridge", _SECOND, ranges)
+        self.views = [
+            FakeNetworkView(bridge, (member,)),
+            FakeNetworkView(Network("0" * 64, "none", "null", _SECOND)),
+        ]
+        self.calls: list[tuple[object, ...]] = []
+
+    def list(self) -> tuple[FakeNetworkView, ...]:
+        return tuple(self.views)
+
+    def find(self, ref: str) -> FakeNetworkView:
+        for view in self.views:
+            if ref in (view.network.name, view.network.id):
+                return view
         raise NotFound(f"network {ref} not found")
+
+    def create(self, asked: Network) -> Network:
+        network = replace(asked, id=f"{len(self.views):064x}", created_ns=_SECOND * len(self.views))
+        self.views.append(FakeNetworkView(network))
+        return network
+
+    def remove(self, ref: str) -> None:
+        self.views.remove(self.find(ref))
+
+    def prune(self, wanted: frozenset[str]) -> tuple[str, ...]:
+        doomed = [view for view in self.views[2:] if view.network.id in wanted]
+        self.views = [view for view in self.views if view not in doomed]
+        return tuple(view.network.name for view in doomed)
+
+    async def connect(self, ref: str, container: str, settings: EndpointSettings) -> None:
+        self.calls.append(("connect", self.find(ref).network.name, container, settings))
+
+    async def disconnect(self, ref: str, container: str, force: bool) -> None:
+        self.calls.append(("disconnect", self.find(ref).network.name, container, force))
 
 
 @dataclass

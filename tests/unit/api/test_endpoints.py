@@ -354,15 +354,6 @@ def test_volumes(api: Api) -> None:
     assert api.message("DELETE", "/volumes/data")[0] == 404
 
 
-def test_networks(api: Api) -> None:
-    _, listed = api.call("GET", "/networks", filters={"driver": ["bridge"]})
-    assert isinstance(listed, list) and [one["Name"] for one in listed] == ["bridge"]
-    _, bridge = api.call("GET", "/networks/bridge")
-    assert isinstance(bridge, dict) and bridge["Containers"]["a" * 64]["IPv4Address"] == "172.30.0.2/16"
-    assert bridge["IPAM"]["Config"] == [{"Subnet": "172.30.0.0/16", "Gateway": "172.30.0.1"}]
-    assert api.message("POST", "/networks/create", {"Name": "x"})[0] == 501
-
-
 @pytest.mark.parametrize(
     ("filters", "kinds"),
     [

@@ -158,7 +158,7 @@ FULL = {
 def test_a_create_is_parsed() -> None:
     request = parse_create("web", read_fields(FULL), "linux/amd64")
     host = request.host_config
-    assert request.config.entrypoint == ("sh",) and request.aliases == ("db",)
+    assert request.config.entrypoint == ("sh",) and request.networks[0].aliases == ("db",)
     assert [(m.type, m.source, m.target) for m in host.mounts] == [
         (MountType.BIND, "/host", "/inside"),
         (MountType.VOLUME, "named", "/data2"),

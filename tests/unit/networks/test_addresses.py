@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guest_agent.networks.addresses import AddressPool, choose_subnet, gateway_of, mac_address, parse_subnet
+from guest_agent.networks.addresses import Address, AddressPool, choose_subnet, gateway_of, mac_address, parse_subnet
 from guest_agent.wire.errors import HostFailed, InvalidArgument
 
 networks = st.builds(
@@ -77,7 +77,7 @@ def test_a_full_pool_says_so_and_recovers() -> None:
 @given(st.lists(st.integers(0, 13), max_size=60))
 def test_no_address_is_given_twice(steps: list[int]) -> None:
     pool = AddressPool(IPv4Interface("10.0.0.14/28"))
-    used: list[IPv4Address] = []
+    used: list[Address] = []
     for step in steps:
         if step < len(used):
             pool.give_back(used.pop(step))

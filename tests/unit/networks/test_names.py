@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guest_agent.networks.forwarder import HEADER_SIZE, plan_failure
+from guest_agent.networks.dns import HEADER_SIZE, plan_failure
 from guest_agent.networks.names import (
     ResolverSettings,
     is_stub_only,
@@ -80,7 +80,7 @@ def test_a_host_behind_systemd_resolved_is_known() -> None:
 
 def test_hosts_has_dockers_lines_in_dockers_order() -> None:
     extra = ("db:10.0.0.9", "v6:[2001:db8::1]", "host.docker.internal:host-gateway")
-    lines = plan_hosts("box", "172.30.0.2", extra, "172.30.0.1", "example.com").splitlines()
+    lines = plan_hosts("box", ["172.30.0.2"], extra, "172.30.0.1", "example.com").splitlines()
     assert lines[0] == "127.0.0.1\tlocalhost"
     assert lines[-4:] == [
         "10.0.0.9\tdb",
@@ -106,5 +106,5 @@ def test_in_a_machine_the_users_host_has_docker_desktops_names() -> None:
     extra = ("db:10.0.0.9", "gateway.docker.internal:10.9.9.9")
     assert with_host_names(extra, "10.0.2.2") == [*extra, "host.docker.internal:10.0.2.2"]
     assert with_host_names(extra, "") == list(extra)
-    lines = plan_hosts("box", "172.17.0.2", ["x:host-gateway"], "10.0.2.2")
+    lines = plan_hosts("box", ["172.17.0.2"], ["x:host-gateway"], "10.0.2.2")
     assert "10.0.2.2\tx\n" in lines

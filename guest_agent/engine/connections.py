@@ -1,0 +1,146 @@
+"""A container joins or leaves a network after it was made: of one that runs, the kernel's side follows the record.
+
+The record comes first. Where the engine is killed in between, start-up makes the interface that is missing
+(`Networks.repair`), or finds one that nobody knows of any more and takes it away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from guest_agent.engine.bundle import plan_hosts_file
+from guest_agent.engine.container import Container
+from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.wiring import implied_settings, plan_member, plan_published
+from guest_agent.networks.membership import Membership, publishing_endpoint
+from guest_agent.wire.errors import Forbidden, HostFailed, InvalidArgument, NotFound
+from guest_agent.wire.models import Endpoint
+from guest_agent.wire.networks import HOST, NONE, EndpointSettings, Network
+
+
+async def connect(parts: Parts, network: Network, reference: str, settings: EndpointSettings) -> None:
+    """Raises NotFound, InvalidArgument and Forbidden in dockerd's words."""
+    identity = parts.table.find(reference).id
+    async with parts.table.live(identity).lock:
+        container = parts.table.find(identity)
+        _check(parts, container, network)
+        known = dataclasses.replace(settings, network=network.name, network_id=network.id)
+        member = plan_member(parts, container, known)
+        parts.networks.check(member)
+        networks = (*implied_settings(parts, container), known)
+        wanted = dataclasses.replace(container, networks=networks, unconnected=False)
+        if container.running:
+            await _join(parts, wanted, member)
+        else:
+            parts.table.save(wanted)
+
+
+async def disconnect(parts: Parts, network: Network, reference: str, force: bool) -> None:
+    """Raises NotFound and InvalidArgument in dockerd's words."""
+    try:
+        identity = parts.table.find(reference).id
+    except NotFound:
+        if force:
+            return
+        raise
+    async with parts.table.live(identity).lock:
+        container = parts.table.find(identity)
+        if network.name == HOST or container.host_config.network_mode == HOST:
+            raise Forbidden("container cannot be disconnected from host network or connected to host network")
+        left = tuple(one for one in implied_settings(parts, container) if one.network_id != network.id)
+        endpoint = next((one for one in container.endpoints if one.network_id == network.id), None)
+        if len(left) == len(implied_settings(parts, container)) and endpoint is None:
+            raise Forbidden(f"container {container.id} is not connected to network {network.name}")
+        unwanted = dataclasses.replace(container, networks=left, unconnected=not left)
+        if container.running and endpoint is not None:
+            await _leave(parts, unwanted, endpoint)
+        else:
+            parts.table.save(unwanted)
+
+
+def _check(parts: Parts, container: Container, network: Network) -> None:
+    mode = container.host_config.network_mode
+    if mode.startswith("container:") or mode == HOST:
+        raise InvalidArgument(
+            "container sharing network namespace with another container or host "
+            "cannot be connected to any other network"
+        )
+    if network.name == HOST:
+        raise InvalidArgument(
+            "cannot connect container to host network - container must be created in host network mode"
+        )
+    if NONE in (mode, network.name):
+        raise InvalidArgument(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+    if any(one.network_id == network.id for one in implied_settings(parts, container)):
+        raise Forbidden(f"endpoint with name {container.name} already exists in network {network.name}")
+
+
+# -- of a running container
+
+
+async def _join(parts: Parts, container: Container, member: Membership) -> None:
+    networks, others = parts.networks, container.endpoints
+    endpoint = networks.admit(member, [one.interface for one in others])
+    try:
+        stored = parts.table.save(dataclasses.replace(container, endpoints=(*others, endpoint)))
+        failpoint("connect.record.after")
+        joined = networks.join(container.id, container.state.pid, endpoint, others, member.settings.link_local)
+    except BaseException:
+        networks.dismiss(container.id, endpoint)
+        parts.table.save(_without(container, member.settings.network_id))
+        raise
+    failpoint("connect.join.after")
+    stored = parts.table.save(dataclasses.replace(stored, endpoints=(*others, joined)))
+    _follow_names(parts, stored)
+    await _follow_ports(parts, stored, others)
+    parts.tell_network(joined, "connect", container.id)
+
+
+async def _leave(parts: Parts, container: Container, endpoint: Endpoint) -> None:
+    before = container.endpoints
+    others = tuple(one for one in before if one.network_id != endpoint.network_id)
+    stored = parts.table.save(dataclasses.replace(container, endpoints=others))
+    failpoint("disconnect.record.after")
+    await parts.networks.leave(container.id, container.state.pid, endpoint, others)
+    _follow_names(parts, stored)
+    await _follow_ports(parts, stored, before)
+    parts.tell_network(endpoint, "disconnect", container.id)
+
+
+def _without(container: Container, network_id: str) -> Container:
+    networks = tuple(one for one in container.networks if one.network_id != network_id)
+    return dataclasses.replace(container, networks=networks)
+
+
+def _follow_names(parts: Parts, container: Container) -> None:
+    """/etc/hosts has its addresses; a name server answers from the first network on that has names."""
+    bundle, host = parts.paths.bundle(container.id), container.host_config
+    _rewrite(f"{bundle}/hosts", plan_hosts_file(parts, container, container.endpoints))
+    if any(endpoint.names for endpoint in container.endpoints):
+        resolver, asking = parts.networks.own_resolver(host.dns, host.dns_search, host.dns_options)
+        parts.networks.forward_names_of(container.id, container.state.pid, asking)
+        _rewrite(f"{bundle}/resolv.conf", resolver.text())
+
+
+def _rewrite(path: str, text: str) -> None:
+    """In place: the container has this very file mounted."""
+    try:
+        with open(path, "r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+    except OSError as error:
+        raise HostFailed(f"can't write {path}: {error.strerror}") from error
+
+
+async def _follow_ports(parts: Parts, container: Container, before: tuple[Endpoint, ...]) -> None:
+    """Published ports lead to the network that leads out by now."""
+    was, leading = publishing_endpoint(before), publishing_endpoint(container.endpoints)
+    if (was and was.network_id) == (leading and leading.network_id):
+        return
+    await parts.networks.release(container.id)
+    bindings = plan_published(parts, container) if leading is not None else ()
+    ports = await parts.networks.publish(container.id, leading.address, bindings) if leading and bindings else ()
+    parts.table.save(dataclasses.replace(parts.table.find(container.id), ports=ports))
