@@ -199,6 +199,7 @@ class Init:
         size = request.get("disk_size")
         done = disk.open_data_disk(disk.DEVICE, DATA, size if isinstance(size, int) else 0)
         self._configure(request)
+        system.randomise_addresses()
         self.engine = "starting"
         environment = request.get("environment")
         if isinstance(environment, dict) and environment:

@@ -94,6 +94,11 @@ def mix_entropy(data: bytes) -> None:
         fcntl.ioctl(device, _RNDRESEEDCRNG)
 
 
+def randomise_addresses() -> None:
+    """Of all programs that start from here on, as is Linux's default; an emulated machine boots without (argv.py)."""
+    write_file("/proc/sys/kernel/randomize_va_space", "2")
+
+
 def start_network(hostname: str) -> None:
     """Loopback and the one interface, with slirp's fixed addresses: no DHCP to wait for."""
     write_file("/proc/sys/kernel/hostname", hostname)

@@ -35,9 +35,13 @@ MEMORY = "-m 2048M -object memory-backend-file,id=ram,size=2048M,mem-path=/d/m/r
 KERNEL = ["-kernel", "/c/kernel", "-initrd", "/c/initrd", "-append"]
 
 X86 = f"quiet panic=-1 random.trust_cpu=on console=ttyS0 tsc=reliable no_timer_check {INIT}"
-X86_TCG = f"quiet panic=-1 random.trust_cpu=on console=ttyS0 tsc=reliable no_timer_check nokaslr mitigations=off {INIT}"
+TCG = (
+    "nokaslr norandmaps mitigations=off cryptomgr.notests"
+    " initcall_blacklist=jent_mod_init,crypto_kdf108_init,load_system_certificate_list"
+)
+X86_TCG = f"quiet panic=-1 random.trust_cpu=on console=ttyS0 tsc=reliable no_timer_check {TCG} {INIT}"
 ARM = f"quiet panic=-1 random.trust_cpu=on console=ttyAMA0 {INIT}"
-ARM_TCG = f"quiet panic=-1 random.trust_cpu=on console=ttyAMA0 nokaslr mitigations=off {INIT}"
+ARM_TCG = f"quiet panic=-1 random.trust_cpu=on console=ttyAMA0 {TCG} {INIT}"
 
 HOSTS = {
     "apple-silicon": (
@@ -66,7 +70,7 @@ HOSTS = {
     "tcg": (
         Hardware("x86_64", "tcg", 4, 2048, sandbox=True),
         f"{COMMON} {SANDBOX} -machine q35,vmport=off,sata=off,smbus=off,memory-backend=ram"
-        f" -accel tcg,thread=multi -cpu max -smp 4 {MEMORY}",
+        f" -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 4 {MEMORY}",
         X86_TCG,
     ),
     "tcg-arm": (
