@@ -1,36 +1,27 @@
-"""A pull: manifest -> configuration -> layers, up to three at a time, each unpacked while it arrives.
+"""A pull: manifest -> configuration -> layers (images.downloads), each unpacked while it arrives.
 
-A layer's way: socket -> sha256 (here) -> pipe -> inflate -> diff id and files (the layer store's helper process). Both
-digests are known only at the end, so a layer belongs to nobody until then, and the image to nobody until all are.
-Threads do the work; the event loop hands on their progress and records the result.
+The image belongs to nobody until all of its layers are there. Threads do the work; the event loop hands on their
+progress and records the result.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from guest_agent.images.configs import parse_config
-from guest_agent.images.contracts import LayerStaging, LayerUnpacker
+from guest_agent.images.contracts import LayerStaging
 from guest_agent.images.manifests import Descriptor, Index, Manifest, choose, parse_manifest
 from guest_agent.images.platforms import make_platform, parse_platform
-from guest_agent.images.progress import BAR_INTERVAL, Progress, bar, line, short, step
+from guest_agent.images.progress import Progress, line, short, step
 from guest_agent.images.provenance import KnownBlob
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.registry import Document, Repository
 from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.images.transport import RegistrySettings, Transport
-from guest_agent.wire.errors import NotFound, PeerMisbehaved
+from guest_agent.wire.errors import HostFailed, NotFound, PeerMisbehaved
 from guest_agent.wire.models import Credentials, DiffId, Digest, ImageConfig
-
-#: docker's max-concurrent-downloads.
-_CONCURRENT = 3
-
-_Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +77,6 @@ class _Pull:
         self._wanted = parse_platform(platform)
         self._strict = bool(platform)
         self._repository = Repository(self.transport, reference, credentials)
-        self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         try:
@@ -100,10 +90,16 @@ class _Pull:
         resolved = await asyncio.to_thread(self._resolve)
         known = self._store.has_name(self._reference) == resolved.config.id
         staging = self._store.layers.stage()
+        keep = self.transport.settings.keep_finished
         try:
             await self._fetch_layers(resolved, staging)
             await self._store.add(self._new_image(resolved), staging)
+            keep = 0.0
+        except HostFailed:
+            keep = 0.0  # the disk may be full
+            raise
         finally:
+            self._store.downloads.release([diff_id for _descriptor, diff_id in resolved.layers], keep)
             await asyncio.to_thread(staging.close)
         self._finish(resolved.listed.digest, known)
 
@@ -156,20 +152,20 @@ class _Pull:
     # -- layers
 
     async def _fetch_layers(self, resolved: _Resolved, staging: LayerStaging) -> None:
-        """All of them, or the first error; no thread is left behind."""
+        """All of them, or the first error; nothing goes on behind its back then."""
         missing = self._missing(resolved.layers, staging)
-        with ThreadPoolExecutor(_CONCURRENT, "pull") as pool:
-            works = [self._loop.run_in_executor(pool, _LayerWork(self, staging, *pair).run) for pair in missing.items()]
-            if not works:
-                return
-            try:
-                await asyncio.gather(*works)
-            except BaseException:
-                self.transport.abort()
-                for work in works:
-                    work.cancel()
-                await asyncio.to_thread(pool.shutdown, True, cancel_futures=True)
-                raise
+        downloads, settings = self._store.downloads, self.transport.settings
+        report = self.progress.put_nowait
+        works = [
+            asyncio.ensure_future(downloads.fetch(self._repository, settings, layer, staging, report))
+            for layer in missing.items()
+        ]
+        try:
+            await asyncio.gather(*works)
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
     def _missing(self, layers: Sequence[tuple[Descriptor, DiffId]], staging: LayerStaging) -> dict[Descriptor, DiffId]:
         """Each missing layer once; says of all what will become of them."""
@@ -181,89 +177,3 @@ class _Pull:
                 self.progress.put_nowait(step("Pulling fs layer", short(descriptor.digest)))
                 missing[descriptor] = diff_id
         return missing
-
-    def report(self, progress: Progress) -> None:
-        """From any thread."""
-        self._loop.call_soon_threadsafe(self.progress.put_nowait, progress)
-
-    def blob(self, descriptor: Descriptor) -> _Blob:
-        return _Blob(self._repository, descriptor, self.report)
-
-
-class _Blob:
-    """A blob on its way, hashed and with its bar."""
-
-    def __init__(self, repository: Repository, descriptor: Descriptor, report: _Report) -> None:
-        self._chunks = repository.blob(descriptor)
-        self._descriptor = descriptor
-        self._report = report
-        self._hash = hashlib.sha256()
-        self._next_bar = 0.0
-        self.received = 0
-
-    def read(self) -> bytes:
-        """The next piece, b"" at the end, when the digest has been verified."""
-        data = next(self._chunks, b"")
-        if not data:
-            self._verify()
-            return b""
-        self._hash.update(data)
-        self.received += len(data)
-        self._show("Downloading")
-        return data
-
-    def drain(self) -> None:
-        """Read to the end for the digest's sake."""
-        while self.read():
-            pass
-
-    def close(self) -> None:
-        self._chunks.close()
-
-    def _verify(self) -> None:
-        if f"sha256:{self._hash.hexdigest()}" != self._descriptor.digest:
-            raise PeerMisbehaved(f"filesystem layer verification failed for digest {self._descriptor.digest}")
-
-    def _show(self, status: str) -> None:
-        if (now := monotonic()) >= self._next_bar:
-            self._next_bar = now + BAR_INTERVAL
-            self._report(bar(status, short(self._descriptor.digest), self.received, self._descriptor.size))
-
-
-class _LayerWork:
-    """One layer from the socket into the staging, in a thread."""
-
-    def __init__(self, work: _Pull, staging: LayerStaging, descriptor: Descriptor, diff_id: DiffId) -> None:
-        self._work = work
-        self._staging = staging
-        self._descriptor = descriptor
-        self._diff_id = diff_id
-        self._name = short(descriptor.digest)
-
-    def run(self) -> None:
-        unpacker = self._staging.unpacker()
-        blob = self._work.blob(self._descriptor)
-        try:
-            self._stream(blob, unpacker)
-        finally:
-            blob.close()
-            unpacker.abort()
-
-    def _stream(self, blob: _Blob, unpacker: LayerUnpacker) -> None:
-        while data := blob.read():
-            try:
-                unpacker.write(data)
-            except PeerMisbehaved:
-                blob.drain()  # a wrong digest is the better explanation for what can't be unpacked
-                raise
-        size = self._descriptor.size
-        self._work.report(step("Verifying Checksum", self._name))
-        self._work.report(step("Download complete", self._name))
-        self._work.report(bar("Extracting", self._name, size, size))
-        found = unpacker.finish()
-        if found != self._diff_id:
-            raise PeerMisbehaved(
-                f"layers from manifest don't match image configuration: layer {self._descriptor.digest} "
-                f"unpacks to {found}, not to {self._diff_id}"
-            )
-        self._work.report(step("Pull complete", self._name))

@@ -21,6 +21,7 @@ from datetime import datetime
 
 from guest_agent.images.configs import parse_config
 from guest_agent.images.contracts import ImageLayers, LayerStaging
+from guest_agent.images.downloads import Downloads
 from guest_agent.images.provenance import KnownBlob, Provenance
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.removal import Users, chain_ids, check_deletable, check_untaggable
@@ -67,6 +68,7 @@ class ImageStore:
         self._content = content
         self.layers = layers
         self.provenance = Provenance(records)
+        self.downloads = Downloads(layers)
         self._images: dict[ImageId, _Stored] = {}
         self._names: dict[str, ImageId] = {}
         self._tag_times: dict[ImageId, int] = {}

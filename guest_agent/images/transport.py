@@ -37,6 +37,7 @@ class RegistrySettings:
     timeout: float = 30.0  #: seconds for a connection, and for each wait for data
     retry_delay: float = 1.0  #: seconds before the first repetition of a broken transfer; doubles
     retries: int = 5  #: repetitions that bring no new byte before we give up
+    keep_finished: float = 600.0  #: seconds for which the finished layers of a failed pull wait for the next attempt
     #: Inside a machine: where what listens on the loopback of the machine's host is reached.
     host_address: str = ""
 

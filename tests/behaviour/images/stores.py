@@ -16,7 +16,7 @@ from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
 from guest_agent.wire.models import Credentials, DiffId
 
-QUICK = RegistrySettings(timeout=5, retry_delay=0.01, retries=2)
+QUICK = RegistrySettings(timeout=5, retry_delay=0.01, retries=2, keep_finished=0)
 
 
 class Stores:

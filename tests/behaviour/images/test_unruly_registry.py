@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 
 from guest_agent.wire.errors import HostvmError, PeerMisbehaved, Unauthorized
 from guest_agent.wire.models import Credentials
+from tests.behaviour.harness.waiting import wait_for
 
 from .layouts import OCI, File, compress, digest_of, make_tar
-from .stores import Stores
+from .stores import QUICK, Stores
 
 LAYER = make_tar(File("data", os.urandom(400_000)))
 BLOB = compress(LAYER, "gzip")[0]
@@ -34,19 +36,28 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behave: set[str] = set()
         self.requests: list[tuple[str, str, str]] = []
-        config = {
-            "os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [digest_of(LAYER)]}
-        }  # fmt: skip
-        self.blobs = {digest_of(BLOB): BLOB, digest_of(json.dumps(config).encode()): json.dumps(config).encode()}
+        self.layers = {digest_of(BLOB): digest_of(LAYER)}
+        self.blobs = {digest_of(BLOB): BLOB}
+        self.on_missing: Callable[[], object] = lambda: None
         self.address = f"127.0.0.1:{self.server_address[1]}"
 
+    def add_layer(self, tar: bytes) -> str:
+        """One more layer of the image; its blob's digest."""
+        blob = compress(tar, "gzip")[0]
+        self.blobs[digest_of(blob)] = blob
+        self.layers[digest_of(blob)] = digest_of(tar)
+        return digest_of(blob)
+
     def manifest(self) -> bytes:
-        layer, config = self.blobs
+        rootfs = {"type": "layers", "diff_ids": list(self.layers.values())}
+        config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": rootfs}).encode()
+        self.blobs[digest_of(config)] = config
+        sizes = {digest: len(self.blobs.get(digest, b"")) or 1 for digest in self.layers}
         document = {
             "schemaVersion": 2,
             "mediaType": f"{OCI}.manifest.v1+json",
-            "config": {"mediaType": "c", "digest": config, "size": len(self.blobs[config])},
-            "layers": [{"mediaType": "l", "digest": layer, "size": len(BLOB)}],
+            "config": {"mediaType": "c", "digest": digest_of(config), "size": len(config)},
+            "layers": [{"mediaType": "l", "digest": digest, "size": size} for digest, size in sizes.items()],
         }
         return json.dumps(document).encode()
 
@@ -63,6 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif "token" in behave and self.headers["Authorization"] != "Bearer t0k" and "/cdn" not in self.path:
             realm = f'Bearer realm="http://{self.server.address}/token",service="s"'
             self._answer(401, b"{}", {"WWW-Authenticate": realm})
+        elif "rate" in behave:
+            wait = "7200" if "hours" in behave else "0"
+            behave.discard("rate")
+            body = b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}'
+            self._answer(429, body, {"Retry-After": wait})
         elif "/manifests/" in self.path:
             digest = "sha256:" + "0" * 64 if "lie" in behave else ""
             self._answer(200, self.server.manifest(), {"Docker-Content-Digest": digest})
@@ -70,7 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
             port = self.server.server_address[1]
             self._answer(307, b"", {"Location": f"http://localhost:{port}/cdn{self.path}"})
         else:
-            self._send_blob(self.server.blobs[self.path.rpartition("/")[2]])
+            self._find_blob(self.path.rpartition("/")[2])
+
+    def _find_blob(self, digest: str) -> None:
+        if digest not in self.server.blobs:
+            self.server.on_missing()
+            self._answer(404, b"{}")
+        else:
+            self._send_blob(self.server.blobs[digest])
 
     def _send_blob(self, data: bytes) -> None:
         start = 0
@@ -137,9 +160,7 @@ def test_a_lie_about_the_manifest(server: _Server, stores: Stores) -> None:
 
 
 def test_a_wrong_diff_id(server: _Server, stores: Stores) -> None:
-    layer, config = server.blobs
-    false = server.blobs.pop(config).replace(digest_of(LAYER).encode(), b"sha256:" + b"1" * 64)
-    server.blobs = {layer: BLOB, digest_of(false): false}
+    server.layers[digest_of(BLOB)] = "sha256:" + "1" * 64
     with pytest.raises(PeerMisbehaved, match="layers from manifest don't match image configuration"):
         asyncio.run(stores.pull(f"{server.address}/a/b"))
     assert (stores.images.all(), stores.leftovers()) == ((), [])
@@ -175,3 +196,47 @@ def test_not_json(server: _Server, stores: Stores) -> None:
     server.manifest = lambda: b"<html>"  # type: ignore[method-assign]
     with pytest.raises(HostvmError, match="the manifest isn't valid JSON"):
         asyncio.run(stores.pull(f"{server.address}/a/b"))
+
+
+async def _both(stores: Stores, address: str) -> None:
+    await asyncio.gather(*(stores.pull(f"{address}/app:{number}") for number in "12"))
+
+
+def test_two_pulls_fetch_a_layer_once(server: _Server, stores: Stores) -> None:
+    """Both wait for the one transfer, and both have the layer afterwards."""
+    asyncio.run(_both(stores, server.address))
+    fetched = [path for path, _range, _auth in server.requests if path.endswith(digest_of(BLOB))]
+    assert len(fetched) == 1
+    assert stores.images.find(f"{server.address}/app:1").tags == tuple(f"{server.address}/app:{n}" for n in "12")
+    assert stores.leftovers() == []
+
+
+def test_a_rate_limit_is_waited_for(server: _Server, stores: Stores) -> None:
+    server.behave.add("rate")
+    asyncio.run(stores.pull(f"{server.address}/app:1"))
+    assert "rate" not in server.behave
+
+
+def test_a_rate_limit_of_hours_is_an_error(server: _Server, stores: Stores) -> None:
+    server.behave |= {"rate", "hours"}
+    with pytest.raises(HostvmError, match="toomanyrequests: slow down"):
+        asyncio.run(stores.pull(f"{server.address}/app:1"))
+
+
+def test_a_finished_layer_of_a_failed_pull_is_kept(server: _Server, stores: Stores) -> None:
+    """The second layer isn't there at first; the next attempt fetches it alone."""
+    second = server.add_layer(make_tar(File("more", b"x" * 3000)))
+    blob = server.blobs.pop(second)
+    patient = replace(QUICK, keep_finished=60)
+    server.on_missing = lambda: wait_for(lambda: bool(os.listdir(stores.paths.layers)[1:]), "the first layer")
+
+    async def attempts() -> None:
+        with pytest.raises(HostvmError):
+            await stores.pull(f"{server.address}/app:1", settings=patient)
+        server.blobs[second] = blob
+        await stores.pull(f"{server.address}/app:1", settings=patient)
+
+    asyncio.run(attempts())
+    fetched = [path.rpartition("/")[2] for path, _range, _auth in server.requests if "/blobs/" in path]
+    assert fetched.count(digest_of(BLOB)) == 1
+    assert stores.leftovers() == []
