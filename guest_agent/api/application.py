@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from guest_agent.api.archives import ArchivesResource
 from guest_agent.api.container_streams import ContainerStreamsResource
 from guest_agent.api.containers import ContainersResource
 from guest_agent.api.contract import Engine
@@ -23,6 +24,7 @@ _RESOURCES = (
     DiskUsageResource,
     ContainersResource,
     ContainerStreamsResource,
+    ArchivesResource,
     ExecsResource,
     ImagesResource,
     VolumesResource,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.messages import MAX_JSON, TYPE_JSON, Answer, Hijack, Stream, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import begun, closing, log_stream, relay, stream_type
+from guest_agent.api.streams import begun, chunks_of, log_stream, relay, stream_type
 from guest_agent.engine.requests import AttachRequest, LogRequest, WaitResult
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
@@ -51,7 +51,7 @@ class ContainerStreamsResource:
 
     async def export(self, call: Call) -> Answer:
         pieces = await begun(self._containers.export(call.name))
-        return Stream(_bytes_of(pieces), content_type="application/x-tar")
+        return Stream(chunks_of(pieces), content_type="application/x-tar")
 
 
 def wanted_protocol(call: Call) -> str:
@@ -68,12 +68,6 @@ async def _wait_body(waiter: Awaitable[WaitResult]) -> AsyncGenerator[bytes, Non
     if result.error:
         body["Error"] = {"Message": result.error}
     yield render_json(body)
-
-
-async def _bytes_of(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    async with closing(source) as pieces:
-        async for piece in pieces:
-            yield piece
 
 
 def parse_logs(query: Query) -> LogRequest:

@@ -13,12 +13,15 @@ from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
 from guest_agent.engine.requests import (
     AttachRequest,
+    Change,
     CommitRequest,
     Created,
     CreateRequest,
     ExecRequest,
+    ExtractRequest,
     LogLine,
     LogRequest,
+    PathStat,
     RunOutcome,
     RunRequest,
     Sizes,
@@ -73,6 +76,13 @@ class Containers(Protocol):
     def top_pids(self, ref: str) -> Sequence[int]: ...
     async def commit(self, request: CommitRequest) -> str: ...
     def export(self, ref: str) -> AsyncIterator[bytes]: ...
+
+
+class Files(Protocol):
+    async def stat(self, ref: str, path: str) -> PathStat: ...
+    async def open_archive(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]: ...
+    async def extract(self, request: ExtractRequest, chunks: AsyncIterator[bytes]) -> None: ...
+    async def changes(self, ref: str) -> Sequence[Change]: ...
 
 
 class Runs(Protocol):
@@ -248,6 +258,8 @@ class Engine(Protocol):
 
     @property
     def containers(self) -> Containers: ...
+    @property
+    def files(self) -> Files: ...
     @property
     def runs(self) -> Runs: ...
     @property

@@ -78,6 +78,13 @@ async def _resumed(first: T, rest: AsyncIterator[T]) -> AsyncGenerator[T, None]:
             yield item
 
 
+async def chunks_of(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The source as a `Stream` wants it; closed with its reader."""
+    async with closing(source) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
 def frame(stream: int, data: bytes) -> bytes:
     """Docker's multiplexed stream: 8 bytes before each piece."""
     return encode_header(stream, len(data)) + data

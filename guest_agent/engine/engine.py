@@ -16,6 +16,7 @@ from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.containers import Containers
 from guest_agent.engine.ending import discard_folder
 from guest_agent.engine.execs import Execs
+from guest_agent.engine.files import Files
 from guest_agent.engine.images import Images
 from guest_agent.engine.networks import NetworkVerbs
 from guest_agent.engine.parts import HostFacts, Parts
@@ -57,6 +58,7 @@ class Engine:
     def __init__(self, parts: Parts, identity: str, warnings: tuple[str, ...]) -> None:
         self._parts = parts
         self.containers = Containers(parts)
+        self.files = Files(parts)
         self.images = Images(parts)
         self.runs = Runs(parts, self.images)
         self.execs = Execs(parts)

@@ -112,6 +112,39 @@ class CommitRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PathStat:
+    """A path in a container; `mode` is Go's os.FileMode, `link_target` absolute and resolved as far as it goes."""
+
+    name: str
+    size: int
+    mode: int
+    mtime_ns: int
+    link_target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractRequest:
+    """Unpack an archive into a container's folder.
+
+    `keep_kinds` refuses to replace a folder by something else and the reverse; `copy_owner` gives everything to the
+    container's user.
+    """
+
+    container: str
+    path: str
+    keep_kinds: bool = False
+    copy_owner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that a container changed; `kind` is docker's number: 0 = modified, 1 = added, 2 = deleted."""
+
+    path: str
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run's exchange ended. `exit_code` is None where the client detached or had asked to."""
 

@@ -75,7 +75,7 @@ class TreePacker:
         if self._whiteouts and kind == tarfile.CHRTYPE and status.st_rdev == 0:
             self._put_marker(_beside(name, ".wh." + os.path.basename(name)))
             return
-        header = _header(name, status, kind)
+        header = _header(name, self._shown(name), status, kind)
         xattrs = _xattrs(name)
         self._add_xattrs(header, xattrs)
         if kind == tarfile.REGTYPE:
@@ -84,6 +84,10 @@ class TreePacker:
             self._write_header(header)
         if self._whiteouts and xattrs.get(self._overlay_prefix + "opaque") == b"y":
             self._put_marker(name + "/.wh..wh..opq" if name != "." else ".wh..wh..opq")
+
+    def _shown(self, name: str) -> str:
+        """The name in the archive."""
+        return name if name != "." else "./"
 
     def _put_file(self, name: str, header: tarfile.TarInfo, status: os.stat_result) -> None:
         key = (status.st_dev, status.st_ino)
@@ -96,7 +100,7 @@ class TreePacker:
             self._write_header(header)
             self._copy(file, header.size)
         if status.st_nlink > 1:
-            self._links[key] = name
+            self._links[key] = header.name
 
     def _copy(self, file: Any, size: int) -> None:
         """Exactly `size` bytes: a file that shrinks meanwhile is filled up with zeros."""
@@ -127,8 +131,8 @@ def _beside(name: str, other: str) -> str:
     return os.path.join(os.path.dirname(name), other)
 
 
-def _header(name: str, status: os.stat_result, kind: bytes) -> tarfile.TarInfo:
-    header = tarfile.TarInfo(name if name != "." else "./")
+def _header(name: str, shown: str, status: os.stat_result, kind: bytes) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(shown)
     header.type = kind
     header.mode = stat.S_IMODE(status.st_mode)
     header.uid, header.gid = status.st_uid, status.st_gid

@@ -81,9 +81,7 @@ class TreeWriter:
         if base.startswith(_WHITEOUT):
             self._take_whiteout(name, folder, base)
             return
-        maker = self._makers.get(entry.kind)
-        if maker is None:
-            raise TarError(f"entry of the unknown type {shown(entry.kind)}")
+        maker = self._find_maker(entry)
         replaced = name in self._whiteouts
         if replaced:
             self._whiteouts.discard(name)
@@ -123,6 +121,12 @@ class TreeWriter:
     def where(self) -> str:
         """The entry in work, for messages."""
         return shown(self._entry.name) if self._entry else "the layer's start"
+
+    def _find_maker(self, entry: TarEntry) -> _Maker:
+        maker = self._makers.get(entry.kind)
+        if maker is None:
+            raise TarError(f"entry of the unknown type {shown(entry.kind)}")
+        return maker
 
     def _make(self, maker: _Maker, name: bytes, entry: TarEntry) -> None:
         """Make it, first making way for it: a missing parent is made, what has the name is replaced."""

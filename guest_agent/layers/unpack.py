@@ -5,7 +5,7 @@ JSON object: {"diff_id": str, "size": bytes of content, "tar_size": of the tar, 
 {"kind": str, "message": str} as in wire.errors (and exit status 1). Standard output is also how we learn that the
 engine died.
 
-One thread reads and inflates, the main one hashes and writes files; isal and sha256 release the GIL.
+One thread reads and inflates, the main one hashes and writes files.
 """
 
 from __future__ import annotations
@@ -14,52 +14,14 @@ import hashlib
 import json
 import os
 import sys
-import threading
-from collections.abc import Iterator
-from queue import Queue
 from typing import Any
 
 from guest_agent.layers import child
+from guest_agent.layers.inflated import Inflated, read_start
 from guest_agent.layers.outline import Content, OutlineWriter
 from guest_agent.layers.tree_writer import TreeWriter, inner_name
-from guest_agent.store.inflate import MAGIC_SIZE, InflateError, Inflater, open_inflater
+from guest_agent.store.inflate import InflateError, open_inflater
 from guest_agent.store.tar import TarDecoder, TarEntry, TarError
-
-_READ_SIZE = 256 << 10
-#: Pieces of 1 MiB that wait between the two threads.
-_QUEUED = 4
-
-
-class _Inflated:
-    """The uncompressed stream, made by a thread of its own."""
-
-    def __init__(self, start: bytes, inflater: Inflater) -> None:
-        self._queue: Queue[bytes | Exception | None] = Queue(_QUEUED)
-        threading.Thread(target=self._work, args=(start, inflater), daemon=True).start()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while (piece := self._queue.get()) is not None:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-
-    def _work(self, data: bytes, inflater: Inflater) -> None:
-        try:
-            while data:
-                for piece in inflater.feed(data):
-                    self._queue.put(piece)
-                data = os.read(0, _READ_SIZE)
-            inflater.finish()
-            self._queue.put(None)
-        except Exception as error:  # raised again in the main thread
-            self._queue.put(error)
-
-
-def _read_start() -> bytes:
-    start = b""
-    while len(start) < MAGIC_SIZE and (data := os.read(0, _READ_SIZE)):
-        start += data
-    return start
 
 
 class _Unpacking:
@@ -96,7 +58,7 @@ class _Unpacking:
         return {"diff_id": diff_id, "size": self.writer.size, "tar_size": self._size, "outline": useful}
 
 
-def _report(pieces: _Inflated, unpacking: _Unpacking) -> dict[str, Any]:
+def _report(pieces: Inflated, unpacking: _Unpacking) -> dict[str, Any]:
     where = unpacking.writer
     try:
         for piece in pieces:
@@ -113,11 +75,11 @@ def _report(pieces: _Inflated, unpacking: _Unpacking) -> dict[str, Any]:
 def main() -> None:
     arguments = json.loads(sys.argv[1])
     child.exit_when_unread(1)
-    start = _read_start()
+    start = read_start()
     inflater = open_inflater(start)
     child.enter(arguments["root"])
     opaque = "user.overlay.opaque" if arguments["userxattr"] else "trusted.overlay.opaque"
-    report = _report(_Inflated(start, inflater), _Unpacking(opaque, arguments["rootless"], arguments["outline"]))
+    report = _report(Inflated(start, inflater), _Unpacking(opaque, arguments["rootless"], arguments["outline"]))
     os.write(1, json.dumps(report).encode())
     os._exit("diff_id" not in report)
 

@@ -13,12 +13,15 @@ from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.images import HistoryLine
 from guest_agent.engine.requests import (
     AttachRequest,
+    Change,
     CommitRequest,
     Created,
     CreateRequest,
     ExecRequest,
+    ExtractRequest,
     LogLine,
     LogRequest,
+    PathStat,
     RunOutcome,
     RunRequest,
     Sizes,
@@ -231,6 +234,28 @@ class FakeContainers:
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         yield b"tar"
+
+
+class FakeFiles:
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self.extracted: list[tuple[ExtractRequest, bytes]] = []
+
+    async def stat(self, ref: str, path: str) -> PathStat:
+        self._engine.containers.find(ref)
+        if path == "/missing":
+            raise NotFound(f"Could not find the file {path} in container {ref}")
+        return PathStat("etc", 4096, 0o755 | 1 << 31, 1_700_000_000 * _SECOND, "")
+
+    async def open_archive(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        return await self.stat(ref, path), self._engine.containers.export(ref)
+
+    async def extract(self, request: ExtractRequest, chunks: AsyncIterator[bytes]) -> None:
+        self.extracted.append((request, b"".join([chunk async for chunk in chunks])))
+
+    async def changes(self, ref: str) -> tuple[Change, ...]:
+        self._engine.containers.find(ref)
+        return Change("/etc", 0), Change("/etc/new", 1), Change("/gone", 2)
 
 
 class FakeRuns:
@@ -546,6 +571,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.images = FakeImages()
         self.containers = FakeContainers(self)
+        self.files = FakeFiles(self)
         self.runs = FakeRuns(self)
         self.execs = FakeExecs(self)
         self.volumes = FakeVolumes()

@@ -1,0 +1,114 @@
+"""A container's files, in and out, and what it changed: for running containers and for stopped ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from guest_agent.engine.bundle import plan_container_mounts
+from guest_agent.engine.container import Container
+from guest_agent.engine.mounting import mounted_rootfs
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.requests import Change, ExtractRequest, PathStat
+from guest_agent.layers.changes import find_changes
+from guest_agent.layers.copying import PathSource, PathTarget
+from guest_agent.layers.view import View, ViewMount
+from guest_agent.runtime.users import resolve_user
+from guest_agent.wire.errors import NotFound
+
+
+class Files:
+    """The verbs on a container's files."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def stat(self, ref: str, path: str) -> PathStat:
+        """What is at a path, a link itself. Raises NotFound in docker's words."""
+        async with _view_of(self._parts, self._parts.table.find(ref)) as view:
+            source = await asyncio.to_thread(PathSource, view, path, True)
+            try:
+                return await _read_stat(source, ref)
+            finally:
+                await asyncio.to_thread(source.close)
+
+    async def open_archive(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        """The description and the tar; who has them MUST begin to iterate: that is what gives everything back."""
+        container = self._parts.table.find(ref)
+        async with AsyncExitStack() as stack:
+            view = await stack.enter_async_context(_view_of(self._parts, container))
+            source = await asyncio.to_thread(PathSource, view, path, False)
+            stack.push_async_callback(asyncio.to_thread, source.close)
+            found = await _read_stat(source, ref)
+            self._parts.tell(container, "archive-path")
+            return found, _pieces(source, stack.pop_all())
+
+    async def extract(self, request: ExtractRequest, chunks: AsyncIterator[bytes]) -> None:
+        """Unpack a tar, compressed or not, into a folder. What was written before an error stays, as with docker."""
+        container = self._parts.table.find(request.container)
+        async with _view_of(self._parts, container) as view:
+            owner = _find_owner(container, view, request)
+            target = await asyncio.to_thread(PathTarget, view, request.path, request.keep_kinds, owner)
+            try:
+                await _write(target, chunks)
+            except NotFound as error:
+                raise _missing(error, request.container) from None
+            finally:
+                await asyncio.to_thread(target.close)
+        self._parts.tell(container, "extract-to-dir")
+
+    async def changes(self, ref: str) -> tuple[Change, ...]:
+        """What the container changed below its image's root, sorted."""
+        container = self._parts.table.find(ref)
+        layers = self._parts.layers
+        image = self._parts.images.get(container.image_id)
+        lower = [f"{layers.folder}/{name}" for name in layers.names(image.config.diff_ids)]
+        upper = self._parts.paths.upper(container.id)
+        if not os.path.isdir(upper):
+            return ()
+        found = await asyncio.to_thread(find_changes, upper, lower)
+        return tuple(Change(change.path, change.kind) for change in found)
+
+
+@asynccontextmanager
+async def _view_of(parts: Parts, container: Container) -> AsyncIterator[View]:
+    """What a helper sees of it, outer mounts first."""
+    planned = [mount for mount in plan_container_mounts(parts, container) if mount.type == "bind"]
+    planned.sort(key=lambda mount: mount.destination.count("/"))
+    mounts = tuple(ViewMount(mount.source, mount.destination, "ro" in mount.options) for mount in planned)
+    async with mounted_rootfs(parts, container) as root:
+        yield View(root, mounts, container.host_config.read_only_rootfs)
+
+
+async def _read_stat(source: PathSource, ref: str) -> PathStat:
+    try:
+        return PathStat(**await asyncio.to_thread(source.stat))
+    except NotFound as error:
+        raise _missing(error, ref) from None
+
+
+async def _pieces(source: PathSource, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    async with stack:
+        pieces = source.pieces()
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            yield piece
+
+
+async def _write(target: PathTarget, chunks: AsyncIterator[bytes]) -> None:
+    async for chunk in chunks:
+        if not await asyncio.to_thread(target.write, chunk):
+            break
+    await asyncio.to_thread(target.finish)
+
+
+def _find_owner(container: Container, view: View, request: ExtractRequest) -> tuple[int, int] | None:
+    if not request.copy_owner or not container.config.user:
+        return None
+    user = resolve_user(view.root, container.config.user)
+    return user.uid, user.gid
+
+
+def _missing(error: NotFound, ref: str) -> NotFound:
+    return NotFound(f"Could not find the file {error.message} in container {ref}")
