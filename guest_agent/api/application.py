@@ -16,6 +16,7 @@ from guest_agent.api.messages import Answer, Application, Request
 from guest_agent.api.networks import NetworksResource
 from guest_agent.api.router import Route, Router
 from guest_agent.api.session import SessionResource
+from guest_agent.api.stats import StatsResource
 from guest_agent.api.system import SystemResource
 from guest_agent.api.volumes import VolumesResource
 
@@ -25,6 +26,7 @@ _RESOURCES = (
     ContainersResource,
     ContainerStreamsResource,
     ArchivesResource,
+    StatsResource,
     ExecsResource,
     ImagesResource,
     VolumesResource,

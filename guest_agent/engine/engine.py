@@ -23,6 +23,7 @@ from guest_agent.engine.parts import HostFacts, Parts
 from guest_agent.engine.reconciling import reconcile
 from guest_agent.engine.runs import Runs
 from guest_agent.engine.sources import BindSources
+from guest_agent.engine.statistics import Statistics
 from guest_agent.engine.system import System
 from guest_agent.engine.table import ContainerTable
 from guest_agent.events.bus import EventBus
@@ -59,6 +60,7 @@ class Engine:
         self._parts = parts
         self.containers = Containers(parts)
         self.files = Files(parts)
+        self.statistics = Statistics(parts)
         self.images = Images(parts)
         self.runs = Runs(parts, self.images)
         self.execs = Execs(parts)

@@ -1,4 +1,4 @@
-"""Control groups: what this machine has, a container's numbers, and taking its groups away.
+"""Control groups: what this machine has, a container's processes, and taking its groups away.
 
 Three layouts (facts for planning in `CgroupFacts`): v1 (a hierarchy for each controller), hybrid (v1 and an empty or
 nearly empty v2 at /sys/fs/cgroup/unified, which crun refuses unless it is unmounted in a private mount namespace) and
@@ -33,22 +33,6 @@ class CgroupFacts:
         """The folder of a group, in the hierarchy that has this controller."""
         base = self.hierarchies.get("" if self.version == 2 else controller, f"{ROOT}/{controller}")
         return f"{base}{path}"
-
-
-@dataclass(frozen=True, slots=True)
-class CgroupStats:
-    """Bytes, nanoseconds, processes; a limit of 0 is none."""
-
-    memory_usage: int = 0
-    memory_cache: int = 0  #: inactive page cache: docker's `stats` subtracts it
-    memory_limit: int = 0
-    memory_peak: int = 0
-    cpu_total: int = 0
-    cpu_user: int = 0
-    cpu_system: int = 0
-    throttled_periods: int = 0
-    pids: int = 0
-    pids_limit: int = 0
 
 
 def container_path(container_id: str) -> str:
@@ -89,54 +73,13 @@ def detect() -> CgroupFacts:
 
 def _v2_counts_swap() -> bool:
     """The root group has no memory.swap.max; what says it is whether the kernel has swap accounting at all."""
-    return os.path.exists("/proc/swaps") and not _read("/proc/cmdline").count("swapaccount=0")
+    return os.path.exists("/proc/swaps") and not read_file("/proc/cmdline").count("swapaccount=0")
 
 
 def oom_killed(facts: CgroupFacts, path: str) -> bool:
     """Did the kernel kill a process of the group for lack of memory? Ask after the exit and before `remove`."""
     name = "memory.events" if facts.version == 2 else "memory.oom_control"
-    return _flat(f"{facts.folder('memory', path)}/{name}").get("oom_kill", 0) > 0
-
-
-def read_stats(facts: CgroupFacts, path: str) -> CgroupStats:
-    """Zeros where a controller isn't there or the group has gone."""
-    return _read_v2(facts.folder("", path)) if facts.version == 2 else _read_v1(facts, path)
-
-
-def _read_v1(facts: CgroupFacts, path: str) -> CgroupStats:
-    memory, pids = facts.folder("memory", path), facts.folder("pids", path)
-    accounting = facts.folder("cpuacct", path)
-    limit = _number(f"{memory}/memory.limit_in_bytes")
-    usage = _flat(f"{accounting}/cpuacct.stat")
-    tick = 10**9 // os.sysconf("SC_CLK_TCK")
-    return CgroupStats(
-        memory_usage=_number(f"{memory}/memory.usage_in_bytes"),
-        memory_cache=_flat(f"{memory}/memory.stat").get("total_inactive_file", 0),
-        memory_limit=limit if limit < 1 << 60 else 0,
-        memory_peak=_number(f"{memory}/memory.max_usage_in_bytes"),
-        cpu_total=_number(f"{accounting}/cpuacct.usage"),
-        cpu_user=usage.get("user", 0) * tick,
-        cpu_system=usage.get("system", 0) * tick,
-        throttled_periods=_flat(f"{facts.folder('cpu', path)}/cpu.stat").get("nr_throttled", 0),
-        pids=_number(f"{pids}/pids.current"),
-        pids_limit=_number(f"{pids}/pids.max"),
-    )
-
-
-def _read_v2(folder: str) -> CgroupStats:
-    cpu = _flat(f"{folder}/cpu.stat")
-    return CgroupStats(
-        memory_usage=_number(f"{folder}/memory.current"),
-        memory_cache=_flat(f"{folder}/memory.stat").get("inactive_file", 0),
-        memory_limit=_number(f"{folder}/memory.max"),
-        memory_peak=_number(f"{folder}/memory.peak"),
-        cpu_total=cpu.get("usage_usec", 0) * 1000,
-        cpu_user=cpu.get("user_usec", 0) * 1000,
-        cpu_system=cpu.get("system_usec", 0) * 1000,
-        throttled_periods=cpu.get("nr_throttled", 0),
-        pids=_number(f"{folder}/pids.current"),
-        pids_limit=_number(f"{folder}/pids.max"),
-    )
+    return read_pairs(f"{facts.folder('memory', path)}/{name}").get("oom_kill", 0) > 0
 
 
 def processes(facts: CgroupFacts, path: str) -> tuple[int, ...]:
@@ -144,7 +87,7 @@ def processes(facts: CgroupFacts, path: str) -> tuple[int, ...]:
     folder = facts.folder("pids", path)
     found: list[int] = []
     for inner, _, _ in os.walk(folder):
-        found.extend(int(line) for line in _read(f"{inner}/cgroup.procs").split())
+        found.extend(int(line) for line in read_file(f"{inner}/cgroup.procs").split())
     return tuple(sorted(found))
 
 
@@ -161,9 +104,9 @@ def set_frozen(facts: CgroupFacts, path: str, frozen: bool, timeout: float) -> b
 def _wait_settled(version: int, folder: str, frozen: bool, deadline: float) -> bool:
     while True:
         if version == 2:
-            settled = _flat(f"{folder}/cgroup.events").get("frozen", 0) == int(frozen)
+            settled = read_pairs(f"{folder}/cgroup.events").get("frozen", 0) == int(frozen)
         else:
-            settled = _read(f"{folder}/freezer.state").strip() == ("FROZEN" if frozen else "THAWED")
+            settled = read_file(f"{folder}/freezer.state").strip() == ("FROZEN" if frozen else "THAWED")
         if settled or time.monotonic() > deadline:
             return settled
         time.sleep(0.001)
@@ -223,32 +166,34 @@ def prepare_v2(facts: CgroupFacts) -> None:
 
 def _move_processes(source: str, leaf: str) -> None:
     os.makedirs(leaf, exist_ok=True)
-    for pid in _read(f"{source}/cgroup.procs").split():
+    for pid in read_file(f"{source}/cgroup.procs").split():
         with contextlib.suppress(ProcessLookupError):
             _write(f"{leaf}/cgroup.procs", pid)
 
 
 def _hand_down(folder: str) -> None:
     """One by one: a controller that a v1 hierarchy has bound must not keep the others away."""
-    have = _read(f"{folder}/cgroup.controllers").split()
+    have = read_file(f"{folder}/cgroup.controllers").split()
     for name in _V2_CONTROLLERS:
         if name in have:
             with contextlib.suppress(OSError):
                 _write(f"{folder}/cgroup.subtree_control", f"+{name}")
 
 
-def _flat(path: str) -> dict[str, int]:
+def read_pairs(path: str) -> dict[str, int]:
     """A "flat keyed" file: `name number` lines."""
-    pairs = (line.split() for line in _read(path).splitlines())
+    pairs = (line.split() for line in read_file(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 
 
-def _number(path: str) -> int:
-    text = _read(path).strip()
+def read_number(path: str) -> int:
+    """A file of one number; 0 for "max", and where there is none."""
+    text = read_file(path).strip()
     return int(text) if text.isdecimal() else 0
 
 
-def _read(path: str) -> str:
+def read_file(path: str) -> str:
+    """ "" where a controller isn't there, or the group has gone."""
     try:
         with open(path) as file:
             return file.read()

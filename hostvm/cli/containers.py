@@ -146,6 +146,15 @@ def top(context: "Context", arguments: Arguments) -> int:
     return 0
 
 
+def diff(context: "Context", arguments: Arguments) -> int:
+    name = arguments.positional[0]
+    if not name:
+        raise Failure("Container name cannot be empty")
+    changes = context.engine.records(f"/containers/{escape(name)}/changes")
+    write_out("".join(f"{'CAD'[int(str(change['Kind']))]} {change['Path']}\n" for change in changes))
+    return 0
+
+
 def port(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.render.bindings import port_lines
 

@@ -12,7 +12,7 @@ def escape(text: str) -> str:
     return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in data)
 
 
-def with_query(path: str, **parameters: object) -> str:
+def with_query(path: str, /, **parameters: object) -> str:
     """`path?a=1&b=x`; what is None, False or "" is left out, True becomes 1."""
     pairs = [
         f"{name}={escape('1' if value is True else str(value))}"

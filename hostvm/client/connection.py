@@ -120,16 +120,24 @@ class Engine:
 
     def upload(self, path: str, body: "Iterator[bytes]") -> "Iterator[dict[str, object]]":
         """POST of a tar stream, in chunks; the answer as `lines` gives it."""
+        return _objects(self._send_archive("POST", path, body))
+
+    def put(self, path: str, body: "Iterator[bytes]") -> None:
+        """PUT of a tar stream, in chunks."""
+        self._send_archive("PUT", path, body).read()
+
+    def _send_archive(self, method: str, path: str, body: "Iterator[bytes]") -> Answer:
         stream = self._connect()
         headers = "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
         try:
-            stream.sendall(f"POST {API}{path} HTTP/1.1\r\nHost: hostvm\r\n{headers}".encode())
+            stream.sendall(f"{method} {API}{path} HTTP/1.1\r\nHost: hostvm\r\n{headers}".encode())
             for chunk in body:
-                stream.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+                if chunk:
+                    stream.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             stream.sendall(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             pass  # refused before its end: the answer says why
-        return _objects(self._receive(stream, "POST"))
+        return self._receive(stream, method)
 
     def upgrade(self, path: str, body: object) -> tuple[Socket, bytes]:
         """Begins the private exchange; gives the stream and what has already come of it."""

@@ -8,10 +8,10 @@ import sys
 from hostvm.cli.spec import Command
 
 VERBS = {
-    "attach": "streams:ATTACH", "commit": "images:COMMIT", "completion": "system:COMPLETION", "create": "run:CREATE",
-    "doctor": "system:DOCTOR", "env": "system:ENV", "events": "system:EVENTS", "exec": "streams:EXEC",
-    "history": "images:HISTORY", "images": "images:IMAGES", "import": "archives:IMPORT", "info": "system:INFO",
-    "inspect": "system:INSPECT",
+    "attach": "streams:ATTACH", "commit": "images:COMMIT", "completion": "system:COMPLETION", "cp": "files:CP",
+    "create": "run:CREATE", "diff": "files:DIFF", "doctor": "system:DOCTOR", "env": "system:ENV",
+    "events": "system:EVENTS", "exec": "streams:EXEC", "export": "files:EXPORT", "history": "images:HISTORY",
+    "images": "images:IMAGES", "import": "archives:IMPORT", "info": "system:INFO", "inspect": "system:INSPECT",
     "kill": "containers:KILL", "load": "images:LOAD", "login": "registry:LOGIN", "logout": "registry:LOGOUT",
     "logs": "streams:LOGS", "pause": "containers:PAUSE", "port": "containers:PORT", "ps": "containers:PS",
     "pull": "images:PULL", "push": "archives:PUSH", "save": "archives:SAVE", "search": "archives:SEARCH",
@@ -22,7 +22,8 @@ VERBS = {
 
 NOUNS: dict[str, dict[str, str]] = {
     "container": {
-        "attach": "streams:ATTACH", "commit": "images:COMMIT", "create": "run:CREATE", "exec": "streams:EXEC",
+        "attach": "streams:ATTACH", "commit": "images:COMMIT", "cp": "files:CP", "create": "run:CREATE",
+        "diff": "files:DIFF", "exec": "streams:EXEC", "export": "files:EXPORT",
         "inspect": "containers:INSPECT", "kill": "containers:KILL", "list": "containers:PS", "logs": "streams:LOGS",
         "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "prune": "prune:CONTAINER",
         "ps": "containers:PS", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",

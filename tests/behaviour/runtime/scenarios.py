@@ -12,6 +12,7 @@ from guest_agent.runtime import cgroups, console, executables
 from guest_agent.runtime.crun import exec_pid
 from guest_agent.runtime.probe import probe_runtime, try_runtime
 from guest_agent.runtime.spec import plan_exec_process
+from guest_agent.runtime.usage import read_usage
 from guest_agent.runtime.users import ResolvedUser
 from guest_agent.wire.errors import CommandNotExecutable, CommandNotFound, HostFailed
 from guest_agent.wire.models import ContainerConfig, HostConfig
@@ -109,9 +110,9 @@ async def statistics(stage: Stage) -> None:
     resources = Resources(memory=64 << 20, nano_cpus=500_000_000, pids_limit=50)
     inputs = stage.inputs(name, "sleep", "100", resources=resources)
     pid = await stage.background(inputs)
-    seen = cgroups.read_stats(stage.facts, inputs.cgroups_path)
-    assert (seen.memory_limit, seen.pids, seen.pids_limit) == (64 << 20, 1, 50), seen
-    assert 0 < seen.memory_usage < 64 << 20 and seen.cpu_total > 0
+    seen = read_usage(stage.facts, inputs.cgroups_path)
+    assert (seen.memory.limit, seen.pids, seen.pids_limit) == (64 << 20, 1, 50), seen
+    assert 0 < seen.memory.usage < 64 << 20 and seen.cpu.total > 0
     assert cgroups.processes(stage.facts, inputs.cgroups_path) == (pid,)
     with open(f"{stage.facts.folder('cpu', inputs.cgroups_path)}/cpu.cfs_quota_us") as file:
         assert file.read() == "50000\n"
@@ -203,7 +204,7 @@ async def update_of_limits(stage: Stage) -> None:
     inputs = stage.inputs(name, "sleep", "100", resources=Resources(memory=64 << 20))
     pid = await stage.background(inputs)
     await stage.runtime.update(name, f"{stage.folder}/{name}", {"memory": {"limit": 128 << 20}})
-    assert cgroups.read_stats(stage.facts, inputs.cgroups_path).memory_limit == 128 << 20
+    assert read_usage(stage.facts, inputs.cgroups_path).memory.limit == 128 << 20
     await stage.end(name, pid)
 
 

@@ -27,6 +27,9 @@ from guest_agent.engine.requests import (
     Sizes,
     WaitResult,
 )
+from guest_agent.engine.statistics import Sample
+from guest_agent.linux.counters import InterfaceCount
+from guest_agent.runtime.usage import CpuUse, MemoryUse, ResourceUse
 from guest_agent.wire.errors import (
     CommandNotFound,
     Conflict,
@@ -256,6 +259,28 @@ class FakeFiles:
     async def changes(self, ref: str) -> tuple[Change, ...]:
         self._engine.containers.find(ref)
         return Change("/etc", 0), Change("/etc/new", 1), Change("/gone", 2)
+
+
+class FakeStatistics:
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self._seconds = itertools.count(1_700_000_000)
+
+    async def sample(self, ref: str) -> Sample:
+        record = self._engine.containers.find(ref)
+        if not record.running:
+            return Sample(record.id, f"/{record.name}")
+        now = next(self._seconds)
+        use = ResourceUse(1, CpuUse(total=now, per_cpu=(now,)), MemoryUse(usage=1000, details={"cache": 1}), pids=2)
+        networks = {"eth0": InterfaceCount(1, 2, 3, 4, 5, 6, 7, 8)}
+        return Sample(record.id, f"/{record.name}", now * _SECOND, use, networks, 2 * now, 2, 4096)
+
+    async def two_samples(self, ref: str) -> tuple[Sample, Sample]:
+        return await self.sample(ref), await self.sample(ref)
+
+    async def stream(self, ref: str) -> AsyncIterator[Sample]:
+        for _ in range(3):
+            yield await self.sample(ref)
 
 
 class FakeRuns:
@@ -572,6 +597,7 @@ class FakeEngine:
         self.images = FakeImages()
         self.containers = FakeContainers(self)
         self.files = FakeFiles(self)
+        self.statistics = FakeStatistics(self)
         self.runs = FakeRuns(self)
         self.execs = FakeExecs(self)
         self.volumes = FakeVolumes()

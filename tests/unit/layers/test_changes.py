@@ -59,7 +59,14 @@ def test_parents_of_what_changed(make: Make) -> None:
     upper = make(
         "upper", {"etc": FOLDER, "etc/passwd": "other", "etc/group": WHITEOUT, "new": FOLDER, "new/a": "", "top": ""}
     )
-    assert shown(upper, make("base", BASE)) == ["C /etc", "D /etc/group", "C /etc/passwd", "A /new", "A /new/a", "A /top"]
+    assert shown(upper, make("base", BASE)) == [
+        "C /etc",
+        "D /etc/group",
+        "C /etc/passwd",
+        "A /new",
+        "A /new/a",
+        "A /top",
+    ]
 
 
 def test_a_change_of_kind_isn_t_looked_into(make: Make) -> None:

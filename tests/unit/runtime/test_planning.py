@@ -246,19 +246,11 @@ def test_hybrid_and_v2_are_told_apart() -> None:
     assert cgroups.plan_facts({}, False).version == 0
 
 
-def test_v2_numbers(tmp_path: Any) -> None:
+def test_oom_kills_of_v2(tmp_path: Any) -> None:
     folder = tmp_path / "hostvm" / "c"
     folder.mkdir(parents=True)
-    files = {
-        "memory.current": "1000\n", "memory.max": "max\n", "memory.events": "low 0\noom_kill 2\n",
-        "cpu.stat": "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_throttled 1\n", "pids.current": "3\n",
-        "pids.max": "10\n",
-    }  # fmt: skip
-    for name, text in files.items():
-        (folder / name).write_text(text)
+    (folder / "memory.events").write_text("low 0\noom_kill 2\n")
     facts = cgroups.CgroupFacts(2, False, {"": str(tmp_path)})
-    stats = cgroups.read_stats(facts, "/hostvm/c")
-    assert (stats.memory_usage, stats.memory_limit, stats.cpu_total, stats.pids) == (1000, 0, 5000, 3)
     assert cgroups.oom_killed(facts, "/hostvm/c")
     assert not cgroups.oom_killed(facts, "/hostvm/gone")
 

@@ -1,0 +1,1 @@
+"""`cp`: files between a container and this computer."""
