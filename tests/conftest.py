@@ -6,6 +6,11 @@ import os
 import re
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast examples come says how busy the machine is, and nothing about the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 #: Reasons for which a test may be skipped in CI, as regular expressions.
 EXPECTED_SKIPS: tuple[str, ...] = ()
