@@ -45,20 +45,59 @@ class Answer:
         self.rest = rest
         self._body = Body(head, method)
 
+    @property
+    def done(self) -> bool:
+        """All of the body has come."""
+        return self._body.done
+
+    def receive(self) -> bytes:
+        """What one read of the stream gives of the body, perhaps nothing."""
+        data, self.rest = self.rest or self.stream.recv(1 << 16), b""
+        return self._body.feed(data)
+
     def chunks(self) -> "Iterator[bytes]":
         """The body's bytes as they come; the stream is closed at its end."""
-        body = self._body
-        data = self.rest
-        if data and (part := body.feed(data)):
-            yield part
-        while not body.done:
-            part = body.feed(self.stream.recv(1 << 16))
-            if part:
+        while not self.done:
+            if part := self.receive():
                 yield part
         self.stream.close()
 
     def read(self) -> bytes:
         return b"".join(self.chunks())
+
+
+class LineReader:
+    """An answer of JSON objects, one a line, for whoever waits for several streams at once."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._pending = b""
+        self.ended = False
+
+    def fileno(self) -> int:
+        return self._answer.stream.fileno()
+
+    def take(self) -> list[dict[str, object]]:
+        """The objects that one read of the readable stream completes."""
+        try:
+            data = self._answer.receive()
+        except (ConnectionError, ProtocolError):
+            data, self.ended = b"", True
+        return self._objects(data)
+
+    def take_rest(self) -> list[dict[str, object]]:
+        """The objects that came together with the answer's head, which no readable stream tells of."""
+        return self._objects(self._answer.receive() if self._answer.rest else b"")
+
+    def _objects(self, data: bytes) -> list[dict[str, object]]:
+        *whole, self._pending = (self._pending + data).split(b"\n")
+        if self.ended or self._answer.done:
+            self.close()
+        return [loads_object(line) for line in whole if line.strip()]
+
+    def close(self) -> None:
+        self.ended = True
+        self._answer.stream.close()
 
 
 class Engine:

@@ -23,7 +23,7 @@ _PANELS = {
     "Common commands": ("run", "exec", "ps", "logs", "stop", "rm", "pull", "images", "bootstrap"),
     "Containers": (
         "create", "start", "restart", "kill", "attach", "wait", "inspect", "port", "top", "pause", "unpause", "rename",
-        "cp", "diff", "export",
+        "cp", "diff", "export", "stats",
     ),
     "Images": (
         "rmi", "tag", "history", "push", "save", "load", "import", "commit", "search", "login", "logout",

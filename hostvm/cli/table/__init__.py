@@ -14,9 +14,9 @@ VERBS = {
     "images": "images:IMAGES", "import": "archives:IMPORT", "info": "system:INFO", "inspect": "system:INSPECT",
     "kill": "containers:KILL", "load": "images:LOAD", "login": "registry:LOGIN", "logout": "registry:LOGOUT",
     "logs": "streams:LOGS", "pause": "containers:PAUSE", "port": "containers:PORT", "ps": "containers:PS",
-    "pull": "images:PULL", "push": "archives:PUSH", "save": "archives:SAVE", "search": "archives:SEARCH",
-    "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
-    "rmi": "images:RMI", "run": "run:RUN", "start": "containers:START", "stop": "containers:STOP", "tag": "images:TAG",
+    "pull": "images:PULL", "push": "archives:PUSH", "rename": "containers:RENAME", "restart": "containers:RESTART",
+    "rm": "containers:RM", "rmi": "images:RMI", "run": "run:RUN", "save": "archives:SAVE", "search": "archives:SEARCH",
+    "start": "containers:START", "stats": "containers:STATS", "stop": "containers:STOP", "tag": "images:TAG",
     "top": "containers:TOP", "unpause": "containers:UNPAUSE", "version": "system:VERSION", "wait": "containers:WAIT",
 }  # fmt: skip
 
@@ -27,7 +27,8 @@ NOUNS: dict[str, dict[str, str]] = {
         "inspect": "containers:INSPECT", "kill": "containers:KILL", "list": "containers:PS", "logs": "streams:LOGS",
         "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "prune": "prune:CONTAINER",
         "ps": "containers:PS", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
-        "run": "run:RUN", "start": "containers:START", "stop": "containers:STOP", "top": "containers:TOP",
+        "run": "run:RUN", "start": "containers:START", "stats": "containers:STATS", "stop": "containers:STOP",
+        "top": "containers:TOP",
         "unpause": "containers:UNPAUSE", "wait": "containers:WAIT",
     },
     "image": {

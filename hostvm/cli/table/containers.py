@@ -137,6 +137,22 @@ TOP = Command(
     interspersed=False,
     operand="running",
 )
+STATS = Command(
+    "stats",
+    "stats:stats",
+    "Display a live stream of container(s) resource usage statistics",
+    (
+        switch("all", "a", "Show all containers (default shows just running)"),
+        FORMAT,
+        switch("no-stream", "", "Disable streaming stats and only pull the first result"),
+        switch("no-trunc", "", "Do not truncate output"),
+    ),
+    "[CONTAINER...]",
+    0,
+    None,
+    operand="running",
+    examples=("hostvm stats", "hostvm stats --no-stream --format '{{.Name}}: {{.CPUPerc}}'"),
+)
 PORT = Command(
     "port",
     "containers:port",
