@@ -78,10 +78,7 @@ class ContainersResource:
         return json_response(render_inspect(container, self._runtime, self._driver, exec_ids, sizes))
 
     async def top(self, call: Call) -> Answer:
-        container = self._containers.find(call.name)
-        if not container.running:
-            raise Conflict(f"container {container.id} is not running")
-        pids = self._containers.top_pids(container.id)
+        pids = self._containers.top_pids(call.name)
         return json_response(await list_processes(pids, call.query.text("ps_args") or "-ef"))
 
     async def start(self, call: Call) -> Answer:
@@ -110,13 +107,13 @@ class ContainersResource:
 
     async def rename(self, call: Call) -> Answer:
         name = call.query.text("name")
-        if not name.removeprefix("/"):
+        if not name:
             raise InvalidArgument("Neither old nor new names may be empty")
         await self._containers.rename(call.name, name)
         return no_content()
 
     async def resize(self, call: Call) -> Answer:
-        rows, columns = call.query.integer("h"), call.query.integer("w")
+        rows, columns = call.query.size()
         self._containers.resize(call.name, rows, columns)
         return Response(200)
 

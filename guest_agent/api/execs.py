@@ -48,7 +48,7 @@ class ExecsResource:
         return Hijack(lambda duplex: relay(duplex, held), content_type, protocol)
 
     async def resize(self, call: Call) -> Answer:
-        self._execs.resize(call.name, call.query.integer("h"), call.query.integer("w"))
+        self._execs.resize(call.name, *call.query.size())
         return Response(200)
 
     async def inspect(self, call: Call) -> Answer:
@@ -89,6 +89,7 @@ def parse_exec(container: str, body: Fields) -> ExecRequest:
 
 def render_exec(exec_: Exec) -> Json:
     request = exec_.request
+    user = {"user": request.user} if request.user else {}
     return {
         "ID": exec_.id,
         "Running": exec_.running,
@@ -98,13 +99,13 @@ def render_exec(exec_: Exec) -> Json:
             "entrypoint": request.command[0],
             "arguments": list(request.command[1:]),
             "privileged": request.privileged,
-            "user": request.user,
+            **user,
         },
         "OpenStdin": request.attach_stdin,
         "OpenStderr": request.attach_stderr,
         "OpenStdout": request.attach_stdout,
-        "CanRemove": not exec_.running,
+        "CanRemove": False,
         "ContainerID": exec_.container_id,
-        "DetachKeys": "",
+        "DetachKeys": request.detach_keys,
         "Pid": exec_.pid,
     }

@@ -40,6 +40,15 @@ class Query:
         except ValueError:
             raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
 
+    def size(self) -> tuple[int, int]:
+        """A terminal's rows and columns, `h` and `w`; both must be there."""
+        return self._needed("h"), self._needed("w")
+
+    def _needed(self, name: str) -> int:
+        if not self.text(name):
+            raise InvalidArgument('strconv.Atoi: parsing "": invalid syntax')
+        return self.integer(name)
+
     def timeout(self) -> int | None:
         """Seconds of `t`; None if it isn't there."""
         return self.integer("t") if self.text("t") else None

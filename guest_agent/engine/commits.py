@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from guest_agent.engine.container import Container
+from guest_agent.engine.creation import merge_config
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CommitRequest
@@ -19,7 +20,8 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
     upper = parts.paths.upper(container.id)
     os.makedirs(upper, mode=0o755, exist_ok=True)
     parent = parts.images.get(container.image_id).config
-    config = apply_changes(_image_config(request.config or container.config), request.changes)
+    changed = apply_changes(request.config or container.config, request.changes)
+    config = _image_config(merge_config(changed, container.config))
     recipe = Recipe(
         config=config,
         name=request.reference,

@@ -33,7 +33,7 @@ from guest_agent.engine.supervision import start_and_watch
 from guest_agent.linux.process import send_signal
 from guest_agent.runtime import cgroups
 from guest_agent.store.files import tree_size
-from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotModified
+from guest_agent.wire.errors import Conflict, HostFailed, HostvmError, InvalidArgument, NotFound, NotModified
 from guest_agent.wire.models import ContainerId, ImageId
 
 #: Seconds between the stop signal and SIGKILL, as docker's.
@@ -69,6 +69,8 @@ class Containers:
     def top_pids(self, ref: str) -> tuple[int, ...]:
         """Every process of a running container, as the host numbers them."""
         container = self.find(ref)
+        if container.state.status is Status.RESTARTING:
+            raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
         if not container.running:
             raise Conflict(f"Container {container.id} is not running")
         return cgroups.processes(self._parts.host.cgroups, cgroups.container_path(container.id))
@@ -133,7 +135,10 @@ class Containers:
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
         """Send a signal to the init. Raises Conflict where there is none."""
-        container = self.find(ref)
+        try:
+            container = self.find(ref)
+        except NotFound as error:
+            raise NotFound(f"Cannot kill container: {ref}: {error.message}") from None
         number = parse_signal(signal or "KILL")
         if not container.running:
             raise Conflict(f"Cannot kill container: {ref}: Container {container.id} is not running")
@@ -175,14 +180,21 @@ class Containers:
         if not name:
             raise InvalidArgument("Neither old nor new names may be empty")
         identity = self.find(ref).id
-        bare = check_name(name)
         async with self._live(identity).lock:
             container = self.find(identity)
-            if bare == container.name:
+            if name.removeprefix("/") == container.name:
                 raise InvalidArgument("Renaming a container with the same name as its current name")
-            self._table.check_name_free(bare)
+            bare = self._allocate_name(name)
             renamed = self._table.save(dataclasses.replace(container, name=bare))
             self._parts.tell(renamed, "rename", oldName=f"/{container.name}")
+
+    def _allocate_name(self, name: str) -> str:
+        try:
+            bare = check_name(name if name.startswith("/") else f"/{name}")
+            self._table.check_name_free(bare)
+        except HostvmError as error:
+            raise type(error)(f"Error when allocating new name: {error.message}", error.hint) from None
+        return bare
 
     async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
         """Delete the record, then what is on disk. Raises Conflict for a running one without `force`."""
@@ -261,7 +273,9 @@ class Containers:
         """Registered at once, also before the start. Raises Conflict for a paused container."""
         container = self.find(ref)
         if container.state.status is Status.PAUSED:
-            raise Conflict(f"Container {container.id} is paused, unpause the container before attach.")
+            raise Conflict(f"container {ref} is paused, unpause the container before attach")
+        if container.state.status is Status.RESTARTING:
+            raise Conflict(f"container {ref} is restarting, wait until the container is running")
         attachment = attach_client(self._parts, container, request, from_start=request.logs)
         self._parts.tell(container, "attach")
         return attachment
@@ -310,8 +324,7 @@ def attach_client(parts: Parts, container: Container, request: AttachRequest, fr
     parse_detach_keys(request.detach_keys)  # an error must come before anything listens
     live = parts.table.live(container.id)
     run = live.run
-    follow = request.stream or not from_start
-    source = LogSource(live.log, run, from_start, wanted_streams(request), follow)
+    source = LogSource(live.log, run, from_start, wanted_streams(request), follow=request.stream)
     config = container.config
     return Attachment(
         source,
@@ -334,9 +347,11 @@ def _with_state(container: Container, **changes: object) -> Container:
 
 
 def _refuse_running(container: Container) -> Conflict:
+    paused = container.state.status is Status.PAUSED
+    first = "Unpause and then stop" if paused else "Stop"
     return Conflict(
         f"You cannot remove a {container.state.status} container {container.id}. "
-        "Stop the container before attempting removal or force remove"
+        f"{first} the container before attempting removal or force remove"
     )
 
 

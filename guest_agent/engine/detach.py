@@ -12,10 +12,13 @@ DEFAULT_KEYS = "ctrl-p,ctrl-q"
 
 def parse_detach_keys(text: str) -> bytes:
     """`ctrl-p,ctrl-q` or single characters, separated by commas; "" is the default."""
-    return bytes(_parse_key(key) for key in (text or DEFAULT_KEYS).split(","))
+    keys = [_find_key(key) for key in (text or DEFAULT_KEYS).split(",")]
+    if None in keys:
+        raise InvalidArgument(f"Invalid detach keys ({text}) provided")
+    return bytes(key for key in keys if key is not None)
 
 
-def _parse_key(key: str) -> int:
+def _find_key(key: str) -> int | None:
     if len(key) == 1 and key.isascii():
         return ord(key)
     if key == "DEL":
@@ -23,7 +26,7 @@ def _parse_key(key: str) -> int:
     letter = key.removeprefix("ctrl-")
     if len(letter) == 1 and letter != key and ((letter.isascii() and letter.islower()) or letter in "@[\\]^_"):
         return ord(letter.upper()) & 0x1F
-    raise InvalidArgument(f"Invalid detach keys provided: Unknown character: '{key}'")
+    return None
 
 
 class DetachScanner:

@@ -8,8 +8,9 @@ import shutil
 from dataclasses import dataclass
 
 from guest_agent.engine.attachment import Attachment
-from guest_agent.engine.container import Container
+from guest_agent.engine.container import Container, Status
 from guest_agent.engine.descriptors import PipeSource
+from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.naming import new_id
@@ -20,7 +21,7 @@ from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.runtime.console import ConsoleSocket
 from guest_agent.runtime.crun import exec_pid
 from guest_agent.runtime.environment import plan_exec_environment
-from guest_agent.runtime.executables import check_command
+from guest_agent.runtime.executables import check_command, check_working_dir
 from guest_agent.runtime.spec import plan_exec_process
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.errors import CommandNotFound, Conflict, HostvmError, InvalidArgument, NotFound
@@ -60,7 +61,8 @@ class Execs:
     def create(self, request: ExecRequest) -> str:
         """The new exec's id. Raises Conflict where the container doesn't run."""
         container = self._parts.table.find(request.container)
-        next_status(container, Step.EXEC)
+        _check_detach_keys(request.detach_keys)
+        _check_active(container, request.container)
         if not request.command:
             raise InvalidArgument("No exec command specified")
         identity = new_id()
@@ -82,7 +84,11 @@ class Execs:
         return tuple(one.id for one in self._execs.values() if one.container_id == container_id and one.running)
 
     def resize(self, exec_id: str, rows: int, columns: int) -> None:
-        self.find(exec_id).run.stdio.resize(rows, columns)
+        """Tell its terminal. Raises NotFound also for one that has ended."""
+        one = self.find(exec_id)
+        if one.exit_code is not None:
+            raise NotFound("no such exec")
+        one.run.stdio.resize(rows, columns)
 
     async def start(
         self, exec_id: str, detach: bool, tty: bool | None, console_size: tuple[int, int]
@@ -92,7 +98,7 @@ class Execs:
         if one.started:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         container = self._parts.table.find(one.container_id)
-        next_status(container, Step.EXEC)
+        _check_active(container, container.id)
         request = one.request if tty is None else dataclasses.replace(one.request, tty=tty)
         size = console_size if any(console_size) else request.console_size
         one.started = True
@@ -157,6 +163,7 @@ class Execs:
             same_user=user_text == container.config.user,
         )
         working_dir = request.working_dir or container.config.working_dir or "/"
+        check_working_dir(root, working_dir)
         check_command(root, request.command[0], environment, working_dir)
         return plan_exec_process(
             container.host_config,
@@ -203,6 +210,23 @@ def _attach(one: Exec, request: ExecRequest) -> Attachment:
     return Attachment(
         PipeSource(streams), one.run, wanted, request.tty, stdin_ends_with_client=True, release_stdin=_nothing
     )
+
+
+def _check_active(container: Container, shown: str) -> None:
+    """Raises Conflict; a paused container is named as the client did, like docker has it."""
+    if container.state.status is Status.PAUSED:
+        raise Conflict(f"Container {shown} is paused, unpause the container before exec")
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    next_status(container, Step.EXEC)
+
+
+def _check_detach_keys(keys: str) -> None:
+    """Before anything is made of them. Raises InvalidArgument."""
+    try:
+        parse_detach_keys(keys)
+    except InvalidArgument:
+        raise InvalidArgument(f"Invalid escape keys ({keys}) provided") from None
 
 
 def _nothing() -> None:

@@ -100,7 +100,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class CommitRequest:
-    """An image from a container's changes; `config` replaces the container's, `changes` are Dockerfile lines."""
+    """An image from a container's changes; `config` is completed by the container's, `changes` are Dockerfile lines."""
 
     container: str
     reference: str = ""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from guest_agent.linux.paths import open_in_root
 from guest_agent.runtime.environment import DEFAULT_PATH
 from guest_agent.runtime.failures import command_not_executable, command_not_found
+from guest_agent.wire.errors import CommandNotExecutable
 
 
 def check_command(root: str, argv0: str, environment: Sequence[str], working_dir: str = "/") -> None:
@@ -20,6 +21,17 @@ def check_command(root: str, argv0: str, environment: Sequence[str], working_dir
     if "other" in seen:
         raise command_not_executable(argv0, execing=True)
     raise command_not_found(argv0, execing=True)
+
+
+def check_working_dir(root: str, path: str) -> None:
+    """CommandNotExecutable where the command couldn't begin in that folder."""
+    try:
+        os.close(open_in_root(root, path, os.O_PATH | os.O_DIRECTORY))
+    except OSError as error:
+        raise CommandNotExecutable(
+            "OCI runtime exec failed: exec failed: unable to start container process: "
+            f'chdir to cwd ("{path}") set in config.json failed: {(error.strerror or "").lower()}'
+        ) from error
 
 
 def _candidates(argv0: str, environment: Sequence[str], working_dir: str) -> list[str]:

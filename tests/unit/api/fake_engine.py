@@ -229,6 +229,9 @@ class FakeContainers:
         return Sizes(10, 1000)
 
     def top_pids(self, ref: str) -> tuple[int, ...]:
+        record = self.find(ref)
+        if not record.running:
+            raise Conflict(f"Container {record.id} is not running")
         return (1,)
 
     async def commit(self, request: CommitRequest) -> str:

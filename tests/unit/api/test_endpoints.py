@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from guest_agent.api.top import select_rows
 from tests.unit.api.conftest import Api
 from tests.unit.api.fake_engine import BUSYBOX
 from tests.unit.http.serving import receive_all, receive_until
@@ -179,7 +180,14 @@ def test_top_shows_the_processes_of_the_container(api: Api) -> None:
     api.call("POST", "/containers/web/start")
     _, found = api.call("GET", "/containers/web/top", ps_args="-o pid,comm -e")
     assert isinstance(found, dict) and found["Titles"] == ["PID", "COMMAND"] and len(found["Processes"]) == 1
-    assert api.message("GET", "/containers/web/top", ps_args="-o comm -e")[0] == 400
+    _, simple = api.call("GET", "/containers/web/top", ps_args="o pid,comm")  # by itself: no process of this terminal
+    assert isinstance(simple, dict) and len(simple["Processes"]) == 1
+    nothing = api.message("GET", "/containers/web/top", ps_args="-o comm -e")
+    assert nothing == (500, "Couldn't find PID field in ps output")
+    assert api.message("GET", "/containers/web/top", ps_args="nonsense")[1].startswith("ps: error: ")
+    assert api.message("GET", "/containers/web/top", ps_args="-o x=PID")[0] == 400
+    assert select_rows("PID LWP\n1 -\n- 1\n2 -\n- 2\n", {2})["Processes"] == [["2", "-"], ["-", "2"]]
+    assert select_rows("PID CMD\n7 x\n", {1})["Processes"] is None
 
 
 # -- streams

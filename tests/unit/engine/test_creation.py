@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from guest_agent.engine.creation import merge_config, plan_mounts, plan_port_bin
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import ContainerConfig, ContainerPort, HostConfig, PortBinding, Protocol
+from guest_agent.wire.models import ContainerConfig, ContainerPort, Healthcheck, HostConfig, PortBinding, Protocol
 from guest_agent.wire.mounts import MountRequest, MountType
 
 Words = tuple[str, ...] | None
@@ -89,6 +90,19 @@ def test_targets_that_are_none(targets: tuple[str, ...]) -> None:
         ('VOLUME ["/a", "/b"]', {"volumes": ("/a", "/b")}),
         ("VOLUME /a /b", {"volumes": ("/a", "/b")}),
         ("USER me", {"user": "me"}),
+        ("HEALTHCHECK NONE", {"healthcheck": Healthcheck(("NONE",))}),
+        (
+            "HEALTHCHECK --interval=1m30s --retries=2 CMD curl x",
+            {"healthcheck": Healthcheck(("CMD-SHELL", "curl x"), interval=90 * 10**9, retries=2)},
+        ),
+        ('healthcheck cmd ["a"]', {"healthcheck": Healthcheck(("CMD", "a"))}),
+        ("EXPOSE 8000-8002", {"exposed_ports": tuple(ContainerPort(number) for number in (8000, 8001, 8002))}),
+        (
+            "ENV A=1 \\\n  B=2\n# a comment\nWORKDIR a\nWORKDIR b",
+            {"environment": ("A=1", "B=2"), "working_dir": "/a/b"},
+        ),
+        ("ONBUILD RUN x", {"on_build": ("RUN x",)}),
+        ("STOPSIGNAL SIGINT", {"stop_signal": "SIGINT"}),
         ("WORKDIR /w", {"working_dir": "/w"}),
     ],
 )
@@ -97,7 +111,26 @@ def test_changes(line: str, changed: dict[str, object]) -> None:
     assert apply_changes(before, [line]) == replace(before, **changed)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("line", ["RUN x", "", "EXPOSE x", "EXPOSE 80/sctp", "ENV A='", "VOLUME '/a"])
-def test_changes_that_are_none(line: str) -> None:
-    with pytest.raises(InvalidArgument):
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("RUN x", "run is not a valid change command"),
+        ("EXPOSE x", "invalid containerPort: x"),
+        ("EXPOSE 80/foo", "invalid proto: foo"),
+        ("ENV A='", "No closing quotation"),
+        ("ENV", "ENV requires at least one argument"),
+        ("ENV A", "ENV must have two arguments"),
+        ("ENV A=1 B", 'Syntax error - can\'t find = in "B". Must be of the form: name=value'),
+        ("USER", "USER requires exactly one argument"),
+        ("VOLUME '/a", "No closing quotation"),
+        ("HEALTHCHECK RUN x", 'Unknown type "RUN" in HEALTHCHECK (try CMD)'),
+        ("HEALTHCHECK --every=1s CMD x", "Unknown flag: every"),
+        ("HEALTHCHECK --interval=1 CMD x", 'time: invalid duration "1"'),
+        ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+        ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
+        ("STOPSIGNAL FOO", "Invalid signal: FOO"),
+    ],
+)
+def test_changes_that_are_none(line: str, complaint: str) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(complaint)):
         apply_changes(ContainerConfig(), [line])
