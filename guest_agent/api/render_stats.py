@@ -42,12 +42,14 @@ def _pids(sample: Sample) -> Json:
 
 
 def _blocks(sample: Sample) -> Json:
-    blocks = sample.use.blocks if sample.use else {}
-    lists: Json = {}
-    for name in _BLOCK_LISTS:
-        counts = blocks.get(name)
-        lists[name] = None if counts is None else [_block(*count) for count in counts]
-    return lists
+    """v2 counts bytes only; what v1 doesn't count is an empty list."""
+    use = sample.use
+    if use is None:
+        return dict.fromkeys(_BLOCK_LISTS)
+    missing: list[Json] | None = [] if use.version == 1 else None
+    return {
+        name: [_block(*count) for count in use.blocks[name]] if name in use.blocks else missing for name in _BLOCK_LISTS
+    }
 
 
 def _block(major: int, minor: int, operation: str, value: int) -> Json:

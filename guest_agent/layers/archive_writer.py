@@ -9,7 +9,7 @@ import os
 import stat
 
 from guest_agent.layers.tree_writer import TreeWriter, inner_name
-from guest_agent.store.tar import DIRECTORY, TarEntry, shown
+from guest_agent.store.tar import DIRECTORY, TarEntry, TarError, shown
 
 
 class CannotOverwrite(Exception):
@@ -29,12 +29,18 @@ class ArchiveWriter(TreeWriter):
         if self._owner is not None:
             entry = entry._replace(uid=self._owner[0], gid=self._owner[1])
         self._entry = entry
-        name = inner_name(entry.name)
+        name = self._inner_name(entry.name)
         if not name:
             return
         if self._keep_kinds:
             _check_kind(name, entry)
         self._make(self._find_maker(entry), name, entry)
+
+    def _inner_name(self, name: bytes) -> bytes:
+        try:
+            return inner_name(name)
+        except TarError:
+            raise TarError(f"{shown(name)} is outside of {shown(os.getcwdb())}") from None
 
 
 def _check_kind(name: bytes, entry: TarEntry) -> None:
