@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from guest_agent.api.archives import ArchivesResource
+from guest_agent.api.build import BuildResource
 from guest_agent.api.container_streams import ContainerStreamsResource
 from guest_agent.api.containers import ContainersResource
 from guest_agent.api.contract import Engine
@@ -29,6 +30,7 @@ _RESOURCES = (
     StatsResource,
     ExecsResource,
     ImagesResource,
+    BuildResource,
     VolumesResource,
     NetworksResource,
     EventsResource,

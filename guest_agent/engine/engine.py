@@ -11,8 +11,10 @@ import secrets
 import time
 from functools import partial
 
+from guest_agent.build.cache import BuildCache
 from guest_agent.config import EngineConfig
 from guest_agent.engine.background import BackgroundTasks
+from guest_agent.engine.builds import Builds
 from guest_agent.engine.containers import Containers
 from guest_agent.engine.ending import discard_folder
 from guest_agent.engine.execs import Execs
@@ -64,6 +66,7 @@ class Engine:
         self.images = Images(parts)
         self.runs = Runs(parts, self.images)
         self.execs = Execs(parts)
+        self.builds = Builds(parts)
         self.volumes = parts.volumes
         self.networks = NetworkVerbs(parts, time.time_ns())
         self.system = System(parts, identity, warnings)
@@ -126,6 +129,7 @@ def _wire(
     layers = LayerStore(records, paths.layers, paths.temporary)
     warnings = list(records.warnings)
     warnings += layers.start(set_aside=paths.set_aside if records.warnings else "")
+    build_cache = BuildCache(records, layers)  # before anything removes layers that no image has
     images = ImageStore(records, ContentStore(paths.content), layers)
     warnings += images.start()
     tasks = BackgroundTasks()
@@ -153,6 +157,7 @@ def _wire(
             config.insecure_registries, config.registry_mirrors, host_address=config.machine.host_address
         ),
         sources=BindSources(config.machine.files, paths.socket, config.machine.name),
+        build_cache=build_cache,
     )
     return parts, warnings + list(choice.warnings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from guest_agent.build.cache import BuildCache
 from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container
 from guest_agent.engine.sources import BindSources
@@ -53,6 +54,7 @@ class Parts:
     host: HostFacts
     registries: RegistrySettings
     sources: BindSources
+    build_cache: BuildCache
 
     def tell(self, container: Container, action: str, **attributes: str) -> None:
         """Publish a container's event with docker's attributes: labels, image and name, then the action's own."""

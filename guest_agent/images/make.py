@@ -71,17 +71,19 @@ def _names(name: str) -> tuple[Reference, ...]:
 
 
 def _config(recipe: Recipe, diff_ids: tuple[DiffId, ...]) -> bytes:
-    created = _rfc3339(recipe.created_ns or time.time_ns())
+    created = rfc3339(recipe.created_ns or time.time_ns())
     entry = HistoryEntry(created, recipe.created_by, recipe.comment)
     history = (*(recipe.parent.history if recipe.parent else ()), entry)
-    platform = recipe.platform or _platform_of(recipe.parent)
+    platform = recipe.platform or platform_of(recipe.parent)
     return encode_config(platform, recipe.config, diff_ids, history, created, recipe.author, recipe.comment)
 
 
-def _platform_of(parent: ImageConfig | None) -> Platform:
+def platform_of(parent: ImageConfig | None) -> Platform:
+    """The image's, or this machine's."""
     return Platform(parent.os, parent.architecture, parent.variant) if parent else host_platform()
 
 
-def _rfc3339(time_ns: int) -> str:
+def rfc3339(time_ns: int) -> str:
+    """With nanoseconds, as Go writes it."""
     seconds, fraction = divmod(time_ns, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

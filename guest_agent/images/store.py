@@ -113,6 +113,10 @@ class ImageStore:
             raise _no_such_image(image_id)
         return self._image(image_id, self._names_by_image()[image_id])
 
+    def has(self, image_id: ImageId) -> bool:
+        """Whether it is there, and not hidden."""
+        return image_id in self._images and not self._images[image_id].hidden
+
     def has_name(self, reference: Reference) -> ImageId | None:
         """The image that a reference with tag or digest names."""
         return self._names.get(reference.canonical)

@@ -90,6 +90,31 @@ class UnpackProcess:
         return self._process.communicate()
 
 
+class Measurement:
+    """An overlay's upper folder -> which layer it is, by packing it into a hash, and its outline.
+
+    The helper starts at once and waits, so that its start is over by the time that the folder is complete.
+    """
+
+    def __init__(self, root: str, outline: int, userxattr: bool) -> None:
+        """`outline` is a descriptor that the helper writes to; the caller closes its own."""
+        arguments = {"root": root, "whiteouts": True, "userxattr": userxattr, "outline": outline}
+        self._process = spawn("pack", arguments, subprocess.PIPE, outline)
+
+    def finish(self) -> Unpacked:
+        """Nobody writes any more. Raises HostFailed."""
+        output, errors = self._process.communicate(b"go")
+        if self._process.returncode:
+            raise _pack_failure(self._process, errors, "failed to commit the layer")
+        report = json.loads(output)
+        return Unpacked(DiffId(report["diff_id"]), report["size"], report["tar_size"], True)
+
+    def abort(self) -> None:
+        """End it; fine at any time."""
+        self._process.kill()
+        self._process.communicate()
+
+
 def packed(root: str, whiteouts: bool, userxattr: bool) -> Generator[bytes, None, None]:
     """The tar of a tree, piece by piece. Closing the iterator ends the helper."""
     arguments = {"root": root, "whiteouts": whiteouts, "userxattr": userxattr}
@@ -114,13 +139,16 @@ def _output(process: subprocess.Popen[bytes], doing: str) -> Generator[bytes, No
 
 def _check_packed(process: subprocess.Popen[bytes], doing: str) -> None:
     errors = _pipe(process.stderr).read()
-    if process.wait() == 0:
-        return
+    if process.wait():
+        raise _pack_failure(process, errors, doing)
+
+
+def _pack_failure(process: subprocess.Popen[bytes], errors: bytes, doing: str) -> HostvmError:
     try:
         report = json.loads(errors)
     except ValueError:
-        raise _crash(process, errors) from None
-    raise _failure(report, doing)
+        return _crash(process, errors)
+    return _failure(report, doing)
 
 
 def _failure(report: dict[str, Any], doing: str) -> HostvmError:

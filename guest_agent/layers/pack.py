@@ -1,6 +1,7 @@
 """Helper process: a tree -> a tar on standard output: an overlay's upper folder as a layer, or a whole root as it is.
 
-Argument: {"root": folder, "whiteouts": bool, "userxattr": bool}. It works in a chroot, because a running container can
+Argument: {"root": folder, "whiteouts": bool, "userxattr": bool, "outline": descriptor}. With "outline" it waits for a
+word on standard input, writes {"diff_id", "size", "tar_size"} instead of the tar, and the outline. It works in a chroot, because a running container can
 swap a folder for a symbolic link while we walk. The report, {} or {"kind", "message"}, goes to standard error.
 
 Times are cut to seconds and headers are pax, as docker writes layers.
@@ -8,15 +9,17 @@ Times are cut to seconds and headers are pax, as docker writes layers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 import sys
 import tarfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from guest_agent.layers import child
+from guest_agent.layers.outline import Content, OutlineWriter
 
 _COPY_SIZE = 1 << 20
 _END = bytes(2 * tarfile.BLOCKSIZE)
@@ -30,10 +33,44 @@ _TYPES = {
 }  # sockets can't be in a tar
 
 
+class Output(Protocol):
+    """Where a tar goes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+class _Measure:
+    """A tar that nobody wants but for its digest and its outline."""
+
+    def __init__(self, outline: int) -> None:
+        self._sum = hashlib.sha256()
+        self._outline = OutlineWriter(outline)
+        self.size = self.tar_size = 0
+
+    def write(self, data: bytes, /) -> None:
+        self._sum.update(data)
+        self._outline.take(data)
+        self.tar_size += len(data)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def content(self, name: str, size: int) -> None:
+        """A file's content begins here."""
+        self.size += size
+        self._outline.expect(self.tar_size, Content(os.fsencode(name), size))
+
+    def report(self) -> dict[str, Any]:
+        self._outline.finish()
+        return {"diff_id": f"sha256:{self._sum.hexdigest()}", "size": self.size, "tar_size": self.tar_size}
+
+
 class TreePacker:
     """Walks the working directory and writes it. Raises OSError; what vanishes meanwhile is left out."""
 
-    def __init__(self, output: BinaryIO, whiteouts: bool, userxattr: bool) -> None:
+    def __init__(self, output: Output, whiteouts: bool, userxattr: bool) -> None:
         self._output = output
         self._whiteouts = whiteouts
         prefix = "user" if userxattr else "trusted"
@@ -98,6 +135,8 @@ class TreePacker:
         with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0) as file:
             header.size = os.fstat(file.fileno()).st_size
             self._write_header(header)
+            if header.size and isinstance(self._output, _Measure):
+                self._output.content(name, header.size)
             self._copy(file, header.size)
         if status.st_nlink > 1:
             self._links[key] = header.name
@@ -152,16 +191,26 @@ def _xattrs(name: str) -> dict[str, bytes]:
         return {}
 
 
-def main() -> None:
-    arguments = json.loads(sys.argv[1])
-    child.exit_when_unread(1)
-    child.enter(arguments["root"])
-    packer = TreePacker(sys.stdout.buffer, arguments["whiteouts"], arguments["userxattr"])
-    report: dict[str, Any] = {}
+def _pack(packer: TreePacker) -> dict[str, Any]:
+    """The report: {} if all is well."""
     try:
         packer.pack()
     except OSError as error:
-        report = {**child.describe(error, f"read {packer.where!r}"), "kind": "host-failed"}
+        return {**child.describe(error, f"read {packer.where!r}"), "kind": "host-failed"}
+    return {}
+
+
+def main() -> None:
+    arguments = json.loads(sys.argv[1])
+    child.exit_when_unread(1)
+    measure = _Measure(arguments["outline"]) if "outline" in arguments else None
+    if measure and not os.read(0, 2):
+        return
+    child.enter(arguments["root"])
+    packer = TreePacker(measure or sys.stdout.buffer, arguments["whiteouts"], arguments["userxattr"])
+    report = _pack(packer)
+    if measure and not report:
+        os.write(1, json.dumps(measure.report()).encode())
     os.write(2, json.dumps(report).encode())
     os._exit(bool(report))
 

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Collection, Generator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from guest_agent.layers.helper import Unpacked, UnpackProcess, packed, repacked
+from guest_agent.layers.helper import Measurement, Unpacked, UnpackProcess, packed, repacked
 from guest_agent.store import files
 from guest_agent.store.pieces import without_blocking
 from guest_agent.store.records import Records
@@ -136,6 +136,14 @@ class LayerStore:
     def stage(self) -> Staging:
         return Staging(self)
 
+    def hold(self, diff_id: DiffId) -> bool:
+        """Keep a layer from being removed, until `let_go`; False where the store doesn't have it."""
+        return self.has(diff_id) and self._claim(diff_id) is not None
+
+    def let_go(self, diff_ids: Collection[DiffId]) -> None:
+        """Take back one `hold` of each."""
+        self._release(diff_ids)
+
     def remove(self, diff_ids: Collection[DiffId]) -> list[str]:
         """Within a transaction: delete the records of those that no staging claims.
 
@@ -155,6 +163,10 @@ class LayerStore:
     def diff(self, upper: str) -> AsyncIterator[bytes]:
         """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper."""
         return without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))
+
+    def measure(self, folder: str) -> Measured:
+        """Begin to find out which layer an overlay's upper folder is: ask by `finish` when nobody writes any more."""
+        return Measured(folder, os.path.join(self._temporary, files.unique_name("layer-")), self._userxattr)
 
     def export(self, rootfs: str) -> AsyncIterator[bytes]:
         """The tar of a mounted root. Closing the iterator ends the helper."""
@@ -300,6 +312,12 @@ class Staging:
             raise HostFailed(f"can't start to unpack a layer: {(error.strerror or str(error)).lower()}") from error
         return Unpacker(self, folder, process)
 
+    def adopt(self, measured: Measured) -> DiffId:
+        """An overlay's upper folder that is a layer as it is; what is built next can be stacked on it at once."""
+        layer = measured.finish()
+        self._take(layer, measured.place)
+        return layer.diff_id
+
     def reuse(self, diff_id: DiffId) -> bool:
         """If the store has the layer: keep it from being removed while the staging lives."""
         sizes = self._store._claim(diff_id)
@@ -335,6 +353,30 @@ class Staging:
         with self._lock:
             self._claimed.append(diff_id)
             self._sizes[diff_id] = sizes
+
+
+class Measured:
+    """An overlay's upper folder on its way into a staging; everything blocks."""
+
+    def __init__(self, folder: str, place: str, userxattr: bool) -> None:
+        self.place = place
+        self._folder = folder
+        outline = os.open(place + _OUTLINE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            self._measurement = Measurement(folder, outline, userxattr)
+        finally:
+            os.close(outline)
+
+    def finish(self) -> Unpacked:
+        """Nobody writes any more: what it is. It lies at `place` now, its outline beside it."""
+        layer = self._measurement.finish()
+        os.rename(self._folder, self.place)
+        return layer
+
+    def abort(self) -> None:
+        """Drop it; without effect on what a staging has taken."""
+        self._measurement.abort()
+        remove_unpacked(self.place)
 
 
 def remove_unpacked(folder: str) -> None:

@@ -72,6 +72,14 @@ class EnginePaths:
         """Output and its index: stdout, stderr, index."""
         return f"{self.containers}/{container_id}/logs"
 
+    @property
+    def build_caches(self) -> str:
+        """What RUN --mount=type=cache keeps from build to build."""
+        return f"{self.data}/build-caches"
+
+    def build_cache(self, name: str) -> str:
+        return f"{self.build_caches}/{name}"
+
     # -- run: gone after a reboot
 
     @property
@@ -117,6 +125,11 @@ class EnginePaths:
     def bundle(self, container_id: str) -> str:
         """The OCI bundle: config.json, rootfs/, and the container's hosts, hostname and resolv.conf."""
         return f"{self.bundles}/{container_id}"
+
+    @property
+    def build_secrets(self) -> str:
+        """Secrets of a RUN, for the time of the step."""
+        return f"{self.run}/build-secrets"
 
     def console_socket(self, identity: str) -> str:
         """Where the runtime hands a terminal over; short, because a socket's path may have 107 bytes."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from guest_agent.api.contract import Attachment, RunListener
+from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.images import HistoryLine
 from guest_agent.engine.requests import (
@@ -595,6 +596,25 @@ class FakeEvents:
             await asyncio.Event().wait()
 
 
+class FakeBuilds:
+    def __init__(self) -> None:
+        self.requests: list[BuildRequest] = []
+        self.bodies: list[bytes] = []
+        self.error: HostvmError | None = None
+
+    async def build(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, object]]:
+        self.requests.append(request)
+        self.bodies.append(b"".join([chunk async for chunk in chunks]))
+        if self.error is not None and not isinstance(self.error, BuildStepFailed):
+            raise self.error
+        yield {"stream": "Step 1/1 : FROM scratch\n"}
+        if self.error is not None:
+            raise self.error
+
+    async def prune(self) -> tuple[tuple[str, ...], int]:
+        return ("key",), 7
+
+
 class FakeEngine:
     def __init__(self) -> None:
         self.images = FakeImages()
@@ -603,6 +623,7 @@ class FakeEngine:
         self.statistics = FakeStatistics(self)
         self.runs = FakeRuns(self)
         self.execs = FakeExecs(self)
+        self.builds = FakeBuilds()
         self.volumes = FakeVolumes()
         self.networks = FakeNetworks()
         self.system = FakeSystem()

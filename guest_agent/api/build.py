@@ -1,0 +1,176 @@
+"""/build, as docker's classic builder speaks it, and /build/prune."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from guest_agent.api.contract import Engine
+from guest_agent.api.fields import Fields, read_fields
+from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response, parse_json, render_json
+from guest_agent.api.query import Query
+from guest_agent.api.router import Call, Route
+from guest_agent.api.streams import begun, closing
+from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
+from guest_agent.wire.errors import HostvmError, InvalidArgument, Unsupported
+from guest_agent.wire.models import Credentials, Resources, Ulimit
+
+log = logging.getLogger(__name__)
+
+
+class BuildResource:
+    def __init__(self, engine: Engine) -> None:
+        self._builds = engine.builds
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("POST", "/build", self.build),
+            Route("POST", "/build/prune", self.prune, durable=True),
+            Route("POST", "/build/cancel", self.cancel),
+        )
+
+    async def build(self, call: Call) -> Answer:
+        """An error before the first report is an HTTP error; later ones are lines of the stream."""
+        request = parse_build(call.query, call.request.headers.get("x-registry-config", ""))
+        reports = await begun(self._builds.build(request, call.request.body))
+        return Stream(_progress(reports), content_type=TYPE_JSON)
+
+    async def prune(self, call: Call) -> Answer:
+        keys, space = await self._builds.prune()
+        return json_response({"CachesDeleted": list(keys) or None, "SpaceReclaimed": space})
+
+    async def cancel(self, call: Call) -> Answer:
+        """Only BuildKit's builds have ids; a classic one ends with its connection."""
+        raise Unsupported("a build is cancelled by closing its connection")
+
+
+async def _progress(source: AsyncIterator[dict[str, object]]) -> AsyncGenerator[bytes, None]:
+    async with closing(source) as reports:
+        try:
+            async for report in reports:
+                yield render_json(report)
+        except HostvmError as error:
+            yield render_json({"errorDetail": _detail(error), "error": error.message})
+        except Exception:
+            log.exception("a build failed")
+            yield render_json({"errorDetail": {"message": "internal error"}, "error": "internal error"})
+
+
+def _detail(error: HostvmError) -> dict[str, object]:
+    """Docker's clients read code and message; ours the rest as well."""
+    detail: dict[str, object] = {"message": error.message, "kind": error.kind, "hint": error.hint}
+    return {"code": error.code, **detail} if isinstance(error, BuildStepFailed) else detail
+
+
+def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
+    """Raises InvalidArgument, Unsupported."""
+    if query.text("version") == "2":
+        raise Unsupported("BuildKit's protocol is not supported", "build with DOCKER_BUILDKIT=0")
+    if query.text("isolation") not in ("", "default"):
+        raise InvalidArgument(f'Unsupported isolation: "{query.text("isolation")}"')
+    return BuildRequest(
+        tags=query.texts("t"),
+        dockerfile=query.text("dockerfile") or "Dockerfile",
+        target=query.text("target"),
+        arguments=_parse_arguments(query),
+        labels=_parse_labels(query),
+        no_cache=query.flag("nocache"),
+        pull=query.flag("pull"),
+        cache_from=_texts(query, "cachefrom"),
+        platform=query.text("platform"),
+        squash=query.flag("squash"),
+        network_mode=query.text("networkmode"),
+        extra_hosts=query.texts("extrahosts"),
+        resources=_parse_resources(query),
+        shm_size=query.integer("shmsize"),
+        security_opt=_texts(query, "securityopt"),
+        quiet=query.flag("q"),
+        remote=query.text("remote"),
+        credentials=parse_registry_config(registry_config),
+        in_parts=query.flag("hostvm-parts"),
+        named_images=_pairs(query, "hostvm-images"),
+        ssh=_pairs(query, "hostvm-ssh"),
+    )
+
+
+def _json(query: Query, name: str) -> object:
+    text = query.text(name)
+    return parse_json(text.encode("utf-8", "surrogateescape")) if text else None
+
+
+def _object(query: Query, name: str) -> Fields:
+    return read_fields(_json(query, name) or {})
+
+
+def _texts(query: Query, name: str) -> tuple[str, ...]:
+    """A JSON list of strings."""
+    return Fields({name: _json(query, name)}).texts(name) or ()
+
+
+def _pairs(query: Query, name: str) -> dict[str, str]:
+    return Fields({name: _json(query, name)}).text_map(name)
+
+
+def _parse_arguments(query: Query) -> dict[str, str | None]:
+    """`null` is what `--build-arg NAME` sends where the client's environment has no such variable."""
+    values = _json(query, "buildargs") or {}
+    if not isinstance(values, dict) or not all(isinstance(one, str | None) for one in values.values()):
+        raise InvalidArgument("error reading build args: expected an object of strings")
+    return {str(name): value for name, value in values.items()}
+
+
+def _parse_labels(query: Query) -> dict[str, str]:
+    try:
+        return _pairs(query, "labels")
+    except InvalidArgument as error:
+        raise InvalidArgument(f"error reading labels: {error.message}") from error
+
+
+def _parse_resources(query: Query) -> Resources:
+    return Resources(
+        memory=query.integer("memory"),
+        memory_swap=query.integer("memswap"),
+        cpu_shares=query.integer("cpushares"),
+        cpu_period=query.integer("cpuperiod"),
+        cpu_quota=query.integer("cpuquota"),
+        cpuset_cpus=query.text("cpusetcpus"),
+        cpuset_mems=query.text("cpusetmems"),
+        ulimits=tuple(_parse_ulimits(query)),
+    )
+
+
+def _parse_ulimits(query: Query) -> list[Ulimit]:
+    listed = _json(query, "ulimits") or []
+    if not isinstance(listed, list):
+        raise InvalidArgument("error reading ulimit settings: expected a list")
+    limits = []
+    for item in listed:
+        fields = read_fields(item)
+        limits.append(Ulimit(fields.text("Name"), fields.integer("Soft"), fields.integer("Hard")))
+    return limits
+
+
+def parse_registry_config(header: str) -> dict[str, Credentials]:
+    """X-Registry-Config: base64 of {registry: credentials}. Raises InvalidArgument."""
+    if not header:
+        return {}
+    text = header.strip().translate(str.maketrans("+/", "-_")).rstrip("=")
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        values = parse_json(decoded) or {}
+    except (binascii.Error, ValueError, InvalidArgument) as error:
+        raise InvalidArgument(f"invalid X-Registry-Config header: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidArgument("invalid X-Registry-Config header: expected an object")
+    return {str(name): _parse_one(read_fields(value)) for name, value in values.items()}
+
+
+def _parse_one(fields: Fields) -> Credentials:
+    return Credentials(
+        username=fields.text("username"),
+        password=fields.text("password"),
+        identity_token=fields.text("identitytoken"),
+        registry_token=fields.text("registrytoken"),
+    )

@@ -1,0 +1,233 @@
+"""Which files a COPY or ADD takes, and what they are called where they go. Pure: trees answer, nothing is written.
+
+Links on the way to a source are followed inside of the tree, as if its root were /; links inside of a copied folder
+are copied as links. Patterns are Go's filepath.Match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from guest_agent.build.trees import ContextTree, Entry, Tree
+from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.wire.ignore_patterns import IgnorePatterns
+
+#: The kernel's limit for links in one path.
+_MOST_LINKS = 40
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file to make: `path` is where it is in the tree, `target` where it goes, relative to the destination."""
+
+    path: str
+    entry: Entry
+    target: str
+    #: The top folder of a source: its own attributes count only where it is made.
+    top: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`into_folder`: the destination is a folder in any case (several sources, or one is a folder)."""
+
+    items: tuple[Item, ...]
+    into_folder: bool
+
+
+def select(
+    tree: Tree, sources: Sequence[str], excludes: Sequence[str] = (), parents: bool = False, into_folder: bool = False
+) -> Selection:
+    """All files of all sources. NotFound in docker's words for one that isn't there."""
+    found = [(pattern, path) for pattern in sources for path in _find(tree, pattern)]
+    if not found:
+        raise NotFound("no source files were specified")
+    into_folder = into_folder or len(found) > 1 or parents
+    ignored = _patterns(excludes)
+    items: list[Item] = []
+    for pattern, path in found:
+        entry = tree.find(path)
+        assert entry is not None
+        if parents:
+            items += _with_parents(tree, pattern, path, ignored)
+        elif entry.is_folder:
+            items += _walk(tree, path, "", ignored)
+        elif not ignored.matches(posixpath.basename(path)):
+            items.append(Item(path, entry, _base_name(pattern, path)))
+    has_folder = any(item.top for item in items)
+    return Selection(tuple(items), into_folder or has_folder)
+
+
+def select_everything(tree: ContextTree) -> Selection:
+    """An archive's whole content, for its folder."""
+    return Selection(tuple(Item(path, entry, path) for path, entry in tree.paths()), into_folder=True)
+
+
+def _patterns(excludes: Sequence[str]) -> IgnorePatterns:
+    try:
+        return IgnorePatterns(excludes)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+
+
+def _base_name(pattern: str, path: str) -> str:
+    """A link has its own name, although its target is taken."""
+    literal = posixpath.basename(posixpath.normpath(pattern))
+    return posixpath.basename(path) if _WILDCARD.search(literal) else literal
+
+
+def _find(tree: Tree, pattern: str) -> Iterator[str]:
+    """The paths that a source means, links resolved."""
+    relative = posixpath.normpath("/" + pattern.lstrip("/")).lstrip("/")
+    if pattern.startswith("..") and posixpath.normpath(pattern).startswith(".."):
+        raise InvalidArgument(f"forbidden path outside the build context: {pattern} ()")
+    if _WILDCARD.search(relative):
+        yield from _match(tree, "", relative.split("/"))
+        return
+    path = resolve(tree, relative)
+    if path is None:
+        raise NotFound(
+            "file not found in build context or excluded by .dockerignore: "
+            f"stat {relative or pattern}: file does not exist",
+            _closest(tree, relative),
+        )
+    yield path
+
+
+def _closest(tree: Tree, path: str) -> str:
+    from difflib import get_close_matches
+
+    folder, _, base = path.rpartition("/")
+    place = resolve(tree, folder)
+    entry = None if place is None else tree.find(place)
+    names = tree.names(place or "") if entry is not None and entry.is_folder else ()
+    close = get_close_matches(base, names, 1)
+    return f"did you mean {posixpath.join(folder, close[0])}?" if close else ""
+
+
+def _match(tree: Tree, folder: str, parts: Sequence[str]) -> Iterator[str]:
+    first, *rest = parts
+    expression = _translate(first)
+    for name in tree.names(folder):
+        if not expression.fullmatch(name):
+            continue
+        path = resolve(tree, posixpath.join(folder, name))
+        if path is None:
+            continue
+        if not rest:
+            yield path
+        elif (entry := tree.find(path)) is not None and entry.is_folder:
+            yield from _match(tree, path, rest)
+
+
+def _translate(pattern: str) -> re.Pattern[str]:
+    """filepath.Match of one component. Raises InvalidArgument."""
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        letter = pattern[position]
+        position += 1
+        if letter == "*":
+            parts.append(".*")
+        elif letter == "?":
+            parts.append(".")
+        elif letter == "[":
+            end = pattern.find("]", position + 1)
+            if end < 0:
+                raise InvalidArgument(f"syntax error in pattern: {pattern}")
+            inner = re.sub(r"([\[&~|])", r"\\\1", pattern[position:end])
+            parts.append(f"[{inner}]")
+            position = end + 1
+        else:
+            if letter == "\\":
+                letter, position = pattern[position : position + 1] or "\\", position + 1
+            parts.append(re.escape(letter))
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error:
+        raise InvalidArgument(f"syntax error in pattern: {pattern}") from None
+
+
+def resolve(tree: Tree, path: str) -> str | None:
+    """The path with every link followed, inside of the tree; None where it leads to nothing."""
+    pending = [part for part in path.split("/") if part]
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop(0)
+        if part in (".", ".."):
+            done = done[:-1] if part == ".." else done
+            continue
+        entry = tree.find("/".join((*done, part)))
+        if entry is None:
+            return None
+        if not entry.is_link:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return None
+        if entry.link.startswith("/"):
+            done = []
+        pending = [one for one in entry.link.split("/") if one] + pending
+    return "/".join(done)
+
+
+def _walk(tree: Tree, folder: str, target: str, ignored: IgnorePatterns) -> Iterator[Item]:
+    """A folder and what is in it, each folder before its content."""
+    entry = tree.find(folder)
+    assert entry is not None
+    yield Item(folder, entry, target, top=True)
+    pending = [(folder, target, "")]
+    while pending:
+        place, below, inner = pending.pop()
+        for name in tree.names(place):
+            path, relative = posixpath.join(place, name), posixpath.join(inner, name)
+            found = tree.find(path)
+            if found is None:
+                continue
+            taken = not ignored.matches(relative)
+            if taken:
+                yield Item(path, found, posixpath.join(below, name))
+            if found.is_folder and (taken or ignored.needs_walk(relative)):
+                pending.append((path, posixpath.join(below, name), relative))
+
+
+def _with_parents(tree: Tree, pattern: str, path: str, ignored: IgnorePatterns) -> Iterator[Item]:
+    """--parents: the folders on the way are made, too; those in front of `/./` aren't."""
+    before, pivot, _after = pattern.partition("/./")
+    skipped = len([part for part in before.split("/") if part]) if pivot else 0
+    parts = path.split("/")
+    for depth in range(skipped + 1, len(parts)):
+        folder = "/".join(parts[:depth])
+        entry = tree.find(folder)
+        if entry is not None:
+            yield Item(folder, entry, "/".join(parts[skipped:depth]))
+    target = "/".join(parts[skipped:])
+    entry = tree.find(path)
+    assert entry is not None
+    if not entry.is_folder:
+        yield Item(path, entry, target)
+        return
+    for item in _walk(tree, path, target, ignored):
+        yield replace(item, top=False)
+
+
+def digest_selection(tree: Tree, selection: Selection) -> str:
+    """What a COPY is known by: names, kinds, modes, contents, and owners where they mean something; no times."""
+    total = hashlib.sha256()
+    for item in sorted(selection.items, key=lambda one: one.target):
+        entry = item.entry
+        owner = (entry.uid, entry.gid) if tree.owned else ()
+        mode = 0 if stat.S_ISLNK(entry.mode) else stat.S_IMODE(entry.mode)
+        xattrs = sorted((entry.xattrs or {}).items())
+        content = tree.digest(item.path, entry) if entry.is_file else b""
+        described = (item.target, stat.S_IFMT(entry.mode), mode, owner, entry.link, entry.device, xattrs, content)
+        total.update(repr(described).encode("utf-8", "surrogateescape"))
+    return total.hexdigest()

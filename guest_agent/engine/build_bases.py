@@ -1,0 +1,111 @@
+"""The images that a build begins with or takes files from: found, or pulled once for all stages."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from guest_agent.build.planning import SCRATCH, PlannedStage
+from guest_agent.build.snapshots import Snapshot
+from guest_agent.build.state import StageState
+from guest_agent.build.variables import Arguments
+from guest_agent.engine.build_session import BuildSession
+from guest_agent.images.platforms import Platform, make_platform, parse_platform
+from guest_agent.images.pull import pull
+from guest_agent.images.reference import parse_reference
+from guest_agent.runtime.environment import DEFAULT_PATH, has_variable
+from guest_agent.wire.errors import NotFound
+from guest_agent.wire.models import ContainerConfig, Credentials, Image
+
+
+async def begin_stage(session: BuildSession, planned: PlannedStage) -> Snapshot:
+    """The snapshot that a stage begins with: nothing, another stage, or an image."""
+    arguments = Arguments(
+        {name: value for name, value in session.request.arguments.items() if value is not None},
+        {**session.plan.global_arguments, "TARGETSTAGE": session.request.target or "default"},
+    )
+    state = StageState(ContainerConfig(), arguments, session.plan.escape)
+    if planned.base.stage is not None:
+        return _continue(await session.done[planned.base.stage])
+    name = planned.base.image
+    if planned.base.context:
+        name = session.request.named_images[planned.base.context]
+    if name == SCRATCH:
+        return Snapshot(key=f"{SCRATCH} {session.platform}", state=state)
+    image = await find_image(session, planned.stage.index, name, planned.platform)
+    return _from_image(state, image)
+
+
+def _continue(before: Snapshot) -> Snapshot:
+    """A stage on top of a stage: its ARGs hold on (as with BuildKit), its CMD counts as inherited."""
+    from dataclasses import replace
+
+    return replace(before, state=replace(before.state, command_set=False))
+
+
+def _from_image(state: StageState, image: Image) -> Snapshot:
+    from dataclasses import replace
+
+    config = image.config.config
+    if not has_variable(config.environment, "PATH"):
+        config = replace(config, environment=(*config.environment, f"PATH={DEFAULT_PATH}"))
+    return Snapshot(
+        key=image.config.id,
+        state=replace(state, config=config, author=image.config.author),
+        diff_ids=image.config.diff_ids,
+        history=image.config.history,
+        created=image.config.created,
+        parent=image.config.id,
+        base_layers=len(image.config.diff_ids),
+    )
+
+
+async def find_image(session: BuildSession, stage: int, name: str, platform: str = "") -> Image:
+    """The image with its layers kept for the build. Pulled where it is missing, of another platform, or --pull says so.
+
+    Two stages that want the same one wait for the same pull.
+    """
+    wanted = platform or (session.request.platform and str(session.platform))
+    key = f"{name} {wanted}"
+    if key not in session.pulls:
+        session.pulls[key] = asyncio.ensure_future(_provide(session, stage, name, wanted))
+    image = await asyncio.shield(session.pulls[key])
+    for diff_id in image.config.diff_ids:
+        if not session.staging.reuse(diff_id):
+            raise NotFound(f"layer {diff_id} of the image {name} is missing")
+    return image
+
+
+async def _provide(session: BuildSession, stage: int, name: str, platform: str) -> Image:
+    images = session.parts.images
+    if not session.request.pull:
+        try:
+            found = images.find(name)
+        except NotFound:
+            pass
+        else:
+            if _fits(found, platform):
+                return found
+    registry = parse_reference(name).domain
+    credentials = _credentials(session.request.credentials, registry)
+    pulling = pull(images, name, platform, session.parts.registries, credentials)
+    async with aclosing(pulling) as reports:
+        async for report in reports:
+            session.output.report(stage, report)
+    return images.find(name)
+
+
+def _fits(image: Image, platform: str) -> bool:
+    if not platform:
+        return True
+    config = image.config
+    found: Platform = make_platform(config.os or "linux", config.architecture, config.variant)
+    return parse_platform(platform).runs(found)
+
+
+def _credentials(known: object, registry: str) -> Credentials | None:
+    assert isinstance(known, dict)
+    names = (registry, f"https://{registry}", f"https://{registry}/v1/")
+    if registry in ("docker.io", "index.docker.io"):
+        names = ("https://index.docker.io/v1/", "docker.io", "index.docker.io")
+    return next((known[name] for name in names if name in known), None)

@@ -1,0 +1,102 @@
+"""A build's body: the context, the Dockerfile in it, and what our own client sends beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from guest_agent.build.selecting import resolve
+from guest_agent.build.trees import ContextTree, TreeReader
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_web import fetch_context
+from guest_agent.engine.parts import Parts
+from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
+
+#: A Dockerfile above this is none. Secrets: BuildKit's own limit is 500 KiB.
+_MOST_DOCKERFILE = 16 << 20
+_MOST_SECRET = 500 << 10
+_IGNORE = ".dockerignore"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildBody:
+    """`whole` owns the content of all trees."""
+
+    whole: ContextTree
+    context: ContextTree
+    dockerfile: bytes
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    named: Mapping[str, ContextTree] = field(default_factory=dict)
+
+
+async def read_body(parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes]) -> BuildBody:
+    """Raises InvalidArgument, PeerMisbehaved (the client ended in the middle), HostFailed."""
+    if request.remote and request.remote != "client-session":
+        return await _read_remote(parts, request)
+    whole = await _read_tree(parts, chunks)
+    try:
+        return _split(whole, request)
+    except BaseException:
+        whole.close()
+        raise
+
+
+async def _read_tree(parts: Parts, chunks: AsyncIterator[bytes]) -> ContextTree:
+    reader = TreeReader(parts.paths.temporary)
+    try:
+        async for chunk in chunks:
+            await asyncio.to_thread(reader.feed, chunk)
+        return await asyncio.to_thread(reader.finish)
+    finally:
+        reader.close()
+
+
+async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
+    tree, dockerfile = await asyncio.to_thread(fetch_context, request.remote, parts.paths.temporary)
+    if dockerfile:
+        return BuildBody(tree, tree, dockerfile.encode())
+    return BuildBody(tree, *_without_ignored(tree, request.dockerfile))
+
+
+def _split(whole: ContextTree, request: BuildRequest) -> BuildBody:
+    if not request.in_parts:
+        return BuildBody(whole, *_without_ignored(whole, request.dockerfile))
+    context = whole.below("context")
+    given = whole.find("dockerfile")
+    if given is not None:
+        dockerfile = whole.read("dockerfile", _MOST_DOCKERFILE)
+    else:
+        context, dockerfile = _without_ignored(context, request.dockerfile)
+    secrets = {unquote(name): whole.read(f"secret/{name}", _MOST_SECRET) for name in whole.names("secret")}
+    named = {unquote(name): whole.below(f"named/{name}") for name in whole.names("named")}
+    return BuildBody(whole, context, dockerfile, secrets, named)
+
+
+def _without_ignored(tree: ContextTree, name: str) -> tuple[ContextTree, bytes]:
+    """The Dockerfile's text. A client can't leave it out although .dockerignore says so: here it is left out."""
+    path = _find_dockerfile(tree, name)
+    data = tree.read(path, _MOST_DOCKERFILE)
+    ignore = next((one for one in (f"{path}{_IGNORE}", _IGNORE) if tree.find(one) is not None), "")
+    if not ignore:
+        return tree, data
+    try:
+        patterns = IgnorePatterns(parse_ignore_file(tree.read(ignore, _MOST_DOCKERFILE)))
+    except ValueError as error:
+        raise InvalidArgument(f"{ignore}: {error}") from error
+    return tree.without([one for one in (path, _IGNORE, ignore) if patterns.matches(one)]), data
+
+
+def _find_dockerfile(tree: ContextTree, name: str) -> str:
+    clean = posixpath.normpath((name or "Dockerfile").lstrip("/"))
+    if clean.startswith(".."):
+        raise InvalidArgument(f"Forbidden path outside the build context: {name} ()")
+    candidates = (clean, "dockerfile") if clean == "Dockerfile" else (clean,)
+    for candidate in candidates:
+        path = resolve(tree, candidate)
+        if path is not None:
+            return path
+    raise InvalidArgument(f"Cannot locate specified Dockerfile: {name or 'Dockerfile'}")

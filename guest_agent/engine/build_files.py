@@ -1,0 +1,134 @@
+"""COPY, ADD and WORKDIR: files into a layer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from guest_agent.build.copying import Attributes, copy_selection, make_folder
+from guest_agent.build.instructions import Copy
+from guest_agent.build.selecting import digest_selection
+from guest_agent.build.snapshots import Snapshot
+from guest_agent.build.state import absolute
+from guest_agent.engine.build_roots import build_root, keep_changes
+from guest_agent.engine.build_session import BuildSession
+from guest_agent.engine.build_sources import Batch, Origins, Wanted, copy_failed, expand_sources, source_key
+from guest_agent.runtime.users import resolve_user
+from guest_agent.wire.errors import HostvmError, InvalidArgument
+
+_OCTAL = re.compile(r"[0-7]{1,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCopy:
+    """A COPY with everything known; `digest` stands for all of its files."""
+
+    wanted: Wanted
+    target: str
+    owner: str
+    mode: int | None
+    digest: str
+
+    @property
+    def comment(self) -> str:
+        """As the classic builder writes it into the history."""
+        flags = f"--chown={self.owner} " if self.owner else ""
+        flags += f"--chmod={self.mode:o} " if self.mode is not None else ""
+        return f"{self.wanted.copy.line.keyword} {flags}{self.digest} in {self.target} "
+
+
+async def plan_copy(session: BuildSession, origins: Origins, snapshot: Snapshot, copy: Copy) -> PlannedCopy:
+    """Raises InvalidArgument where a source isn't there, in docker's words."""
+    state = snapshot.state
+    wanted = expand_sources(snapshot, copy)
+    target = absolute(state.config.working_dir, state.expand(copy.line, copy.target))
+    try:
+        digest = await _find_digest(session, origins, wanted)
+    except HostvmError as error:
+        raise copy_failed(copy.line.keyword, error) from error
+    return PlannedCopy(wanted, target, state.expand(copy.line, copy.owner), _mode(snapshot, copy), digest)
+
+
+async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapshot, planned: PlannedCopy) -> str:
+    """Make the layer: its diff id. Raises InvalidArgument, HostFailed."""
+    keyword = planned.wanted.copy.line.keyword
+    try:
+        batches = await origins.batches(planned.wanted)
+        _check_target(keyword, batches, planned.target)
+        written = [one for batch in batches for one in await origins.unpacked(batch)]
+        async with build_root(session.parts, snapshot.diff_ids) as root:
+            attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
+            for one in written:
+                await asyncio.to_thread(copy_selection, one.tree, one.selection, root.path, planned.target, attributes)
+            return await keep_changes(session.parts, root, session.staging)
+    except HostvmError as error:
+        raise copy_failed(keyword, error) from error
+
+
+async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str) -> str:
+    """The folder, where the image hasn't got it: the layer's diff id."""
+    async with build_root(session.parts, snapshot.diff_ids) as root:
+        await asyncio.to_thread(make_folder, root.path, path)
+        return await keep_changes(session.parts, root, session.staging)
+
+
+async def _find_digest(session: BuildSession, origins: Origins, wanted: Wanted) -> str:
+    """Of a stage's or an image's files it may be known without a look at them."""
+    key = await _source_key(origins, wanted)
+    known = session.find_digest(key) if key else ""
+    if known:
+        return known
+    batches = await origins.batches(wanted)
+    digests = [await asyncio.to_thread(digest_selection, one.tree, one.selection) for one in batches]
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    digest = f"{_kind(batches)}:{whole}"
+    if key:
+        session.digests[key] = digest
+    return digest
+
+
+async def _source_key(origins: Origins, wanted: Wanted) -> str:
+    if not wanted.copy.origin:
+        return ""
+    layers = await origins.layers(wanted.copy.origin)
+    return "" if layers is None else source_key(wanted, layers)
+
+
+def _kind(batches: Sequence[Batch]) -> str:
+    """The classic builder's word in front of the hash."""
+    if len(batches) != 1 or len([item for item in batches[0].selection.items if item.top]) > 1:
+        return "multi"
+    return "dir" if batches[0].selection.into_folder else "file"
+
+
+def _check_target(keyword: str, batches: Sequence[Batch], target: str) -> None:
+    several = len(batches) > 1 or (
+        batches[0].selection.into_folder and not any(i.top for i in batches[0].selection.items)
+    )
+    if several and not target.endswith("/"):
+        raise InvalidArgument(
+            f"When using {keyword} with more than one source file, the destination must be a directory and end with a /"
+        )
+
+
+def _mode(snapshot: Snapshot, copy: Copy) -> int | None:
+    if not copy.mode:
+        return None
+    text = snapshot.state.expand(copy.line, copy.mode)
+    if not _OCTAL.fullmatch(text):
+        raise copy.line.fail(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
+    return int(text, 8)
+
+
+def _find_owner(root: str, owner: str) -> tuple[int, int] | None:
+    """--chown by the image's own names; a number alone is the group's, too. Raises InvalidArgument."""
+    if not owner:
+        return None
+    user, _, group = owner.partition(":")
+    if user.isdecimal() and not group:
+        owner = f"{user}:{user}"
+    found = resolve_user(root, owner)
+    return found.uid, found.gid

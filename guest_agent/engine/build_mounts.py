@@ -1,0 +1,194 @@
+"""RUN --mount: what each one is known by for the cache, and the mount that it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import posixpath
+import shutil
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+
+from guest_agent.build.copying import Attributes, copy_selection
+from guest_agent.build.instructions import MountKind, Run, RunMount
+from guest_agent.build.selecting import digest_selection, select
+from guest_agent.build.snapshots import Snapshot
+from guest_agent.build.state import absolute
+from guest_agent.engine.build_roots import build_root
+from guest_agent.engine.build_session import BuildSession
+from guest_agent.engine.build_sources import Origins
+from guest_agent.linux.paths import open_in_root
+from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.models import MountPoint, MountType
+
+_SECRETS = "/run/secrets"
+#: BuildKit's place for the agent of `--mount=type=ssh`.
+_AGENT = "/run/buildkit/ssh_agent"
+
+
+@dataclass(slots=True)
+class Mounted:
+    """What a RUN gets by its mounts. `stubs` are the mount points to be made below its root."""
+
+    points: list[MountPoint] = field(default_factory=list)
+    environment: list[str] = field(default_factory=list)
+    stubs: list[str] = field(default_factory=list)
+
+
+def expand_mounts(snapshot: Snapshot, run: Run) -> tuple[RunMount, ...]:
+    """Variables replaced, targets absolute. Raises DockerfileError."""
+    return tuple(_expand(snapshot, run, mount) for mount in run.mounts)
+
+
+def _expand(snapshot: Snapshot, run: Run, mount: RunMount) -> RunMount:
+    state = snapshot.state
+    target, source, identity = (state.expand(run.line, text) for text in (mount.target, mount.source, mount.id))
+    if mount.kind is MountKind.SECRET:
+        identity = identity or source or posixpath.basename(target)
+        if not identity:
+            raise run.line.fail("secret mount requires an id, a source or a target")
+        target = target or ("" if mount.env else f"{_SECRETS}/{identity}")
+    if mount.kind is MountKind.SSH:
+        identity, target = identity or "default", target or f"{_AGENT}.{len(run.mounts)}"
+    place = absolute(state.config.working_dir, target).rstrip("/") if target else ""
+    if target and not place:
+        raise run.line.fail(f"invalid mount target {target}: it can't be the root")
+    if mount.kind is MountKind.CACHE:
+        identity = identity or place
+    return replace(mount, target=place, source=source, id=identity)
+
+
+async def describe_mounts(session: BuildSession, origins: Origins, mounts: tuple[RunMount, ...]) -> str:
+    """What a step's result follows from: the content of what is bound; of the others, that they are there."""
+    return "\n".join([await _describe(session, origins, mount) for mount in mounts])
+
+
+async def _describe(session: BuildSession, origins: Origins, mount: RunMount) -> str:
+    if mount.kind is not MountKind.BIND:
+        return repr((mount.kind.value, mount.target, mount.id, mount.env, mount.size))
+    layers = await origins.layers(mount.origin) if mount.origin else None
+    if layers is not None:
+        content = hashlib.sha256(repr(layers).encode()).hexdigest()
+    else:
+        tree = await origins.open(mount.origin)
+        selection = await asyncio.to_thread(select, tree, [mount.source or "."])
+        content = await asyncio.to_thread(digest_selection, tree, selection)
+    return repr(("bind", mount.target, mount.source, mount.read_only, content))
+
+
+async def make_mounts(
+    session: BuildSession, origins: Origins, mounts: tuple[RunMount, ...], undo: AsyncExitStack
+) -> Mounted:
+    """Everything that the mounts need is there until `undo` runs. Raises NotFound, InvalidArgument, Unsupported."""
+    mounted = Mounted()
+    for mount in mounts:
+        await _MAKERS[mount.kind](session, origins, mount, undo, mounted)
+    return mounted
+
+
+async def _make_bind(
+    session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
+) -> None:
+    """A copy (of a context) or an overlay (of layers): what is written to it is dropped."""
+    layers = await origins.layers(mount.origin) if mount.origin else None
+    root = await undo.enter_async_context(build_root(session.parts, layers or ()))
+    if layers is None:
+        tree = await origins.open(mount.origin)
+        selection = await asyncio.to_thread(select, tree, ["."])
+        await asyncio.to_thread(copy_selection, tree, selection, root.path, "/", Attributes())
+    source = _path_in(root.path, mount.source)
+    read_only = mount.read_only is not False
+    mounted.points.append(MountPoint(MountType.VOLUME, mount.target, source, read_only=read_only))
+    mounted.stubs.append(mount.target + ("/" if os.path.isdir(source) else ""))
+
+
+def _path_in(root: str, path: str) -> str:
+    """Where a path of the mounted tree really is; links can't lead out of it."""
+    try:
+        descriptor = open_in_root(root, path or "/", os.O_PATH)
+    except OSError:
+        raise NotFound(f'failed to calculate checksum of mount source: "/{path.lstrip("/")}": not found') from None
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+async def _make_cache(
+    session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
+) -> None:
+    """A folder that stays. `locked` waits for its other users, `private` takes another one where it has some."""
+    name = hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    name = await session.caches.take(name, mount.sharing, undo)
+    folder = session.parts.paths.build_cache(name)
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+        os.chown(folder, mount.uid, mount.gid)
+        os.chmod(folder, 0o755 if mount.mode is None else mount.mode)
+    mounted.points.append(MountPoint(MountType.VOLUME, mount.target, folder, read_only=bool(mount.read_only)))
+    mounted.stubs.append(mount.target + "/")
+
+
+async def _make_tmpfs(
+    session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
+) -> None:
+    options = f"exec,size={mount.size}" if mount.size else "exec"
+    mounted.points.append(MountPoint(MountType.TMPFS, mount.target, "", mode=options))
+    mounted.stubs.append(mount.target + "/")
+
+
+async def _make_secret(
+    session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
+) -> None:
+    """On the engine's tmpfs for the time of the step; in no layer and in no history."""
+    secret = session.secrets.get(mount.id)
+    if secret is None:
+        if mount.required:
+            raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
+        return
+    if mount.env:
+        mounted.environment.append(f"{mount.env}={secret.decode('utf-8', 'surrogateescape')}")
+    if mount.target:
+        path = _private_file(session, undo, secret, 0o400 if mount.mode is None else mount.mode, mount)
+        mounted.points.append(MountPoint(MountType.VOLUME, mount.target, path, read_only=True))
+        mounted.stubs.append(mount.target)
+
+
+def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode: int, mount: RunMount) -> str:
+    folder = f"{session.parts.paths.build_secrets}/{os.urandom(16).hex()}"
+    os.makedirs(folder, mode=0o700)
+    undo.callback(shutil.rmtree, folder, True)
+    path = f"{folder}/secret"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+    os.chown(path, mount.uid, mount.gid)
+    os.chmod(path, mode)
+    return path
+
+
+async def _make_agent(
+    session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
+) -> None:
+    """The client's agent itself: its socket is bound."""
+    socket = session.request.ssh.get(mount.id, "")
+    if not socket:
+        if mount.required:
+            raise InvalidArgument(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
+        return
+    if session.parts.sources.files:
+        raise Unsupported(
+            "--mount=type=ssh needs an engine on the machine of the agent", "use a machine of the kind native"
+        )
+    mounted.points.append(MountPoint(MountType.BIND, mount.target, socket))
+    mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
+    mounted.stubs.append(mount.target)
+
+
+_MAKERS = {
+    MountKind.BIND: _make_bind,
+    MountKind.CACHE: _make_cache,
+    MountKind.TMPFS: _make_tmpfs,
+    MountKind.SECRET: _make_secret,
+    MountKind.SSH: _make_agent,
+}

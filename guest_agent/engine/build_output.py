@@ -1,0 +1,53 @@
+"""What a build tells, in the Dockerfile's order although its stages run at the same time.
+
+The first stage that isn't done speaks directly; what the others say waits until it is their turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+Report = dict[str, object]
+#: Pieces of output of a waiting stage that are kept; the oldest are left out.
+_KEPT = 4096
+
+
+class BuildOutput:
+    """`put` takes docker's progress objects, in the order in which the client shall see them."""
+
+    def __init__(self, put: Callable[[Report], None], stages: Iterable[int], quiet: bool) -> None:
+        self._put = put
+        self._quiet = quiet
+        self._waiting: dict[int, list[Report]] = {stage: [] for stage in stages}
+        self._done: set[int] = set()
+
+    def say(self, stage: int, text: str) -> None:
+        """A piece of text for the client's terminal."""
+        self.report(stage, {"stream": text})
+
+    def report(self, stage: int, report: Report) -> None:
+        if self._quiet:
+            return
+        waiting = self._waiting[stage]
+        if stage == next(iter(self._waiting)):
+            self._put(report)
+        else:
+            waiting.append(report)
+            del waiting[:-_KEPT]
+
+    def finish(self, stage: int) -> None:
+        """The stage has said everything; the next ones may speak."""
+        self._done.add(stage)
+        while self._waiting and next(iter(self._waiting)) in self._done and len(self._waiting) > 1:
+            self._waiting.pop(next(iter(self._waiting)))
+            self._flush(next(iter(self._waiting)))
+
+    def fail(self, stage: int) -> None:
+        """The build ends here: what this stage has said is shown, that of the others isn't needed any more."""
+        if stage in self._waiting:
+            self._flush(stage)
+
+    def _flush(self, stage: int) -> None:
+        for report in self._waiting[stage]:
+            self._put(report)
+        self._waiting[stage].clear()

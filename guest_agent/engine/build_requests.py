@@ -1,0 +1,49 @@
+"""What a build can be asked for, and how it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.models import Credentials, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """Docker's /build, every default explicit. `tags` are as the user wrote them.
+
+    `in_parts`: the body isn't the context but has it below `context/`, and beside it what docker's API has no place
+    for: the file `dockerfile`, `secret/ID`, and further contexts as `named/NAME/`.
+    """
+
+    tags: tuple[str, ...] = ()
+    dockerfile: str = "Dockerfile"
+    target: str = ""
+    arguments: Mapping[str, str | None] = field(default_factory=dict)  #: None takes the name back
+    labels: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: bool = False
+    cache_from: tuple[str, ...] = ()
+    platform: str = ""
+    squash: bool = False
+    network_mode: str = ""
+    extra_hosts: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    shm_size: int = 0  #: 0 = docker's default
+    security_opt: tuple[str, ...] = ()
+    quiet: bool = False
+    keep_containers: bool = False  #: `rm=0`: said, and without effect, since no container stays
+    remote: str = ""
+    credentials: Mapping[str, Credentials] = field(default_factory=dict)  #: by registry
+    in_parts: bool = False
+    named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
+    ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
+
+
+class BuildStepFailed(InvalidArgument):
+    """A command of a RUN ended badly; `code` is its exit code."""
+
+    def __init__(self, message: str, code: int, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code

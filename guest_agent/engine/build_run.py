@@ -1,0 +1,117 @@
+"""One RUN: a container without a record, on a root whose upper folder becomes the layer."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from guest_agent.engine.build_roots import BuildRoot
+from guest_agent.engine.bundle import find_running, write_config
+from guest_agent.engine.container import Container
+from guest_agent.engine.descriptors import PipeSource
+from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.stdio import make_pipes
+from guest_agent.runtime.crun import exit_code
+from guest_agent.wire.models import ContainerConfig, Endpoint, HostConfig, ImageId, MountPoint
+
+#: How the classic builder shows what a command says on stderr.
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is executed. `files` are written into the bundle and mounted: path inside -> (content, mode)."""
+
+    config: ContainerConfig
+    host_config: HostConfig
+    mounts: Sequence[MountPoint] = ()
+
+
+async def run_step(parts: Parts, root: BuildRoot, plan: RunPlan, say: Callable[[str], None]) -> int:
+    """Run it to its end: the exit code. Cancelled, it is killed; nothing but the root's changes stays."""
+    container = _plan_container(parts, root, plan)
+    async with AsyncExitStack() as undo:
+        namespace = await _connect(parts, container, undo)
+        write_config(parts, container, namespace)
+        stdio = make_pipes(open_stdin=False)
+        undo.callback(stdio.close)
+        undo.push_async_callback(parts.runtime.delete, root.id, parts.paths.bundle(root.id))
+        failpoint("build.run.before")
+        created = await parts.runtime.create(
+            root.id, parts.paths.bundle(root.id), dict(stdio.child_ends), container.path
+        )
+        stdio.close_child_ends()
+        source = PipeSource({os.dup(stdio.stdout): 1, os.dup(stdio.stderr): 2})
+        undo.callback(source.close)
+        parts.runtime.start(root.id)
+        await _show(source, say)
+        status = await parts.keeper.wait(created.pid, created.start_ticks)
+        failpoint("build.run.after")
+        return exit_code(status)
+
+
+async def _show(source: PipeSource, say: Callable[[str], None]) -> None:
+    decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in (1, 2)}
+    while (piece := await source.read()) is not None:
+        stream, data = piece
+        text = decoders[stream].decode(data)
+        if text:
+            say(text if stream == 1 else f"{_RED}{text}{_PLAIN}")
+
+
+def _plan_container(parts: Parts, root: BuildRoot, plan: RunPlan) -> Container:
+    words = (*(plan.config.entrypoint or ()), *(plan.config.command or ()))
+    return Container(
+        id=root.id,
+        name=root.id[:12],
+        created_ns=time.time_ns(),
+        image_id=ImageId(""),
+        image_name="",
+        config=replace(plan.config, hostname=plan.config.hostname or root.id[:12]),
+        host_config=plan.host_config,
+        path=words[0],
+        args=words[1:],
+        mount_points=tuple(plan.mounts),
+    )
+
+
+async def _connect(parts: Parts, container: Container, undo: AsyncExitStack) -> str | None:
+    """Wire it, write the files that name hosts, and give the namespace's path (None: the host's)."""
+    mode = container.host_config.network_mode or "default"
+    networks, identity = parts.networks, container.id
+    if mode.startswith("container:"):
+        other = find_running(parts, mode.partition(":")[2])
+        _write_names(parts, container, Endpoint(mode, ""), -1)
+        return f"/proc/{other.state.pid}/ns/net"
+    if mode == "host":
+        _write_names(parts, container, networks.static_endpoint("host"), -1)
+        return None
+    if mode == "none":
+        namespace, endpoint = networks.loopback_only(), networks.static_endpoint("none")
+        undo.callback(os.close, namespace)
+    else:
+        attached = networks.connect(identity, container.config.hostname)
+        namespace, endpoint = attached.namespace, attached.endpoint
+        undo.callback(os.close, namespace)
+        undo.callback(networks.disconnect, identity, endpoint)
+    _write_names(parts, container, endpoint, namespace)
+    return f"/proc/{os.getpid()}/fd/{namespace}"
+
+
+def _write_names(parts: Parts, container: Container, endpoint: Endpoint, namespace: int) -> None:
+    config, host, networks = container.config, container.host_config, parts.networks
+    mode = host.network_mode if host.network_mode in ("host", "none") else "bridge"
+    resolver = networks.resolver(mode, host.dns, host.dns_search, host.dns_options)
+    if resolver.wants_forwarder and endpoint.address:
+        networks.forward_names(container.id, namespace)
+    bundle = parts.paths.bundle(container.id)
+    hosts = networks.hosts_file(mode, config.hostname, endpoint.address, host.extra_hosts, config.domainname)
+    for name, text in (("resolv.conf", resolver.text()), ("hostname", f"{config.hostname}\n"), ("hosts", hosts)):
+        with open(f"{bundle}/{name}", "w") as file:
+            file.write(text)
+        os.chmod(f"{bundle}/{name}", 0o644)

@@ -1,0 +1,83 @@
+"""What the steps of one build share: the plan, contexts, layers in the making, what the cache shall learn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from guest_agent.build.cache import BuildCache
+from guest_agent.build.planning import BuildPlan
+from guest_agent.build.snapshots import Snapshot, StepResult
+from guest_agent.build.trees import ContextTree
+from guest_agent.build.variables import Platforms
+from guest_agent.engine.build_caches import CacheFolders
+from guest_agent.engine.build_output import BuildOutput
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.parts import Parts
+from guest_agent.images.platforms import Platform
+from guest_agent.layers.store import Staging
+from guest_agent.wire.models import DiffId, Image, ImageConfig
+
+
+@dataclass(slots=True)
+class BuildSession:
+    """One build. `done` has the task of each stage of the plan."""
+
+    parts: Parts
+    request: BuildRequest
+    plan: BuildPlan
+    platform: Platform
+    platforms: Platforms
+    context: ContextTree
+    named: Mapping[str, ContextTree]
+    secrets: Mapping[str, bytes]
+    staging: Staging
+    cache: BuildCache
+    output: BuildOutput
+    sources: tuple[ImageConfig, ...]  #: --cache-from
+    done: dict[int, asyncio.Task[Snapshot]]
+    numbers: Mapping[int, int]  #: a stage's first step, for "Step 3/10"
+    total: int  #: for "Step 3/10"
+    caches: CacheFolders
+    steps: dict[str, StepResult] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    pulls: dict[str, asyncio.Task[Image]] = field(default_factory=dict)
+    #: As many steps at once as there are processors.
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    def find_step(self, key: str) -> StepResult | None:
+        """What an earlier build, or another stage of this one, came to."""
+        if self.request.no_cache or self.request.cache_from:
+            return None
+        found = self.steps.get(key) or self.cache.find(key)
+        if found is not None and found.diff_id and not self.staging.reuse(DiffId(found.diff_id)):
+            return None
+        return found
+
+    def find_in_images(self, snapshot: Snapshot, created_by: str) -> StepResult | None:
+        """--cache-from: an image that began as this stage did, and went on with this very step."""
+        for image in self.sources:
+            found = _next_of(image, snapshot, created_by)
+            if found is not None and (not found.diff_id or self.staging.reuse(DiffId(found.diff_id))):
+                return found
+        return None
+
+    def find_digest(self, key: str) -> str:
+        return self.digests.get(key) or self.cache.source_digest(key)
+
+
+def _next_of(image: ImageConfig, snapshot: Snapshot, created_by: str) -> StepResult | None:
+    place = len(snapshot.history)
+    before = tuple(entry.created_by for entry in image.history[:place])
+    if len(image.history) <= place or before != tuple(entry.created_by for entry in snapshot.history):
+        return None
+    if image.diff_ids[: len(snapshot.diff_ids)] != snapshot.diff_ids:
+        return None
+    entry = image.history[place]
+    if entry.created_by != created_by:
+        return None
+    if entry.empty_layer:
+        return StepResult(entry.created)
+    layers = image.diff_ids[len(snapshot.diff_ids) :]
+    return StepResult(entry.created, layers[0]) if layers else None

@@ -1,0 +1,215 @@
+"""Where COPY and ADD take their files from: the context, a stage, an image, the web, or the Dockerfile itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from guest_agent.build.instructions import Copy
+from guest_agent.build.planning import SCRATCH, Origin, PlannedStage
+from guest_agent.build.reading import Heredoc
+from guest_agent.build.selecting import Item, Selection, select, select_everything
+from guest_agent.build.snapshots import Snapshot
+from guest_agent.build.trees import ContextTree, Entry, FolderTree, Tree, TreeReader
+from guest_agent.engine.build_bases import find_image
+from guest_agent.engine.build_roots import build_root
+from guest_agent.engine.build_session import BuildSession
+from guest_agent.engine.build_web import fetch, is_git, is_url
+from guest_agent.store.inflate import InflateError, open_inflater
+from guest_agent.store.tar import TarDecoder, TarError
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.models import DiffId
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
+_BLOCK = 512
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Files of one tree. `unpacks`: archives among them are taken apart."""
+
+    tree: Tree
+    selection: Selection
+    unpacks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A COPY or ADD with its variables replaced."""
+
+    copy: Copy
+    sources: tuple[str, ...]
+    excludes: tuple[str, ...]
+    heredocs: tuple[tuple[str, str], ...]  #: name and content
+
+
+def expand_sources(snapshot: Snapshot, copy: Copy) -> Wanted:
+    """Raises DockerfileError."""
+    state, line = snapshot.state, copy.line
+    heredocs = tuple((one.name, _heredoc_text(snapshot, copy, one)) for one in copy.heredocs)
+    sources = tuple(state.expand(line, source) for source in copy.sources)
+    return Wanted(copy, sources, tuple(state.expand(line, one) for one in copy.excludes), heredocs)
+
+
+def _heredoc_text(snapshot: Snapshot, copy: Copy, heredoc: Heredoc) -> str:
+    """Variables are replaced line by line; quotes stay, since a heredoc's text has none that mean something."""
+    if not heredoc.expands:
+        return heredoc.text
+    protected = re.sub(r"([\"'])", lambda match: snapshot.state.escape + match[0], heredoc.text)
+    return snapshot.state.expand(copy.line, protected)
+
+
+def source_key(wanted: Wanted, layers: Sequence[DiffId]) -> str:
+    """What files of a stage or an image are known by without a look at them."""
+    text = repr((tuple(layers), wanted.sources, wanted.excludes, wanted.copy.parents))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Origins:
+    """Opens trees for one step; `close` unmounts and drops what was opened."""
+
+    def __init__(self, session: BuildSession, planned: PlannedStage) -> None:
+        self._session = session
+        self._planned = planned
+        self._undo = AsyncExitStack()
+        self._trees: dict[str, Tree] = {}
+
+    async def close(self) -> None:
+        await self._undo.aclose()
+
+    async def layers(self, name: str) -> tuple[DiffId, ...] | None:
+        """The layers of a `from`; None where it is a context."""
+        origin = self._find(name)
+        if origin.stage is not None:
+            return (await self._session.done[origin.stage]).diff_ids
+        image = self._session.request.named_images.get(origin.context, origin.image)
+        if not image:
+            return None
+        if image == SCRATCH:
+            return ()
+        return (await find_image(self._session, self._planned.stage.index, image)).config.diff_ids
+
+    async def open(self, name: str) -> Tree:
+        """The tree of a `from`; "" is the context."""
+        if not name:
+            return self._session.context
+        if name not in self._trees:
+            layers = await self.layers(name)
+            self._trees[name] = self._named(name) if layers is None else await self._mount(layers)
+        return self._trees[name]
+
+    async def batches(self, wanted: Wanted) -> list[Batch]:
+        """All files of a COPY or ADD. Raises NotFound, InvalidArgument in docker's words."""
+        copy = wanted.copy
+        local = [source for source in wanted.sources if not (copy.adds and (is_url(source) or is_git(source)))]
+        remote = [source for source in wanted.sources if source not in local]
+        batches = [await self._fetch(source, copy.checksum) for source in remote]
+        if local:
+            tree = await self.open(copy.origin)
+            selection = await asyncio.to_thread(select, tree, local, wanted.excludes, copy.parents)
+            batches.append(Batch(tree, selection, unpacks=copy.adds and copy.unpack is not False))
+        if wanted.heredocs:
+            batches.append(self._write_heredocs(wanted.heredocs))
+        return batches
+
+    async def unpacked(self, batch: Batch) -> list[Batch]:
+        """ADD: each archive as the tree that is in it."""
+        if not batch.unpacks:
+            return [batch]
+        assert isinstance(batch.tree, ContextTree)
+        plain, batches = [], []
+        for item in batch.selection.items:
+            entry = item.entry
+            if "/" not in item.target and not batch_has_folder(batch) and is_archive(batch.tree, entry):
+                batches.append(await asyncio.to_thread(self._unpack, batch.tree, entry))
+            else:
+                plain.append(item)
+        rest = [Batch(batch.tree, Selection(tuple(plain), batch.selection.into_folder))] if plain else []
+        return batches + rest
+
+    def _find(self, name: str) -> Origin:
+        return self._planned.origins.get(name, Origin(image=name))
+
+    def _named(self, name: str) -> Tree:
+        return self._session.named[self._find(name).context]
+
+    async def _mount(self, layers: Sequence[DiffId]) -> Tree:
+        root = await self._undo.enter_async_context(build_root(self._session.parts, layers))
+        return FolderTree(root.path)
+
+    async def _fetch(self, url: str, checksum: str) -> Batch:
+        if is_git(url):
+            raise Unsupported("ADD of a git repository is not supported", "clone it beside the Dockerfile, and COPY it")
+        tree, name = await asyncio.to_thread(fetch, url, checksum, self._session.parts.paths.temporary)
+        self._undo.callback(tree.close)
+        entry = tree.find(name)
+        assert entry is not None
+        return Batch(tree, Selection((Item(name, entry, name),), into_folder=False))
+
+    def _write_heredocs(self, heredocs: Sequence[tuple[str, str]]) -> Batch:
+        content = os.memfd_create("heredocs", os.MFD_CLOEXEC)
+        entries, items, offset = {}, [], 0
+        for name, text in heredocs:
+            data = text.encode("utf-8", "surrogateescape")
+            os.write(content, data)
+            digest = hashlib.sha256(data).digest()
+            entry = Entry(stat.S_IFREG | 0o644, size=len(data), digest=digest, offset=offset)
+            entries[name] = entry
+            items.append(Item(name, entry, name))
+            offset += len(data)
+        tree = ContextTree(entries, content)
+        self._undo.callback(tree.close)
+        return Batch(tree, Selection(tuple(items), into_folder=len(items) > 1))
+
+    def _unpack(self, tree: ContextTree, entry: Entry) -> Batch:
+        reader = TreeReader(self._session.parts.paths.temporary, owned=True)
+        try:
+            for piece in tree.pieces(entry, _PIECE):
+                reader.feed(piece)
+            inner = reader.finish()
+        finally:
+            reader.close()
+        self._undo.callback(inner.close)
+        return Batch(inner, select_everything(inner))
+
+
+def batch_has_folder(batch: Batch) -> bool:
+    """Archives inside of a copied folder stay what they are."""
+    return any(item.top for item in batch.selection.items)
+
+
+def is_archive(tree: ContextTree, entry: Entry) -> bool:
+    """A tar, or something compressed that has one inside, as docker's `IsArchivePath` looks at it."""
+    if not entry.is_file:
+        return False
+    head = next(tree.pieces(entry, _PIECE), b"")
+    if head.startswith(_COMPRESSED):
+        head = _inflate_start(head)
+    if len(head) < _BLOCK or not head[:_BLOCK].strip(b"\0"):
+        return False
+    try:
+        list(TarDecoder().feed(head[:_BLOCK]))
+    except TarError:
+        return False
+    return True
+
+
+def _inflate_start(head: bytes) -> bytes:
+    try:
+        return next(iter(open_inflater(head).feed(head)), b"")
+    except InflateError:
+        return b""
+
+
+def copy_failed(keyword: str, error: HostvmError) -> HostvmError:
+    """The same error with docker's words in front."""
+    if isinstance(error, NotFound):
+        return InvalidArgument(f"{keyword} failed: {error.message}", error.hint)
+    return type(error)(f"{keyword} failed: {error.message}", error.hint)

@@ -1,0 +1,211 @@
+"""One stage of a build: its instructions in order, each taken from the cache or carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from guest_agent.build.instructions import Copy, Instruction, Run, WorkingDir
+from guest_agent.build.parsing import parse_trigger
+from guest_agent.build.planning import Origin, PlannedStage
+from guest_agent.build.snapshots import Snapshot, StepResult
+from guest_agent.build.state import apply, describe_run, plan_run_words
+from guest_agent.build.variables import environment_of
+from guest_agent.engine.build_bases import begin_stage
+from guest_agent.engine.build_files import make_working_dir, perform_copy, plan_copy
+from guest_agent.engine.build_mounts import Mounted, describe_mounts, expand_mounts, make_mounts
+from guest_agent.engine.build_requests import BuildStepFailed
+from guest_agent.engine.build_roots import build_root, keep_changes
+from guest_agent.engine.build_run import RunPlan, run_step
+from guest_agent.engine.build_session import BuildSession
+from guest_agent.engine.build_sources import Origins
+from guest_agent.images.make import rfc3339
+from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.models import ContainerConfig, HostConfig
+
+#: A heredoc's or a long list's line isn't repeated whole.
+_LONGEST_SHOWN = 500
+_MEANINGS = {
+    126: "the command was found, but can't be executed",
+    127: "a command of this line isn't in the image",
+    137: "it was killed: by the kernel, if the memory was too small",
+}
+#: Makes a step's layer: its diff id, "" for none.
+Work = Callable[[], Awaitable[str]]
+
+
+class StageBuild:
+    """The work of one stage. `run` once."""
+
+    def __init__(self, session: BuildSession, planned: PlannedStage) -> None:
+        self._session = session
+        self._planned = planned
+        self._number = session.numbers[planned.stage.index]
+
+    async def run(self) -> Snapshot:
+        """The stage's end. Raises HostvmError with the line of the Dockerfile in its hint."""
+        stage = self._planned.stage
+        self._announce(stage.line.source)
+        snapshot = await begin_stage(self._session, self._planned)
+        self._say(f" ---> {_short(snapshot.key)}\n")
+        snapshot = await self._run_triggers(snapshot)
+        for instruction in stage.instructions:
+            self._announce(instruction.line.source)
+            snapshot = await self._step(snapshot, instruction)
+        self._session.output.finish(stage.index)
+        return snapshot
+
+    async def _run_triggers(self, snapshot: Snapshot) -> Snapshot:
+        """ONBUILD of the base image; the image that is made hasn't got them any more."""
+        triggers = snapshot.state.config.on_build
+        if not triggers or self._planned.base.stage is not None:
+            return snapshot
+        self._say(f"# Executing {len(triggers)} build trigger{'s' if len(triggers) > 1 else ''}\n")
+        config = replace(snapshot.state.config, on_build=())
+        snapshot = replace(snapshot, state=replace(snapshot.state, config=config))
+        for trigger in triggers:
+            snapshot = await self._step(snapshot, parse_trigger(trigger, snapshot.state.escape))
+        return snapshot
+
+    async def _step(self, snapshot: Snapshot, instruction: Instruction) -> Snapshot:
+        for stage in self._stages_of(instruction):
+            await asyncio.shield(self._session.done[stage])
+        async with self._session.slots:
+            try:
+                return await self._perform(snapshot, instruction)
+            except HostvmError as error:
+                error.hint = error.hint or f"line {instruction.line.number}: {_shown(instruction.line.source)}"
+                raise
+
+    def _stages_of(self, instruction: Instruction) -> list[int]:
+        """The stages that an instruction takes files from."""
+        names = [instruction.origin] if isinstance(instruction, Copy) else []
+        if isinstance(instruction, Run):
+            names = [mount.origin for mount in instruction.mounts]
+        origins = (self._planned.origins.get(name, Origin()) for name in names)
+        return [origin.stage for origin in origins if origin.stage is not None]
+
+    async def _perform(self, snapshot: Snapshot, instruction: Instruction) -> Snapshot:
+        if isinstance(instruction, Run):
+            return await self._run(snapshot, instruction)
+        if isinstance(instruction, Copy):
+            return await self._copy(snapshot, instruction)
+        state, comment = apply(snapshot.state, instruction)
+        created_by = snapshot.state.created_by(comment)
+        made = replace(snapshot, state=state)
+
+        async def work() -> str:
+            if isinstance(instruction, WorkingDir):
+                return await make_working_dir(self._session, snapshot, state.config.working_dir)
+            return ""
+
+        return await self._take_or_make(made, snapshot.next_key(comment), created_by, work)
+
+    async def _copy(self, snapshot: Snapshot, copy: Copy) -> Snapshot:
+        origins = Origins(self._session, self._planned)
+        try:
+            planned = await plan_copy(self._session, origins, snapshot, copy)
+
+            async def work() -> str:
+                return await perform_copy(self._session, origins, snapshot, planned)
+
+            key = snapshot.next_key(planned.comment)
+            return await self._take_or_make(snapshot, key, snapshot.state.created_by(planned.comment), work)
+        finally:
+            await origins.close()
+
+    async def _run(self, snapshot: Snapshot, run: Run) -> Snapshot:
+        argv = plan_run_words(snapshot.state, run)
+        created_by = describe_run(snapshot.state, argv)
+        mounts = expand_mounts(snapshot, run)
+        origins = Origins(self._session, self._planned)
+        try:
+            described = await describe_mounts(self._session, origins, mounts)
+            config = snapshot.state.config
+            around = (config.environment, config.user, config.working_dir)
+            identity = repr(("RUN", created_by, described, run.network, around))
+
+            async def work() -> str:
+                async with AsyncExitStack() as undo:
+                    mounted = await make_mounts(self._session, origins, mounts, undo)
+                    return await self._execute(snapshot, run, argv, mounted)
+
+            return await self._take_or_make(snapshot, snapshot.next_key(identity), created_by, work)
+        finally:
+            await origins.close()
+
+    async def _execute(self, snapshot: Snapshot, run: Run, argv: tuple[str, ...], mounted: Mounted) -> str:
+        session = self._session
+        async with build_root(session.parts, snapshot.diff_ids, mounted.stubs) as root:
+            self._say(f" ---> Running in {root.id[:12]}\n")
+            plan = RunPlan(
+                self._plan_config(snapshot, argv, mounted), self._plan_host(run.network), tuple(mounted.points)
+            )
+            code = await run_step(session.parts, root, plan, self._say)
+            if code:
+                raise BuildStepFailed(
+                    f"The command '{' '.join(argv)}' returned a non-zero code: {code}", code, _hint(code, run)
+                )
+            self._say(f"Removing intermediate container {root.id[:12]}\n")
+            return await keep_changes(session.parts, root, session.staging)
+
+    def _plan_config(self, snapshot: Snapshot, argv: tuple[str, ...], mounted: Mounted) -> ContainerConfig:
+        state = snapshot.state
+        known = environment_of(state.config.environment)
+        arguments = {**state.arguments.proxies(), **state.arguments.for_run(known)}
+        given = [f"{name}={value}" for name, value in arguments.items() if name not in known]
+        return ContainerConfig(
+            command=argv,
+            environment=(*given, *state.config.environment, *mounted.environment),
+            working_dir=state.config.working_dir,
+            user=state.config.user,
+        )
+
+    def _plan_host(self, network: str) -> HostConfig:
+        request = self._session.request
+        mode = network if network in ("none", "host") else request.network_mode or "default"
+        host = HostConfig(
+            network_mode=mode,
+            extra_hosts=request.extra_hosts,
+            resources=request.resources,
+            security_opt=request.security_opt,
+        )
+        return replace(host, shm_size=request.shm_size) if request.shm_size else host
+
+    async def _take_or_make(self, snapshot: Snapshot, key: str, created_by: str, work: Work) -> Snapshot:
+        """From the cache, as long as everything before was; else by work."""
+        session = self._session
+        found = session.find_step(key) or session.find_in_images(snapshot, created_by)
+        if found is not None:
+            self._say(" ---> Using cache\n")
+        else:
+            diff_id = await work()
+            found = StepResult(rfc3339(time.time_ns()), diff_id)
+        session.steps[key] = found
+        after = snapshot.after(key, created_by, found)
+        self._say(f" ---> {_short(after.key)}\n")
+        return after
+
+    def _announce(self, source: str) -> None:
+        self._say(f"Step {self._number}/{self._session.total} : {_shown(source)}\n")
+        self._number += 1
+
+    def _say(self, text: str) -> None:
+        self._session.output.say(self._planned.stage.index, text)
+
+
+def _short(key: str) -> str:
+    return key.removeprefix("sha256:")[:12]
+
+
+def _shown(source: str) -> str:
+    return source if len(source) <= _LONGEST_SHOWN else source[:_LONGEST_SHOWN] + "..."
+
+
+def _hint(code: int, run: Run) -> str:
+    """What an exit code usually means; else where the line is."""
+    meaning = _MEANINGS.get(code)
+    return f"line {run.line.number}: {meaning}" if meaning else ""

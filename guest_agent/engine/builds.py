@@ -1,0 +1,266 @@
+"""`build`: from a context and a Dockerfile to an image. The graph comes from `build.planning`; here it is carried out.
+
+Theory of operation. The body is read into a tree in memory (`build.trees`); the Dockerfile is parsed and planned, pure;
+each stage that the target needs is a task (`build_stage`), which waits for other stages where it needs them. A step is
+looked up in the cache by a key of everything that it follows from; else it is made: a root is mounted, its upper
+folder becomes the layer by a rename. At the end, also of a failed build, the layers are put on the disk in one go and
+recorded, with the image or for the cache alone. Killed before that, start-up finds folders without a record, and
+removes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from guest_agent.build.instructions import Label
+from guest_agent.build.parsing import parse_dockerfile
+from guest_agent.build.planning import BuildPlan, plan_build
+from guest_agent.build.reading import Line
+from guest_agent.build.snapshots import Snapshot
+from guest_agent.build.variables import PROXIES, Platforms
+from guest_agent.engine.build_caches import CacheFolders
+from guest_agent.engine.build_context import BuildBody, read_body
+from guest_agent.engine.build_output import BuildOutput
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_session import BuildSession
+from guest_agent.engine.build_stage import StageBuild
+from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.parts import Parts
+from guest_agent.images.configs import encode_config
+from guest_agent.images.platforms import host_platform, parse_platform
+from guest_agent.images.reference import Reference, parse_reference
+from guest_agent.images.store import NewImage
+from guest_agent.runtime.limits import check_resources
+from guest_agent.store.content import digest_of
+from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.wire.models import ImageConfig, ImageId
+
+Report = dict[str, object]
+
+
+class Builds:
+    """The build verbs of the engine."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._caches = CacheFolders(parts.paths)
+
+    async def build(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> AsyncGenerator[Report, None]:
+        """docker's progress objects. Raises HostvmError at any point, with no image and no tag made.
+
+        Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
+        """
+        reports: asyncio.Queue[Report | None] = asyncio.Queue()
+        work = asyncio.create_task(self._work(request, chunks, reports))
+        work.add_done_callback(lambda _task: reports.put_nowait(None))
+        try:
+            while (report := await reports.get()) is not None:
+                yield report
+            await work
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
+    async def prune(self) -> tuple[tuple[str, ...], int]:
+        """Forget the build cache: the keys of its steps, and the bytes that are free again."""
+        parts = self._parts
+        before = {diff_id: parts.layers.size(diff_id) for diff_id in parts.build_cache.layers}
+        keys = parts.build_cache.clear()
+        await parts.images.drop_unused_layers()
+        freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
+        return keys, freed + await asyncio.to_thread(self._caches.prune)
+
+    async def _work(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: asyncio.Queue[Report | None]
+    ) -> None:
+        names = _parse_names(request.tags)
+        check_resources(request.resources, self._parts.host.cpus)
+        body = await read_body(self._parts, request, chunks)
+        with ExitStack() as undo:
+            undo.callback(body.whole.close)
+            session = self._open_session(request, body, reports)
+            try:
+                snapshot = await self._run_stages(session)
+                identity = await self._keep(session, snapshot, names)
+            except BaseException:
+                await self._keep_layers(session)
+                raise
+            finally:
+                await asyncio.to_thread(session.staging.close)
+        self._tell(session, identity, names, reports)
+
+    def _open_session(
+        self, request: BuildRequest, body: BuildBody, reports: asyncio.Queue[Report | None]
+    ) -> BuildSession:
+        platform = parse_platform(request.platform)
+        platforms = Platforms(str(host_platform()), str(platform))
+        given = {name: value for name, value in request.arguments.items() if value is not None}
+        dockerfile = parse_dockerfile(body.dockerfile, request.dockerfile)
+        contexts = frozenset((*body.named, *request.named_images))
+        plan = _with_labels(plan_build(dockerfile, request.target, given, platforms, contexts), request)
+        numbers, number = {}, 1 + sum(1 for _ in dockerfile.arguments)
+        for planned in plan.stages:
+            numbers[planned.stage.index] = number
+            number += 1 + len(planned.stage.instructions)
+        output = BuildOutput(reports.put_nowait, numbers, request.quiet)
+        for position, argument in enumerate(dockerfile.arguments, 1):
+            output.say(next(iter(numbers)), f"Step {position}/{number - 1} : {argument.line.source}\n")
+        return BuildSession(
+            parts=self._parts,
+            request=request,
+            plan=plan,
+            platform=platform,
+            platforms=platforms,
+            context=body.context,
+            named=body.named,
+            secrets=body.secrets,
+            staging=self._parts.layers.stage(),
+            cache=self._parts.build_cache,
+            output=output,
+            sources=self._find_sources(request.cache_from),
+            done={},
+            numbers=numbers,
+            total=number - 1,
+            caches=self._caches,
+        )
+
+    def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:
+        """--cache-from: those that aren't there give nothing, as with docker."""
+        found = []
+        for name in names:
+            try:
+                found.append(self._parts.images.find(name).config)
+            except (NotFound, InvalidArgument):
+                continue
+        return tuple(found)
+
+    async def _run_stages(self, session: BuildSession) -> Snapshot:
+        """All of them, or the error of the first that failed; no task is left behind."""
+        stages = {planned.stage.index: planned for planned in session.plan.stages}
+        for index, planned in stages.items():
+            session.done[index] = asyncio.create_task(StageBuild(session, planned).run())
+        try:
+            await asyncio.wait(session.done.values(), return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in session.done.values():
+                task.cancel()
+            for pulling in session.pulls.values():
+                pulling.cancel()
+            await asyncio.gather(*session.done.values(), *session.pulls.values(), return_exceptions=True)
+        for index, task in session.done.items():
+            if not task.cancelled() and task.exception() is not None:
+                session.output.fail(index)
+                task.result()
+        return session.done[next(reversed(stages))].result()
+
+    async def _keep(self, session: BuildSession, snapshot: Snapshot, names: tuple[Reference, ...]) -> ImageId:
+        """The image with its names, durable; and what the cache has learnt."""
+        images = self._parts.images
+        failpoint("build.image.before")
+        config = _encode(session, snapshot)
+        identity = ImageId(snapshot.parent if _is_base(snapshot) else digest_of(config))
+        if images.has(identity):
+            for name in names:
+                if images.has_name(name) != identity:
+                    images.tag(identity, name.familiar)
+            await self._keep_layers(session)
+            return identity
+        for diff_id in snapshot.diff_ids:
+            session.staging.reuse(diff_id)
+        await images.add(NewImage(config, names, parent=snapshot.parent), session.staging)
+        self._remember(session)
+        failpoint("build.image.after")
+        return identity
+
+    async def _keep_layers(self, session: BuildSession) -> None:
+        """For the cache alone."""
+        if not self._learnt(session):
+            return
+        await asyncio.to_thread(session.staging.publish)
+        with self._parts.records.transaction():
+            session.staging.record()
+        session.staging.recorded()
+        self._remember(session)
+
+    def _learnt(self, session: BuildSession) -> bool:
+        return any(session.cache.find(key) != step for key, step in session.steps.items())
+
+    def _remember(self, session: BuildSession) -> None:
+        steps = {key: step for key, step in session.steps.items() if session.cache.find(key) != step}
+        digests = {key: one for key, one in session.digests.items() if session.cache.source_digest(key) != one}
+        if steps or digests:
+            session.cache.remember(steps, digests)
+
+    def _tell(
+        self,
+        session: BuildSession,
+        identity: ImageId,
+        names: tuple[Reference, ...],
+        reports: asyncio.Queue[Report | None],
+    ) -> None:
+        if session.request.quiet:
+            reports.put_nowait({"stream": f"{identity}\n"})
+        else:
+            for report in _closing_words(session, identity, names):
+                reports.put_nowait(report)
+        labels = self._parts.images.get(identity).config.config.labels
+        self._parts.events.publish("image", "build", identity, {**labels, "name": identity})
+        for name in names:
+            self._parts.events.publish("image", "tag", identity, {**labels, "name": name.familiar})
+
+
+def _closing_words(session: BuildSession, identity: ImageId, names: tuple[Reference, ...]) -> list[Report]:
+    given = {name for name in session.request.arguments if name not in PROXIES}
+    unused = sorted(given - session.plan.known_arguments - session.platforms.arguments().keys())
+    words: list[Report] = []
+    if unused:
+        words.append({"stream": f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n"})
+    words.append({"aux": {"ID": identity}})
+    words.append({"stream": f"Successfully built {identity.removeprefix('sha256:')[:12]}\n"})
+    return words + [{"stream": f"Successfully tagged {name.familiar}\n"} for name in names]
+
+
+def _parse_names(tags: Sequence[str]) -> tuple[Reference, ...]:
+    names = [parse_reference(tag).with_default_tag() for tag in tags if tag]
+    for name in names:
+        if name.digest:
+            raise InvalidArgument("build tag cannot contain a digest")
+    return tuple(dict.fromkeys(names))
+
+
+def _with_labels(plan: BuildPlan, request: BuildRequest) -> BuildPlan:
+    """--label is one more LABEL of the target, as the classic builder does it."""
+    if not request.labels:
+        return plan
+    pairs = tuple(sorted(request.labels.items()))
+    text = " ".join(f"{name}={value}" for name, value in pairs)
+    line = Line(0, "LABEL", text, source=f"LABEL {text}")
+    *others, target = plan.stages
+    quoted = tuple((_literal(name, plan.escape), _literal(value, plan.escape)) for name, value in pairs)
+    instructions = (*target.stage.instructions, Label(line, quoted))
+    return replace(plan, stages=(*others, replace(target, stage=replace(target.stage, instructions=instructions))))
+
+
+def _literal(text: str, escape: str) -> str:
+    """Quoted so that nothing in it is expanded."""
+    special = (escape, '"', "$", "'")
+    return '"' + "".join(escape + letter if letter in special[:3] else letter for letter in text) + '"'
+
+
+def _is_base(snapshot: Snapshot) -> bool:
+    """Nothing was done to the image that it begins with."""
+    return bool(snapshot.parent) and snapshot.key == snapshot.parent
+
+
+def _encode(session: BuildSession, snapshot: Snapshot) -> bytes:
+    return encode_config(
+        session.platform,
+        replace(snapshot.state.config, image=""),
+        snapshot.diff_ids,
+        snapshot.history,
+        snapshot.created,
+        snapshot.state.author,
+    )
