@@ -15,7 +15,8 @@ from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, closing
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.wire.errors import HostvmError, InvalidArgument, Unsupported
-from guest_agent.wire.models import Credentials, Resources, Ulimit
+from guest_agent.wire.models import Credentials
+from guest_agent.wire.resources import Resources, Ulimit
 
 log = logging.getLogger(__name__)
 

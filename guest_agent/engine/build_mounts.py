@@ -20,7 +20,7 @@ from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
 from guest_agent.linux.paths import open_in_root
 from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
-from guest_agent.wire.models import MountPoint, MountType
+from guest_agent.wire.mounts import MountPoint, MountType
 
 _SECRETS = "/run/secrets"
 #: BuildKit's place for the agent of `--mount=type=ssh`.

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import Credentials, Resources
+from guest_agent.wire.models import Credentials
+from guest_agent.wire.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.stdio import make_pipes
 from guest_agent.runtime.crun import exit_code
-from guest_agent.wire.models import ContainerConfig, Endpoint, HostConfig, ImageId, MountPoint
+from guest_agent.wire.models import ContainerConfig, Endpoint, HostConfig, ImageId
+from guest_agent.wire.mounts import MountPoint
 
 #: How the classic builder shows what a command says on stderr.
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"

@@ -34,6 +34,7 @@ from guest_agent.runtime.usage import CpuUse, MemoryUse, ResourceUse
 from guest_agent.wire.errors import (
     CommandNotFound,
     Conflict,
+    HostvmError,
     InvalidArgument,
     NotFound,
     NotModified,
