@@ -134,7 +134,7 @@ async def _make_tmpfs(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
     options = f"exec,size={mount.size}" if mount.size else "exec"
-    mounted.points.append(MountPoint(MountType.TMPFS, mount.target, "", mode=options))
+    mounted.points.append(MountPoint(MountType.TMPFS, mount.target, "", mode=options, options=options))
     mounted.stubs.append(mount.target + "/")
 
 

@@ -1,8 +1,9 @@
 """Helper process: a tree -> a tar on standard output: an overlay's upper folder as a layer, or a whole root as it is.
 
 Argument: {"root": folder, "whiteouts": bool, "userxattr": bool, "outline": descriptor}. With "outline" it waits for a
-word on standard input, writes {"diff_id", "size", "tar_size"} instead of the tar, and the outline. It works in a chroot, because a running container can
-swap a folder for a symbolic link while we walk. The report, {} or {"kind", "message"}, goes to standard error.
+word on standard input, writes {"diff_id", "size", "tar_size"} instead of the tar, and the outline. It works in a
+chroot, because a running container can swap a folder for a symbolic link while we walk. The report, {} or {"kind",
+"message"}, goes to standard error.
 
 Times are cut to seconds and headers are pax, as docker writes layers.
 """
