@@ -19,6 +19,7 @@ from tests.behaviour.harness.audit import Belongings, check_nothing_left, look_a
 from tests.behaviour.harness.exceptions import EXCEPTIONS
 from tests.behaviour.harness.machine import HOSTVM, Machine
 from tests.behaviour.harness.native import NativeMachine
+from tests.behaviour.harness.recording import Recorder
 from tests.behaviour.harness.terminal import Terminal
 from tests.behaviour.harness.vm import VmMachine
 from tests.behaviour.harness.waiting import paced
@@ -167,9 +168,14 @@ def shared_machines(make_machine: MachineMaker) -> Iterator[Shared]:
 def machine(machine_kind: str, shared_machines: Shared) -> Iterator[Machine]:
     """The worker's engine. MUST be left running; containers, networks and volumes may be left, images may not."""
     machine, before = shared_machines.get(machine_kind)
+    recorder = Recorder(f"{machine.folder}/recorded.sock", machine.socket)
+    machine.docker_socket = recorder.path
     yield machine
+    machine.docker_socket = ""
+    recorder.close()
     clean(machine)
     check_nothing_left(machine, before)
+    assert recorder.deviations() == [], "Docker describes it otherwise"
 
 
 @pytest.fixture

@@ -56,6 +56,8 @@ class Machine(ABC):
     data: str
     run: str
     socket: str
+    #: Where Docker's clients find the engine, if not at `socket`: something that listens in between.
+    docker_socket: str = ""
 
     def __init__(self, folder: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -66,7 +68,10 @@ class Machine(ABC):
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment for `hostvm` and `docker` to find this machine's engine."""
-        docker = {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": f"{self.folder}/docker"}
+        docker = {
+            "DOCKER_HOST": f"unix://{self.docker_socket or self.socket}",
+            "DOCKER_CONFIG": f"{self.folder}/docker",
+        }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HOSTVM_", "DOCKER_"))}
         return {**inherited, **docker, "HOSTVM_CONFIG": self.config, "NO_COLOR": "1", **self._own(), **self._extra}
 

@@ -13,6 +13,7 @@ import pytest
 from guest_agent.api.application import make_application
 from guest_agent.api.contract import Engine
 from guest_agent.api.messages import Application
+from tests.description.checking import Exchange, deviations
 from tests.unit.api.fake_engine import FakeEngine
 from tests.unit.http.serving import Served, receive_until, served
 
@@ -36,8 +37,11 @@ class Api:
     def call(self, method: str, path: str, body: object = None, **query: object) -> tuple[int, object]:
         """(status, parsed body); a dict or list in the query goes as JSON."""
         pairs = [f"{name}={quote(_text(value))}" for name, value in query.items()]
-        answer = self.ask(method, path + ("?" + "&".join(pairs) if pairs else ""), body)
+        target = path + ("?" + "&".join(pairs) if pairs else "")
+        answer = self.ask(method, target, body)
         data = answer.read()
+        exchange = Exchange(method, target, answer.status, answer.headers.get("Content-Type", ""), data)
+        assert deviations(exchange) == []
         return answer.status, json.loads(data) if data else None
 
     def message(self, method: str, path: str, body: object = None, **query: object) -> tuple[int, str]:
