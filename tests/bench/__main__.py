@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import tempfile
 
+from tests.bench.conditions import enter_conditions
 from tests.bench.contenders import Contender, Docker, Hostvm, Podman
 from tests.bench.figures import Result, keep, show
 from tests.bench.processes import run
@@ -47,12 +47,6 @@ def plan_contenders(scratch: str, only: str) -> list[Contender]:
 
 def chosen(names: list[str]) -> list[str]:
     return list(SCENARIOS) if "all" in names else names
-
-
-def enter_conditions() -> None:
-    """The same for all: a loopback that is up, and cgroups v1 without the unified hierarchy."""
-    run(["ip", "link", "set", "lo", "up"])
-    subprocess.run(["umount", "/sys/fs/cgroup/unified"], stderr=subprocess.DEVNULL, check=False)
 
 
 def pack_busybox(scratch: str) -> str:

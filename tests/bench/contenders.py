@@ -53,25 +53,30 @@ class Docker:
 
     name = "docker"
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, *options: str) -> None:
         self._scratch = f"{scratch}/docker"
-        self._socket = f"unix://{self._scratch}/docker.sock"
-        self.environment = {**os.environ, "DOCKER_HOST": self._socket, "DOCKER_CONFIG": self._scratch}
+        self.address = f"unix://{self._scratch}/docker.sock"
+        self.environment = {**os.environ, "DOCKER_HOST": self.address, "DOCKER_CONFIG": self._scratch}
+        self._options = options
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def start(self, archive: str) -> None:
+        self.begin()
+        run(self.command("import", archive, IMAGE), self.environment)
+
+    def begin(self) -> None:
+        """Starts it, without an image."""
         os.makedirs(self._scratch)
         run(["ip", "link", "add", "benchdocker", "type", "bridge"])
         run(["ip", "address", "add", "172.29.0.1/16", "dev", "benchdocker"])
         with open(f"{self._scratch}/daemon.log", "wb") as log:
             self._daemon = subprocess.Popen(self._daemon_command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until_answers(self.command("version"), self.environment, 60)
-        run(self.command("import", archive, IMAGE), self.environment)
 
     def _daemon_command(self) -> list[str]:
         places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
         folders = [f"--{option}={self._scratch}/{name}" for option, name in places.items()]
-        return ["/usr/sbin/dockerd", f"--host={self._socket}", "--bridge=benchdocker", *folders]
+        return ["/usr/sbin/dockerd", f"--host={self.address}", "--bridge=benchdocker", *folders, *self._options]
 
     def stop(self) -> None:
         if self._daemon:
@@ -126,17 +131,26 @@ class Hostvm:
 
     name = "hostvm"
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, configuration: str = "") -> None:
         self._scratch = f"{scratch}/hostvm"
+        self._configuration = configuration
         places = {"HOSTVM_DATA": "data", "HOSTVM_RUN": "run", "HOSTVM_CONFIG": "config.toml"}
         folders = {variable: f"{self._scratch}/{name}" for variable, name in places.items()}
         self.environment = {**os.environ, **folders}
         self.environment.pop("HOSTVM_HOST", None)
         self.run_folder = folders["HOSTVM_RUN"]
+        self.address = f"unix://{self.run_folder}/engine.sock"
 
     def start(self, archive: str) -> None:
-        os.makedirs(self._scratch)
+        self.begin()
         run(self.command("bootstrap", IMAGE), self.environment)
+
+    def begin(self) -> None:
+        """Starts it, without an image."""
+        os.makedirs(self._scratch)
+        with open(self.environment["HOSTVM_CONFIG"], "w", encoding="utf-8") as file:
+            file.write(self._configuration)
+        run(self.command("machine", "start"), self.environment)
 
     def stop(self) -> None:
         containers = run(self.command("ps", "-aq"), self.environment).split()

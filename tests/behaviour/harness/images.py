@@ -7,6 +7,7 @@ the image's settings beside it: one layer, in the form that `docker save` has (m
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -15,14 +16,33 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from typing import IO, Any
+import time
+from typing import IO, Any, NamedTuple
 
 from tests.behaviour.harness.machine import DOCKER, HOSTVM
 from tests.behaviour.harness.native import NativeMachine
 
 ROOT = os.path.normpath(f"{os.path.dirname(os.path.abspath(__file__))}/../../..")
-#: Name in the tests -> name for `hostvm bootstrap`, which is the image's name as well.
-RECIPES = {"busybox": "busybox", "debian": "debian:bookworm", "mariadb": "mariadb"}
+
+
+class Recipe(NamedTuple):
+    """`name` is the image's; `words` are arguments of `hostvm bootstrap`."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+#: What the services of a project of compose run: each another program of the same image.
+STACK = "python3,python-is-python3,python3-pymysql,python3-redis,redis-server,nginx-light"
+#: Name in the tests -> how it is made.
+RECIPES = {
+    "busybox": Recipe("busybox", ("busybox",)),
+    "debian": Recipe("debian:bookworm", ("debian:bookworm",)),
+    "mariadb": Recipe("mariadb", ("mariadb",)),
+    "stack": Recipe("stack", ("debian:bookworm", "--include", STACK, "--tag", "stack")),
+}
+#: Seconds after which the archives of another builder are thrown away: other trees may share the folder.
+STALE = 24 * 3600
 
 
 def archive(name: str) -> str:
@@ -55,20 +75,26 @@ def _build_missing() -> None:
     missing = [name for name in RECIPES if not os.path.exists(archive(name))]
     if not missing:
         return
-    shutil.rmtree(f"{ROOT}/.cache/images", ignore_errors=True)  # of another builder, or half made
-    os.makedirs(os.path.dirname(archive("any")))
+    remove_stale()
+    os.makedirs(os.path.dirname(archive("any")), exist_ok=True)
     # In memory: dpkg waits for the disk after every package.
     folder = tempfile.mkdtemp(prefix="hv-", dir="/dev/shm")
     machine = NativeMachine(f"{folder}/m", "hvtimages")
     # In a network namespace of its own; only the command line, which fetches the packages, is outside.
     subprocess.run(["unshare", "--net", HOSTVM, "machine", "start"], env=machine.environment, check=True)
     try:
-        for name in RECIPES:
-            subprocess.run([HOSTVM, "bootstrap", RECIPES[name]], env=machine.environment, check=True)
-            keep(machine, RECIPES[name], archive(name))
+        for name in missing:
+            subprocess.run([HOSTVM, "bootstrap", *RECIPES[name].words], env=machine.environment, check=True)
+            keep(machine, RECIPES[name].name, archive(name))
     finally:
         machine.stop()
         shutil.rmtree(folder)
+
+
+def remove_stale() -> None:
+    for folder in glob.glob(f"{ROOT}/.cache/images/*/"):
+        if time.time() - os.path.getmtime(folder) > STALE and folder != os.path.dirname(archive("any")) + "/":
+            shutil.rmtree(folder)
 
 
 def keep(machine: NativeMachine, image: str, path: str) -> None:

@@ -1,0 +1,107 @@
+"""The suites: where each comes from, and how it is run. All are fetched by `fetch`, none is kept in this repository."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CACHE = ".cache/compat"
+#: What the suites need besides the packages that they test. A hanging test is a failed one.
+RUNNERS = (
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "hatchling",
+    "hatch-vcs",
+    "setuptools",
+    "setuptools_scm",
+    "wheel",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """`source` is the sdist on PyPI that has the tests, `packages` what is installed to run them.
+
+    `tests` are pytest's arguments, from the sdist's folder.
+    """
+
+    name: str
+    source: str
+    packages: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        return os.path.abspath(f"{CACHE}/{self.name}")
+
+    @property
+    def python(self) -> str:
+        return f"{self.folder}/venv/bin/python"
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        # The sdists of docker 7 have no tests; those of 6.1.3 are run with the library of today.
+        Suite(
+            "docker-py",
+            "docker==6.1.3",
+            ("docker==7.1.0", "paramiko"),
+            ("-o", "addopts=", "tests/integration"),
+        ),
+        Suite(
+            "aiodocker",
+            "aiodocker==0.27.0",
+            ("aiodocker==0.27.0", "testcontainers==4.14.2", "asyncssh", "paramiko"),
+            # Warnings of newer libraries are none of the engine's business; ssh and swarm aren't either.
+            ("-o", "addopts=", "-o", "filterwarnings=", "--ignore=tests/test_ssh.py", "tests"),
+        ),
+    )
+}
+
+
+def fetch(suite: Suite) -> None:
+    """Makes the suite's folder: an environment, and the unpacked sdist. Once it is complete it stays."""
+    done = f"{suite.folder}/fetched"
+    if os.path.exists(done):
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--clear", f"{suite.folder}/venv"], check=True)
+    _pip(suite, "install", *RUNNERS, *suite.packages)
+    # Its metadata is made by its own build system, which is already there: no second download of it.
+    package = suite.source.partition("==")[0]
+    _pip(
+        suite, "download", "--no-deps", "--no-build-isolation", "--no-binary", package, "-d", suite.folder, suite.source
+    )
+    (archive,) = glob.glob(f"{suite.folder}/{package}-*.tar.gz")
+    subprocess.run(["tar", "-C", suite.folder, "-xf", archive], check=True)
+    shutil.rmtree(f"{source_folder(suite)}/{package}")  # the installed one is tested
+    with open(done, "w", encoding="ascii"):
+        pass
+
+
+def source_folder(suite: Suite) -> str:
+    (folder,) = glob.glob(f"{suite.folder}/{suite.source.replace('==', '-')}")
+    return folder
+
+
+def command(suite: Suite, report: str, more: Sequence[str]) -> list[str]:
+    """The argv that runs the suite and writes a JUnit report."""
+    limits = ["--timeout=60", "--timeout-method=thread", "-p", "no:cacheprovider"]
+    return [suite.python, "-m", "pytest", "-q", *limits, f"--junitxml={report}", *suite.tests, *more]
+
+
+def _pip(suite: Suite, *words: str) -> None:
+    path = f"{suite.folder}/venv/bin:{os.environ['PATH']}"
+    argv = [suite.python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+    subprocess.run(argv, check=True, env={**os.environ, "PATH": path})
+
+
+if __name__ == "__main__":
+    for each in SUITES.values():
+        fetch(each)
