@@ -9,7 +9,8 @@ from guest_agent.api.container_list import FILTERS, Selection, select
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import read_fields
 from guest_agent.api.messages import Answer, Response, json_response, no_content
-from guest_agent.api.parse_config import parse_create
+from guest_agent.api.old_versions import adapt_create
+from guest_agent.api.parse_config import parse_create, parse_update
 from guest_agent.api.render_container import render_inspect, render_listed, shown_image
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import parse_moment
@@ -26,6 +27,7 @@ class ContainersResource:
         self._containers = engine.containers
         info = engine.system.info()  # what inspect shows of it is constant
         self._runtime, self._driver = info.runtime, info.storage_driver
+        self._cgroup_version = info.cgroup_version
 
     def routes(self) -> tuple[Route, ...]:
         one = "/containers/{name}"
@@ -42,6 +44,7 @@ class ContainersResource:
             Route("POST", f"{one}/pause", self.pause, durable=True),
             Route("POST", f"{one}/unpause", self.unpause, durable=True),
             Route("POST", f"{one}/rename", self.rename, durable=True),
+            Route("POST", f"{one}/update", self.update, durable=True),
             Route("POST", f"{one}/resize", self.resize),
             Route("DELETE", one, self.remove, durable=True),
         )
@@ -68,7 +71,7 @@ class ContainersResource:
     async def create(self, call: Call) -> Answer:
         body = read_fields(await call.request.json())
         request = parse_create(call.query.text("name"), body, call.query.text("platform"))
-        created = await self._containers.create(request)
+        created = await self._containers.create(adapt_create(request, call.version, self._cgroup_version))
         return json_response({"Id": created.id, "Warnings": list(created.warnings)}, 201)
 
     async def inspect(self, call: Call) -> Answer:
@@ -111,6 +114,11 @@ class ContainersResource:
             raise InvalidArgument("Neither old nor new names may be empty")
         await self._containers.rename(call.name, name)
         return no_content()
+
+    async def update(self, call: Call) -> Answer:
+        request = parse_update(read_fields(await call.request.json()))
+        warnings = await self._containers.update(call.name, request)
+        return json_response({"Warnings": list(warnings) or None})
 
     async def resize(self, call: Call) -> Answer:
         rows, columns = call.query.size()

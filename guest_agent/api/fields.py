@@ -57,6 +57,15 @@ class Fields:
             self._refuse(name, value, "[]string")
         return tuple(value)
 
+    def text_lists(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """A list of lists of strings."""
+        value = self._values.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
+            self._refuse(name, value, "[][]string")
+        return tuple(Fields({name: item}, self._path).texts(name) or () for item in value)
+
     def words(self, name: str) -> tuple[str, ...] | None:
         """Docker's strslice: a list of strings, or one string."""
         value = self._values.get(name)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from guest_agent.api.fields import Fields
-from guest_agent.api.parse_mounts import parse_binds, parse_mounts
+from guest_agent.api.parse_mounts import parse_binds, parse_mounts, parse_tmpfs, refuse_duplicates
 from guest_agent.api.parse_networks import parse_endpoints
 from guest_agent.api.parse_resources import parse_resources
-from guest_agent.engine.requests import CreateRequest
+from guest_agent.engine.requests import CreateRequest, UpdateRequest
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import (
     ContainerConfig,
@@ -96,14 +96,19 @@ def _healthcheck(body: Fields) -> Healthcheck:
 
 
 def parse_host_config(body: Fields) -> HostConfig:
-    binds = body.texts("Binds") or ()
-    policy = _restart_policy(body.part("RestartPolicy"))
+    binds, driver, tmpfs = body.texts("Binds") or (), body.text("VolumeDriver"), parse_tmpfs(body)
+    mounts = parse_binds(binds, driver) + parse_mounts(body)
+    refuse_duplicates(mounts, tmpfs)
+    policy = parse_restart_policy(body.part("RestartPolicy"))
     auto_remove = body.flag("AutoRemove")
     if auto_remove and policy.condition is not RestartCondition.NO:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     return HostConfig(
-        mounts=parse_binds(binds) + parse_mounts(body),
+        mounts=mounts,
         binds=binds,
+        tmpfs=tmpfs,
+        volumes_from=body.texts("VolumesFrom") or (),
+        volume_driver=driver,
         port_bindings=_port_bindings(body.part("PortBindings"), body.keys("PortBindings")),
         publish_all_ports=body.flag("PublishAllPorts"),
         network_mode=body.text("NetworkMode") or "default",
@@ -114,7 +119,7 @@ def parse_host_config(body: Fields) -> HostConfig:
         cap_add=body.words("CapAdd") or (),
         cap_drop=body.words("CapDrop") or (),
         read_only_rootfs=body.flag("ReadonlyRootfs"),
-        init=body.flag("Init"),
+        init=body.flag("Init") if "Init" in body else None,
         extra_hosts=_extra_hosts(body),
         dns=body.texts("Dns") or (),
         dns_options=body.texts("DnsOptions") or (),
@@ -134,6 +139,28 @@ def parse_host_config(body: Fields) -> HostConfig:
         console_size=body.size("ConsoleSize"),
         masked_paths=body.texts("MaskedPaths"),
         readonly_paths=body.texts("ReadonlyPaths"),
+        cgroup_parent=body.text("CgroupParent"),
+        runtime=body.text("Runtime"),
+        isolation=_isolation(body.text("Isolation")),
+        storage_opt=body.text_map("StorageOpt"),
+        annotations=body.text_map("Annotations"),
+        container_id_file=body.text("ContainerIDFile"),
+    )
+
+
+def _isolation(kind: str) -> str:
+    if kind not in ("", "default"):
+        raise InvalidArgument(f"invalid isolation ({kind}): linux only supports 'default'")
+    return kind
+
+
+def parse_update(body: Fields) -> UpdateRequest:
+    """`POST /containers/{id}/update`: a Resources with a RestartPolicy in it."""
+    resources, policy = parse_resources(body), body.part("RestartPolicy")
+    return UpdateRequest(
+        resources=resources,
+        restart_policy=parse_restart_policy(policy) if policy.text("Name") else None,
+        pids_unlimited="PidsLimit" in body and resources.pids_limit <= 0,
     )
 
 
@@ -158,7 +185,7 @@ def _extra_hosts(body: Fields) -> tuple[str, ...]:
     return hosts
 
 
-def _restart_policy(body: Fields) -> RestartPolicy:
+def parse_restart_policy(body: Fields) -> RestartPolicy:
     name, count = body.text("Name") or "no", body.integer("MaximumRetryCount")
     try:
         condition = RestartCondition(name)

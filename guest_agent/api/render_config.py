@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
+from guest_agent.api.render_mounts import render_mount_request
 from guest_agent.wire.models import MASKED_PATHS, READONLY_PATHS, ContainerConfig, Healthcheck, HostConfig, PortBinding
-from guest_agent.wire.mounts import MountRequest, MountType
-from guest_agent.wire.resources import Device, Resources, Ulimit
+from guest_agent.wire.resources import BlockLimit, Device, DeviceRequest, Resources, Ulimit
 
 Json = dict[str, object]
 
-#: Fields of Docker's HostConfig that are not supported here yet and show their default.
-_HOST_DEFAULTS: Json = {
-    "ContainerIDFile": "",
-    "VolumeDriver": "",
-    "VolumesFrom": None,
-    "Cgroup": "",
-    "Links": None,
-    "Isolation": "",
-    "CgroupParent": "",
-    "BlkioWeightDevice": [],
-    "BlkioDeviceReadBps": [],
-    "BlkioDeviceWriteBps": [],
-    "BlkioDeviceReadIOps": [],
-    "BlkioDeviceWriteIOps": [],
-    "CpuRealtimePeriod": 0,
-    "CpuRealtimeRuntime": 0,
-    "DeviceCgroupRules": None,
-    "DeviceRequests": None,
-    "CpuCount": 0,
-    "CpuPercent": 0,
-    "IOMaximumIOps": 0,
-    "IOMaximumBandwidth": 0,
-}
+#: Fields of Docker's HostConfig that mean nothing here and show their default.
+_HOST_DEFAULTS: Json = {"Cgroup": "", "Links": None}
 
 
 def _words(words: tuple[str, ...] | None) -> list[str] | None:
@@ -117,18 +96,23 @@ def render_host_config(host: HostConfig, runtime: str) -> Json:
             "DnsSearch": list(host.dns_search),
             "ExtraHosts": _or_null(host.extra_hosts),
             "PublishAllPorts": host.publish_all_ports,
-            "Runtime": runtime,
+            "Runtime": host.runtime or runtime,
+            "ContainerIDFile": host.container_id_file,
+            "Isolation": host.isolation,
         }
     )
-    if host.init:
-        rendered["Init"] = True
+    optional = {"StorageOpt": host.storage_opt, "Annotations": host.annotations, "Sysctls": host.sysctls}
+    rendered |= {name: dict(values) for name, values in optional.items() if values}
+    if host.init is not None:
+        rendered["Init"] = host.init
     return rendered
 
 
 def _namespaces(host: HostConfig) -> Json:
     """Isolation and rights."""
-    rendered: Json = {
+    return {
         "NetworkMode": host.network_mode,
+        "CgroupParent": host.cgroup_parent,
         "CapAdd": _or_null(host.cap_add),
         "CapDrop": _or_null(host.cap_drop),
         "CgroupnsMode": host.cgroupns_mode or "private",
@@ -145,9 +129,6 @@ def _namespaces(host: HostConfig) -> Json:
         "MaskedPaths": _paths(host.masked_paths, MASKED_PATHS, host.privileged),
         "ReadonlyPaths": _paths(host.readonly_paths, READONLY_PATHS, host.privileged),
     }
-    if host.sysctls:
-        rendered["Sysctls"] = dict(host.sysctls)
-    return rendered
 
 
 def _paths(wanted: tuple[str, ...] | None, default: tuple[str, ...], privileged: bool) -> list[str] | None:
@@ -173,6 +154,33 @@ def _limits(resources: Resources) -> Json:
         "OomKillDisable": resources.oom_kill_disable,
         "PidsLimit": resources.pids_limit or None,
         "Ulimits": [_ulimit(limit) for limit in resources.ulimits],
+        "BlkioWeightDevice": _block_limits(resources.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": _block_limits(resources.blkio_read_bps),
+        "BlkioDeviceWriteBps": _block_limits(resources.blkio_write_bps),
+        "BlkioDeviceReadIOps": _block_limits(resources.blkio_read_iops),
+        "BlkioDeviceWriteIOps": _block_limits(resources.blkio_write_iops),
+        "CpuRealtimePeriod": resources.cpu_rt_period,
+        "CpuRealtimeRuntime": resources.cpu_rt_runtime,
+        "DeviceCgroupRules": _or_null(resources.device_rules),
+        "DeviceRequests": [_device_request(request) for request in resources.device_requests] or None,
+        "CpuCount": resources.cpu_count,
+        "CpuPercent": resources.cpu_percent,
+        "IOMaximumIOps": resources.io_maximum_iops,
+        "IOMaximumBandwidth": resources.io_maximum_bandwidth,
+    }
+
+
+def _block_limits(limits: tuple[BlockLimit, ...], name: str = "Rate") -> list[Json]:
+    return [{"Path": limit.path, name: limit.value} for limit in limits]
+
+
+def _device_request(request: DeviceRequest) -> Json:
+    return {
+        "Driver": request.driver,
+        "Count": request.count,
+        "DeviceIDs": _or_null(request.device_ids),
+        "Capabilities": [list(group) for group in request.capabilities],
+        "Options": dict(request.options),
     }
 
 
@@ -205,31 +213,14 @@ def _host_port(binding: PortBinding) -> str:
 
 def _mounts(host: HostConfig) -> Json:
     """What came as `-v` (Binds), as `--tmpfs` (Tmpfs) and as `--mount` (Mounts)."""
-    rendered: Json = {"Binds": _or_null(host.binds)}
-    bound = {_bind_target(bind) for bind in host.binds}
-    tmpfs = {mount.target: mount.options for mount in host.mounts if mount.type is MountType.TMPFS}
-    if tmpfs:
-        rendered["Tmpfs"] = tmpfs
-    mounts = [_mount(m) for m in host.mounts if m.type is not MountType.TMPFS and m.target not in bound]
+    rendered: Json = {
+        "Binds": _or_null(host.binds),
+        "VolumesFrom": _or_null(host.volumes_from),
+        "VolumeDriver": host.volume_driver,
+    }
+    if host.tmpfs:
+        rendered["Tmpfs"] = dict(host.tmpfs)
+    mounts = [render_mount_request(mount) for mount in host.mounts if not mount.bind_string]
     if mounts:
         rendered["Mounts"] = mounts
-    return rendered
-
-
-def _bind_target(bind: str) -> str:
-    words = bind.split(":")
-    return words[1] if len(words) > 1 else words[0]
-
-
-def _mount(mount: MountRequest) -> Json:
-    rendered: Json = {"Type": str(mount.type), "Target": mount.target}
-    if mount.source:
-        rendered["Source"] = mount.source
-    if mount.read_only:
-        rendered["ReadOnly"] = True
-    if mount.propagation or mount.create_source:
-        options: Json = {"Propagation": mount.propagation} if mount.propagation else {}
-        rendered["BindOptions"] = options | ({"CreateMountpoint": True} if mount.create_source else {})
-    if mount.no_copy:
-        rendered["VolumeOptions"] = {"NoCopy": True}
     return rendered

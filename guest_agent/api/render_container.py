@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from guest_agent.api.render_config import Json, render_config, render_host_config
 from guest_agent.api.render_endpoints import find_default, render_addresses, render_networks
+from guest_agent.api.render_mounts import render_mount
 from guest_agent.api.times import SECOND, human_duration, rfc3339
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.requests import Sizes
 from guest_agent.wire.models import PublishedPort
-from guest_agent.wire.mounts import MountPoint
 
 _WITH_PROCESS = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 
@@ -81,18 +81,6 @@ def render_inspect(
     rendered["Mounts"] = [render_mount(mount) for mount in container.mount_points]
     rendered["Config"] = render_config(container.config)
     rendered["NetworkSettings"] = network_settings(container)
-    return rendered
-
-
-def render_mount(mount: MountPoint) -> Json:
-    rendered: Json = {"Type": str(mount.type)}
-    if mount.name:
-        rendered["Name"] = mount.name
-    rendered["Source"] = mount.source
-    rendered["Destination"] = mount.destination
-    if mount.driver:
-        rendered["Driver"] = mount.driver
-    rendered |= {"Mode": mount.mode, "RW": not mount.read_only, "Propagation": mount.propagation}
     return rendered
 
 

@@ -9,7 +9,6 @@ from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import rfc3339
-from guest_agent.wire.errors import Conflict, NotFound
 from guest_agent.wire.mounts import Volume
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
@@ -18,7 +17,6 @@ _PRUNE_FILTERS = frozenset({"all", "label", "label!"})
 
 class VolumesResource:
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
         self._volumes = engine.volumes
 
     def routes(self) -> tuple[Route, ...]:
@@ -33,17 +31,16 @@ class VolumesResource:
     async def list(self, call: Call) -> Answer:
         filters = call.query.filters(_FILTERS)
         dangling = filters.flag("dangling")
-        used = self._used() if dangling is not None else frozenset()
         found = [
             render_volume(volume)
             for volume in self._volumes.list()
-            if wanted(volume, filters) and (dangling is None or dangling != (volume.name in used))
+            if wanted(volume, filters) and (dangling is None or dangling != bool(self._volumes.users_of(volume.name)))
         ]
         return json_response({"Volumes": found, "Warnings": None})
 
     async def create(self, call: Call) -> Answer:
         body = read_fields(await call.request.json())
-        driver = body.text("Driver") or "local"
+        driver = body.text("Driver")
         volume = self._volumes.create(body.text("Name"), driver, body.text_map("DriverOpts"), body.text_map("Labels"))
         return json_response(render_volume(volume), 201)
 
@@ -58,22 +55,15 @@ class VolumesResource:
         """Anonymous volumes; with `all`, named ones as well (API 1.42)."""
         filters = call.query.filters(_PRUNE_FILTERS)
         everything = filters.flag("all") is True or call.version < (1, 42)
-        used, deleted = self._used(), []
-        for volume in self._volumes.list():
-            if volume.name in used or not (everything or volume.anonymous) or not filters.labels(volume.labels):
-                continue
-            if "label!" in filters and filters.labels(volume.labels, "label!"):
-                continue
-            try:
-                self._volumes.remove(volume.name, False)
-            except (Conflict, NotFound):
-                continue
-            deleted.append(volume.name)
-        return json_response({"VolumesDeleted": deleted or None, "SpaceReclaimed": 0})
-
-    def _used(self) -> frozenset[str]:
-        containers = self._engine.containers.list(True)
-        return frozenset(mount.name for container in containers for mount in container.mount_points if mount.name)
+        chosen = [
+            volume
+            for volume in self._volumes.list()
+            if (everything or volume.anonymous)
+            and filters.labels(volume.labels)
+            and not ("label!" in filters and filters.labels(volume.labels, "label!"))
+        ]
+        pruned = await self._volumes.prune(chosen)
+        return json_response({"VolumesDeleted": list(pruned.names), "SpaceReclaimed": pruned.reclaimed})
 
 
 def wanted(volume: Volume, filters: Filters) -> bool:

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.parts import Parts
-from guest_agent.runtime.cgroups import container_path
-from guest_agent.runtime.devices import find_devices, list_host_devices
+from guest_agent.runtime.devices import find_devices, list_host_devices, refuse_device_requests
 from guest_agent.runtime.environment import plan_environment
-from guest_agent.runtime.filesystems import plan_tmpfs
+from guest_agent.runtime.filesystems import plan_bind, plan_tmpfs
 from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
-from guest_agent.wire.errors import Conflict
+from guest_agent.wire.errors import Conflict, InvalidArgument
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.mounts import Mount, MountPoint, MountType
 
@@ -39,6 +38,7 @@ def write_config(parts: Parts, container: Container, network_namespace: str | No
 
 def _collect_inputs(parts: Parts, container: Container, network_namespace: str | None) -> SpecInputs:
     config, host_config = container.config, container.host_config
+    refuse_device_requests(host_config.resources.device_requests)
     rootfs = parts.paths.rootfs(container.id)
     user = resolve_user(rootfs, config.user, host_config.group_add)
     hostname = os.uname().nodename if host_config.uts_mode == "host" else config.hostname
@@ -51,23 +51,33 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
         environment=plan_environment(hostname, config.environment, tty=config.tty, home=user.home),
         user=user,
         rootfs=rootfs,
-        cgroups_path=container_path(container.id),
+        cgroups_path=container.group,
         cgroups=parts.host.cgroups,
         available_capabilities=parts.host.capabilities,
         mounts=plan_container_mounts(parts, container),
         network_namespace=network_namespace,
-        ipc_pid=_joined_pid(parts, host_config.ipc_mode),
-        pid_pid=_joined_pid(parts, host_config.pid_mode),
+        ipc_pid=_joined_pid(parts, "IPC", host_config.ipc_mode),
+        pid_pid=_joined_pid(parts, "PID", host_config.pid_mode),
         console_size=host_config.console_size,
         init_binary=parts.host.init_binary,
         host_devices=list_host_devices() if host_config.privileged else (),
         extra_devices=find_devices(host_config.resources.devices),
+        annotations=host_config.annotations,
     )
 
 
-def _joined_pid(parts: Parts, mode: str) -> int:
-    kind, _colon, reference = mode.partition(":")
-    return find_running(parts, reference).state.pid if kind == "container" else 0
+def _joined_pid(parts: Parts, kind: str, mode: str) -> int:
+    """The init whose namespace is joined; 0 for one of its own. Raises NotFound, Conflict."""
+    prefix, _colon, reference = mode.partition(":")
+    if prefix != "container":
+        return 0
+    other = parts.table.find(reference)
+    complaint = f"can't join {kind} of container {reference}"
+    if not other.running:
+        raise Conflict(f"{complaint}: container {other.id} is not running")
+    if kind == "IPC" and other.host_config.ipc_mode not in ("shareable", "host"):
+        raise InvalidArgument(f"{complaint}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+    return other.state.pid
 
 
 def find_running(parts: Parts, reference: str) -> Container:
@@ -80,19 +90,27 @@ def find_running(parts: Parts, reference: str) -> Container:
 
 def plan_container_mounts(parts: Parts, container: Container) -> tuple[Mount, ...]:
     """The engine's files, unless the user mounted something there, and the container's mount points."""
-    taken = {point.destination for point in container.mount_points}
+    tmpfs = container.host_config.tmpfs
+    taken = {*tmpfs, *(point.destination for point in container.mount_points)}
     bundle = parts.paths.bundle(container.id)
     files = [
         Mount(target, "bind", f"{bundle}/{name}", ("rbind", "rprivate"))
         for name, target in ENGINE_FILES.items()
         if target not in taken and os.path.exists(f"{bundle}/{name}")
     ]
-    return (*files, *(_plan_mount(parts, point) for point in container.mount_points))
+    points = (_plan_mount(parts, point) for point in container.mount_points)
+    return (*files, *points, *(plan_tmpfs(target, options) for target, options in tmpfs.items()))
 
 
 def _plan_mount(parts: Parts, point: MountPoint) -> Mount:
     if point.type is MountType.TMPFS:
-        return plan_tmpfs(point.destination, point.mode)
-    access = "ro" if point.read_only else "rw"
-    source = parts.sources.need(point.source) if point.type is MountType.BIND else point.source
-    return Mount(point.destination, "bind", source, ("rbind", access, point.propagation or "rprivate"))
+        return plan_tmpfs(point.destination, point.options or point.mode)
+    source = _provide_source(parts, point) if point.type is MountType.BIND else point.source
+    return plan_bind(point, source)
+
+
+def _provide_source(parts: Parts, point: MountPoint) -> str:
+    """`-v` makes a missing source, at each start."""
+    if point.create_source and parts.sources.find(point.source) is None:
+        parts.sources.make(point.source)
+    return parts.sources.need(point.source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from guest_agent.runtime.cgroups import container_path
 from guest_agent.wire.models import ContainerConfig, ContainerId, Endpoint, HostConfig, ImageId, PublishedPort
 from guest_agent.wire.mounts import MountPoint
 from guest_agent.wire.networks import EndpointSettings
@@ -69,6 +70,11 @@ class Container:
     @property
     def short_id(self) -> str:
         return self.id[:12]
+
+    @property
+    def group(self) -> str:
+        """Its control group, below each hierarchy's root."""
+        return container_path(self.id, self.host_config.cgroup_parent)
 
     @property
     def running(self) -> bool:

@@ -26,10 +26,12 @@ from guest_agent.engine.requests import (
     LogLine,
     LogRequest,
     Sizes,
+    UpdateRequest,
     WaitResult,
 )
 from guest_agent.engine.signals import DEFAULT_STOP_SIGNAL, parse_signal
 from guest_agent.engine.supervision import start_and_watch
+from guest_agent.engine.updating import apply_update, check_update, plan_update
 from guest_agent.linux.process import send_signal
 from guest_agent.runtime import cgroups
 from guest_agent.store.files import tree_size
@@ -73,7 +75,7 @@ class Containers:
             raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
         if not container.running:
             raise Conflict(f"Container {container.id} is not running")
-        return cgroups.processes(self._parts.host.cgroups, cgroups.container_path(container.id))
+        return cgroups.processes(self._parts.host.cgroups, container.group)
 
     # -- life
 
@@ -163,7 +165,7 @@ class Containers:
         async with self._live(identity).lock:
             container = self.find(identity)
             status = next_status(container, step)
-            group = cgroups.container_path(identity)
+            group = container.group
             frozen = step is Step.PAUSE
             if not await asyncio.to_thread(
                 cgroups.set_frozen, self._parts.host.cgroups, group, frozen, _FREEZE_TIMEOUT
@@ -195,6 +197,20 @@ class Containers:
         except HostvmError as error:
             raise type(error)(f"Error when allocating new name: {error.message}", error.hint) from None
         return bare
+
+    async def update(self, ref: str, request: UpdateRequest) -> tuple[str, ...]:
+        """Change limits and restart policy; docker's warnings. Raises InvalidArgument, NotFound, Conflict."""
+        request, warnings = check_update(self._parts, request)
+        identity = self.find(ref).id
+        async with self._live(identity).lock:
+            before = self.find(identity)
+            updated = plan_update(before, request)
+            if before.running:
+                await apply_update(self._parts, updated, request)
+            current = self.find(identity)  # it may have ended meanwhile
+            self._table.save(dataclasses.replace(current, host_config=updated.host_config))
+            self._parts.tell(updated, "update")
+        return warnings
 
     async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
         """Delete the record, then what is on disk. Raises Conflict for a running one without `force`."""
@@ -316,7 +332,7 @@ class Containers:
         """Signals reach a frozen process when it thaws; SIGKILL must not wait for that."""
         send_signal(container.state.pid, container.state.start_ticks, number)
         if container.state.status is Status.PAUSED:
-            cgroups.set_frozen(self._parts.host.cgroups, cgroups.container_path(container.id), False, 0.0)
+            cgroups.set_frozen(self._parts.host.cgroups, container.group, False, 0.0)
 
 
 def attach_client(parts: Parts, container: Container, request: AttachRequest, from_start: bool) -> Attachment:

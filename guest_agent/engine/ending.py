@@ -20,8 +20,9 @@ from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import plan_restart
 from guest_agent.engine.starting import remove_remains
+from guest_agent.engine.volume_uses import let_go_of_volume
 from guest_agent.linux.process import open_process
-from guest_agent.runtime.cgroups import container_path, oom_killed
+from guest_agent.runtime.cgroups import oom_killed
 from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import move_to_grave, remove_tree
 from guest_agent.store.paths import EnginePaths
@@ -114,6 +115,8 @@ async def release(parts: Parts, container: Container) -> None:
     await parts.networks.release(container.id)
     for endpoint in container.endpoints:
         parts.networks.disconnect(container.id, endpoint)
+    for point in container.mount_points:
+        let_go_of_volume(parts, container, point)
     parts.keeper.drop(stdio_key(container.id))
 
 
@@ -125,7 +128,7 @@ def _ended(parts: Parts, container: Container, code: int) -> Container:
         pid=0,
         start_ticks=0,
         exit_code=code,
-        oom_killed=oom_killed(parts.host.cgroups, container_path(container.id)),
+        oom_killed=oom_killed(parts.host.cgroups, container.group),
         finished_ns=time.time_ns(),
     )
     return dataclasses.replace(container, state=state, endpoints=(), ports=())
@@ -160,7 +163,7 @@ def _announce(parts: Parts, ended: Container, left: tuple[Endpoint, ...], doomed
 
 async def _clear(parts: Parts, container: Container, doomed: bool) -> None:
     await asyncio.sleep(_ANSWER_FIRST)
-    await remove_remains(parts, container.id)
+    await remove_remains(parts, container.id, container.group)
     if doomed:
         await remove_folders(parts, container, volumes=True)
 

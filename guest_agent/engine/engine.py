@@ -28,6 +28,7 @@ from guest_agent.engine.sources import BindSources
 from guest_agent.engine.statistics import Statistics
 from guest_agent.engine.system import System
 from guest_agent.engine.table import ContainerTable
+from guest_agent.engine.volumes import VolumeVerbs
 from guest_agent.events.bus import EventBus
 from guest_agent.images.store import ImageStore
 from guest_agent.images.transport import RegistrySettings
@@ -41,11 +42,13 @@ from guest_agent.runtime.crun import OciRuntime, RuntimeChoice, protect_binary
 from guest_agent.runtime.preflight import find_init, preflight
 from guest_agent.runtime.probe import probe_runtime
 from guest_agent.runtime.seccomp import FilterCache
+from guest_agent.runtime.support import detect_support
 from guest_agent.store.content import ContentStore
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
 from guest_agent.volumes.store import Volumes
 from guest_agent.wire.errors import Conflict, HostFailed, NotModified
+from guest_agent.wire.mounts import Volume
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ class Engine:
         self.runs = Runs(parts, self.images)
         self.execs = Execs(parts)
         self.builds = Builds(parts)
-        self.volumes = parts.volumes
+        self.volumes = VolumeVerbs(parts)
         self.networks = NetworkVerbs(parts, time.time_ns())
         self.system = System(parts, identity, warnings)
         self.events = parts.events
@@ -132,13 +135,12 @@ def _wire(
     build_cache = BuildCache(records, layers)  # before anything removes layers that no image has
     images = ImageStore(records, ContentStore(paths.content), layers)
     warnings += images.start()
-    tasks = BackgroundTasks()
+    tasks, events = BackgroundTasks(), EventBus()
     table = ContainerTable(records, paths)
     table.load()
     warnings += table.warnings
     capabilities = available()
     choice = _choose_runtime(paths, facts, capabilities)
-    cpus = os.cpu_count() or 1
     parts = Parts(
         paths=paths,
         records=records,
@@ -146,13 +148,15 @@ def _wire(
         keeper=keeper,
         layers=layers,
         images=images,
-        volumes=Volumes(records, paths, table.users_of_volume, partial(discard_folder, paths, tasks)),
+        volumes=Volumes(
+            records, paths, table.users_of_volume, partial(discard_folder, paths, tasks), partial(_tell_volume, events)
+        ),
         networks=Networks(_network_settings(config), keeper, records),
         runtime=OciRuntime(choice, paths.runtime_root, keeper, facts),
         filters=FilterCache(),
-        events=EventBus(),
+        events=events,
         tasks=tasks,
-        host=HostFacts(facts, capabilities, os.uname().machine, find_init(), cpus),
+        host=HostFacts(facts, detect_support(facts), capabilities, os.uname().machine, find_init()),
         registries=RegistrySettings(
             config.insecure_registries, config.registry_mirrors, host_address=config.machine.host_address
         ),
@@ -160,6 +164,10 @@ def _wire(
         build_cache=build_cache,
     )
     return parts, warnings + list(choice.warnings)
+
+
+def _tell_volume(events: EventBus, volume: Volume, action: str) -> None:
+    events.publish("volume", action, volume.name, {"driver": volume.driver})
 
 
 def _network_settings(config: EngineConfig) -> NetworkSettings:

@@ -8,25 +8,18 @@ import time
 
 from guest_agent.engine.bundle import find_running
 from guest_agent.engine.container import Container, State
-from guest_agent.engine.creation import (
-    check_bind_source,
-    merge_config,
-    mount_point,
-    plan_argv,
-    plan_exposed_ports,
-    plan_mounts,
-)
+from guest_agent.engine.creation import merge_config, plan_argv, plan_exposed_ports
+from guest_agent.engine.host_settings import settle_host_config
+from guest_agent.engine.mount_points import make_mount_points
 from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CreateRequest
 from guest_agent.engine.signals import parse_signal
 from guest_agent.engine.wiring import check_mode, resolve_settings
 from guest_agent.images.platforms import host_platform, parse_platform
-from guest_agent.runtime.limits import check_resources
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, ContainerId, HostConfig, Image, ImageConfig, RestartCondition
-from guest_agent.wire.mounts import MountPoint, MountType
 
 
 def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> tuple[Container, tuple[str, ...]]:
@@ -38,7 +31,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     _check_platform(image.config, request.platform)
     identity = ContainerId(new_id())
     name = _find_name(parts, request.name, identity)
-    host_config = _resolve_modes(parts, request.host_config)
+    host_config, warnings = settle_host_config(parts, request.host_config, request.config)
     config = _complete_config(parts, merge_config(request.config, image.config.config), host_config, identity)
     _check(parts, config, host_config)
     networks = resolve_settings(parts, host_config, request.networks)
@@ -54,12 +47,12 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
         path=argv[0],
         args=argv[1:],
         networks=networks,
-        mount_points=_make_mount_points(parts, config, host_config),
+        mount_points=make_mount_points(parts, config, host_config),
         state=State(provisional=provisional),
     )
     parts.table.save(container, durable=not provisional)
     parts.tell(container, "create")
-    return container, _warnings(host_config)
+    return container, (*warnings, *_warnings(host_config))
 
 
 def _find_image(parts: Parts, name: str) -> Image:
@@ -98,21 +91,6 @@ def _find_name(parts: Parts, wanted: str, identity: ContainerId) -> str:
     return name
 
 
-def _resolve_modes(parts: Parts, host_config: HostConfig) -> HostConfig:
-    """`container:NAME` becomes `container:ID`, so that a rename changes nothing."""
-    return dataclasses.replace(
-        host_config,
-        network_mode=_resolve_mode(parts, host_config.network_mode or "default"),
-        pid_mode=_resolve_mode(parts, host_config.pid_mode),
-        ipc_mode=_resolve_mode(parts, host_config.ipc_mode),
-    )
-
-
-def _resolve_mode(parts: Parts, mode: str) -> str:
-    kind, _colon, reference = mode.partition(":")
-    return f"container:{parts.table.find(reference).id}" if kind == "container" else mode
-
-
 def _complete_config(
     parts: Parts, config: ContainerConfig, host_config: HostConfig, identity: ContainerId
 ) -> ContainerConfig:
@@ -132,7 +110,6 @@ def _complete_config(
 
 
 def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> None:
-    check_resources(host_config.resources, parts.host.cpus)
     parse_security_options(host_config.security_opt)
     plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
     if config.stop_signal:
@@ -144,18 +121,6 @@ def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> No
         raise InvalidArgument(
             "--init needs a small init program, and there is none on this host", "apt-get install tini"
         )
-
-
-def _make_mount_points(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> tuple[MountPoint, ...]:
-    points = []
-    for mount in plan_mounts(config, host_config):
-        check_bind_source(mount, parts.sources)
-        if mount.type is MountType.VOLUME:
-            volume = parts.volumes.create(mount.volume, anonymous=not mount.volume)
-            points.append(mount_point(mount, volume.name, volume.mountpoint))
-        else:
-            points.append(mount_point(mount))
-    return tuple(points)
 
 
 def _warnings(host_config: HostConfig) -> tuple[str, ...]:

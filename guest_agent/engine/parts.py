@@ -18,6 +18,7 @@ from guest_agent.networks.networks import Networks
 from guest_agent.runtime.cgroups import CgroupFacts
 from guest_agent.runtime.crun import OciRuntime
 from guest_agent.runtime.seccomp import FilterCache
+from guest_agent.runtime.support import LimitSupport
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
 from guest_agent.volumes.store import Volumes
@@ -29,10 +30,10 @@ class HostFacts:
     """What was found out about this host at the engine's start."""
 
     cgroups: CgroupFacts
+    support: LimitSupport  #: which limits can be held
     capabilities: tuple[str, ...]  #: that a container can be given here
     machine: str  #: uname -m
     init_binary: str | None  #: what --init runs
-    cpus: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from guest_agent.linux.process import alive, send_signal, start_ticks
 from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import set_aside
 from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.models import ContainerId
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ async def reconcile(parts: Parts) -> None:
     parts.networks.reconcile({one.id: (one.endpoints, one.ports) for one in adopted})
     for container in adopted:
         _adopt(parts, container)
+    parts.volumes.settle({point.name for one in adopted for point in one.mount_points})
     exits = parts.keeper.past_exits()  # after the look at who lives: what ended in between is in it
     await _remove_strays(parts, {one.id for one in adopted})
     for container in [one for one in parts.table.all() if one not in adopted]:
@@ -72,8 +74,9 @@ async def _remove_strays(parts: Parts, adopted: set[str]) -> None:
     """What starts and ends left half-done, of whatever container."""
     bundles = set(_names_in(parts.paths.bundles))
     for identity in sorted((bundles | set(parts.runtime.known())) - adopted):
+        record = parts.table.get(ContainerId(identity))
         try:
-            await remove_remains(parts, identity)
+            await remove_remains(parts, identity, record.group if record else "")
         except (HostvmError, OSError) as error:
             log.warning("can't clear up after container %s: %s", identity[:12], error)
     held = parts.keeper.keys()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from guest_agent.wire.models import ContainerConfig, Credentials, HostConfig
+from guest_agent.wire.models import ContainerConfig, Credentials, HostConfig, RestartPolicy
 from guest_agent.wire.networks import EndpointSettings
+from guest_agent.wire.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,21 @@ class WaitResult:
 class Sizes:
     read_write: int  #: bytes that the container wrote
     root_fs: int  #: the image's as well
+
+
+@dataclass(frozen=True, slots=True)
+class VolumesPruned:
+    names: tuple[str, ...]
+    reclaimed: int  #: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRequest:
+    """New limits: what is 0 or "" stays as it is. `pids_unlimited` takes the limit away, which 0 can't say."""
+
+    resources: Resources
+    restart_policy: RestartPolicy | None = None
+    pids_unlimited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

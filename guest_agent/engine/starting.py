@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 
 from guest_agent.engine.bundle import ENGINE_FILES, find_running, plan_hosts_file, write_config
 from guest_agent.engine.container import Container, State
-from guest_agent.engine.creation import plan_argv, wants_image_content
+from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
+from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
 from guest_agent.engine.wiring import plan_members, plan_published
 from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
 from guest_agent.networks.membership import publishing_endpoint
@@ -33,6 +34,7 @@ from guest_agent.runtime.console import ConsoleSocket
 from guest_agent.runtime.crun import CreatedContainer
 from guest_agent.volumes.fill import fill_volume
 from guest_agent.wire.models import Endpoint
+from guest_agent.wire.mounts import MountType
 
 #: Seconds that the runtime has to hand over a terminal after it was asked to.
 _CONSOLE_TIMEOUT = 30.0
@@ -72,7 +74,7 @@ class Start:
         await self._reserve_ports()
         self._make_bundle()
         self._mount_rootfs()
-        await self._fill_volumes()
+        await self._provide_volumes()
         self._connect()
         self._write_files()
         stdio, created = await self._create()
@@ -114,14 +116,17 @@ class Start:
                 volatile=self.container.host_config.auto_remove,
             )
 
-    async def _fill_volumes(self) -> None:
-        wanted = [
-            point for point in self.container.mount_points if wants_image_content(self.container.host_config, point)
-        ]
+    async def _provide_volumes(self) -> None:
+        """Those with a file system of their own are mounted, empty ones are filled from the image."""
         rootfs = self.parts.paths.rootfs(self.container.id)
-        for point in wanted:
+        for point in self.container.mount_points:
+            if point.type is not MountType.VOLUME:
+                continue
             with step("volumes"):
-                await asyncio.to_thread(fill_volume, rootfs, point.destination, point.source)
+                self.undo.callback(let_go_of_volume, self.parts, self.container, point)
+                use_volume(self.parts, self.container, point)
+                if point.fill:
+                    await asyncio.to_thread(fill_volume, rootfs, point.destination, point.source)
 
     def _connect(self) -> None:
         with step("network"):
@@ -190,7 +195,10 @@ class Start:
     async def _create(self) -> tuple[Stdio, CreatedContainer]:
         with step("create"):
             self.undo.push_async_callback(
-                self.parts.runtime.delete, self.container.id, self.parts.paths.bundle(self.container.id)
+                self.parts.runtime.delete,
+                self.container.id,
+                self.parts.paths.bundle(self.container.id),
+                self.container.group,
             )
             if self.container.config.tty:
                 stdio, created = await self._create_with_terminal()
@@ -297,10 +305,10 @@ async def start_container(parts: Parts, container: Container, reservation: Reser
     return started
 
 
-async def remove_remains(parts: Parts, container_id: str) -> None:
+async def remove_remains(parts: Parts, container_id: str, group: str = "") -> None:
     """Take away all that a start made, whatever of it there is: for ends, and after crashes. Idempotent."""
     bundle = parts.paths.bundle(container_id)
-    await parts.runtime.delete(container_id, bundle)
+    await parts.runtime.delete(container_id, bundle, group)
     umount_if_mounted(parts.paths.rootfs(container_id))
     _remove_bundle(bundle)
 

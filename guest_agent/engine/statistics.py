@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from guest_agent.engine.container import Container
 from guest_agent.engine.parts import Parts
 from guest_agent.linux.counters import InterfaceCount, read_cpu_time, read_interfaces, read_total_memory
-from guest_agent.runtime.cgroups import container_path
 from guest_agent.runtime.usage import ResourceUse, read_usage
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import ContainerId
@@ -143,7 +142,7 @@ class Statistics:
             id=container.id,
             name=name,
             read_ns=time.time_ns(),
-            use=read_usage(self._parts.host.cgroups, container_path(container.id)),
+            use=read_usage(self._parts.host.cgroups, container.group),
             networks={} if shares_host else read_interfaces(container.state.pid),
             system_cpu=system_cpu,
             cpus=self._cpus,

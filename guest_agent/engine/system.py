@@ -94,7 +94,7 @@ class System:
             operating_system=release.get("PRETTY_NAME", "Linux"),
             os_version=release.get("VERSION_ID", ""),
             architecture=os.uname().machine,
-            cpus=self._parts.host.cpus,
+            cpus=self._parts.host.support.cpu_count,
             memory_total=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             data_root=self._parts.paths.data,
             cgroup_driver="cgroupfs",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import posixpath
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,9 +36,9 @@ class CgroupFacts:
         return f"{base}{path}"
 
 
-def container_path(container_id: str) -> str:
-    """`cgroupsPath` of a container."""
-    return f"{PARENT}/{container_id}"
+def container_path(container_id: str, parent: str = "") -> str:
+    """`cgroupsPath` of a container; `parent` is its --cgroup-parent."""
+    return f"{posixpath.normpath('/' + parent).rstrip('/')}/{container_id}" if parent else f"{PARENT}/{container_id}"
 
 
 def parse_hierarchies(mountinfo: str) -> dict[str, str]:

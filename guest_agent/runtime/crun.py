@@ -195,28 +195,29 @@ class OciRuntime:
         log = f"{folder}/update.log"
         await self._run(self.update_argv(container_id, log, f"{folder}/resources.json"), log)
 
-    async def delete(self, container_id: str, bundle: str) -> None:
-        """Take away what the runtime made: groups and state. Idempotent.
+    async def delete(self, container_id: str, bundle: str, group: str = "") -> None:
+        """Take away what the runtime made: groups and state. Idempotent. `group` "" is the usual one.
 
         After the init's death that is a few rmdir (0.5 ms); where something still lives in the groups, the runtime's
         own `delete --force` kills it first.
         """
-        if self.remove_remains(container_id):
+        if self.remove_remains(container_id, group):
             return
         log = f"{bundle}/delete.log"
         with contextlib.suppress(HostFailed):
             await self._run(self.delete_argv(container_id, log), log)
         for _ in range(50):
-            if self.remove_remains(container_id):
+            if self.remove_remains(container_id, group):
                 return
             await asyncio.sleep(0.02)
         raise HostFailed(
             f"cannot remove the control group of container {container_id[:12]}", "a process is stuck in it"
         )
 
-    def remove_remains(self, container_id: str) -> bool:
+    def remove_remains(self, container_id: str, group: str = "") -> bool:
         """The cheap path alone; False (and the state kept) where a process is still in the container's groups."""
-        if self.choice.cgroups_enabled and not cgroups.remove(self._facts, cgroups.container_path(container_id)):
+        group = group or cgroups.container_path(container_id)
+        if self.choice.cgroups_enabled and not cgroups.remove(self._facts, group):
             return False
         shutil.rmtree(f"{self._root}/{container_id}", ignore_errors=True)
         return True

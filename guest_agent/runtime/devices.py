@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.resources import Device
+from guest_agent.wire.resources import Device, DeviceRequest
 
 Json = dict[str, object]
 
 #: Folders of /dev that a privileged container has its own of, or that hold no devices (moby, runc's devices package).
 _PRIVATE_FOLDERS = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"))
 #: docker's rules: nothing but these; major, minor. mknod of anything is allowed by the runtimes themselves.
+_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
 _ALLOWED = ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
 
 
@@ -102,13 +104,31 @@ def plan_device(node: DeviceNode) -> Json:
     }
 
 
-def plan_device_rules(privileged: bool, extra: Sequence[DeviceNode]) -> list[Json]:
-    """`linux.resources.devices[]`"""
+def plan_device_rules(privileged: bool, extra: Sequence[DeviceNode], given: Sequence[str] = ()) -> list[Json]:
+    """`linux.resources.devices[]`; `given` are --device-cgroup-rule's. Raises InvalidArgument."""
     if privileged:
         return [{"allow": True, "access": "rwm"}]
     rules: list[Json] = [{"allow": False, "access": "rwm"}]
     rules += [_rule("c", major, minor, "rwm") for major, minor in _ALLOWED]
-    return rules + [_rule(node.type, node.major, node.minor, node.permissions) for node in extra]
+    rules += [_rule(node.type, node.major, node.minor, node.permissions) for node in extra]
+    return rules + [_parse_rule(text) for text in given]
+
+
+def _parse_rule(text: str) -> Json:
+    """ "c 42:* rmw"; a number that isn't named is every one."""
+    match = _RULE.fullmatch(text)
+    if match is None:
+        raise InvalidArgument(f"invalid device cgroup rule format: '{text}'")
+    kind, major, minor, access = match.groups()
+    numbers = {name: int(value) for name, value in (("major", major), ("minor", minor)) if value != "*"}
+    return {"allow": True, "type": kind, **numbers, "access": access}
+
+
+def refuse_device_requests(requests: Sequence[DeviceRequest]) -> None:
+    """--gpus: there is no driver that could find any."""
+    for request in requests:
+        wanted = " ".join(f"[{' '.join(group)}]" for group in request.capabilities)
+        raise InvalidArgument(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
 
 
 def _rule(kind: str, major: int, minor: int, access: str) -> Json:

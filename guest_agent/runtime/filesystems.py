@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import HostConfig
-from guest_agent.wire.mounts import Mount
+from guest_agent.wire.mounts import Mount, MountPoint, ReadOnlyDepth
 
 _STRICT = ("nosuid", "noexec", "nodev")
 _TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev", "rprivate")
@@ -58,6 +58,26 @@ def plan_tmpfs(destination: str, options: str = "") -> Mount:
     for word in given:
         _check_tmpfs_option(word)
     return Mount(destination, "tmpfs", "tmpfs", merge_options([*_TMPFS_DEFAULTS, *given]))
+
+
+def plan_bind(point: MountPoint, source: str) -> Mount:
+    """A folder or file of the host, or a volume's folder."""
+    words = ["bind" if point.non_recursive else "rbind", _access(point), point.propagation or "rprivate"]
+    return Mount(point.destination, "bind", source, tuple(words))
+
+
+def _access(point: MountPoint) -> str:
+    if not point.read_only:
+        return "rw"
+    return "ro" if point.depth in (ReadOnlyDepth.WRITABLE, ReadOnlyDepth.OLD) else "rro"
+
+
+def plan_root_propagation(mounts: Iterable[Mount]) -> str:
+    """What the container's root must be for a mount to reach in or out; "" = private."""
+    words = {word for mount in mounts if mount.type == "bind" for word in mount.options}
+    if words & {"shared", "rshared"}:
+        return "shared"
+    return "rslave" if words & {"slave", "rslave"} else ""
 
 
 def _check_tmpfs_option(word: str) -> None:

@@ -185,6 +185,8 @@ def _add_mounts(inputs: SpecInputs, spec: Json) -> None:
     mounts = inputs.mounts
     if _wants_init(inputs):
         mounts += (Mount(INIT_PATH, "bind", inputs.init_binary or "", ("bind", "ro")),)
+    if propagation := filesystems.plan_root_propagation(mounts):
+        _linux(spec)["rootfsPropagation"] = propagation
     planned = filesystems.plan_mounts(inputs.host_config, mounts, inputs.ipc_pid)
     spec["mounts"] = [
         {"destination": one.destination, "type": one.type, "source": one.source, "options": list(one.options)}
@@ -225,7 +227,8 @@ def _add_resources(inputs: SpecInputs, spec: Json) -> None:
     if inputs.cgroups.version == 0:
         return
     planned = limits.plan_resources(inputs.host_config.resources, inputs.cgroups)
-    planned["devices"] = devices.plan_device_rules(inputs.host_config.privileged, inputs.extra_devices)
+    host = inputs.host_config
+    planned["devices"] = devices.plan_device_rules(host.privileged, inputs.extra_devices, host.resources.device_rules)
     linux["resources"] = planned
     linux["cgroupsPath"] = inputs.cgroups_path
 

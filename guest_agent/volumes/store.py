@@ -1,36 +1,54 @@
-"""The local volume driver: one folder a volume, its record in the database."""
+"""The local volume driver: one folder a volume, its record in the database.
+
+A volume with options has a file system of its own, which is mounted over its folder as long as a running container
+uses it: in the keeper's mount namespace, so that it outlives an engine.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from guest_agent.linux.mounts import umount_if_mounted
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound, Unsupported
+from guest_agent.volumes.local_mounts import check_options, perform, plan_mount
+from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound
 from guest_agent.wire.mounts import Volume
 
 _KIND = "volume"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+#: What docker marks a volume with that was made without a name.
+_ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+
+Tell = Callable[[Volume, str], None]
 
 
 class Volumes:
     """All volumes.
 
-    `users_of` tells which containers (ids) mount a volume; `discard` takes a folder out of sight at once.
+    `users_of` tells which containers (ids) mount a volume; `discard` takes a folder out of sight at once; `tell`
+    publishes what became of a volume ("create", "destroy").
     """
 
     def __init__(
-        self, records: Records, paths: EnginePaths, users_of: Callable[[str], list[str]], discard: Callable[[str], None]
+        self,
+        records: Records,
+        paths: EnginePaths,
+        users_of: Callable[[str], list[str]],
+        discard: Callable[[str], None],
+        tell: Tell,
     ) -> None:
         self._records = records
         self._paths = paths
         self._users_of = users_of
         self._discard = discard
+        self._tell = tell
+        self._mounted: set[str] = set()
 
     def list(self) -> tuple[Volume, ...]:
         """By name."""
@@ -43,36 +61,40 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume")
         return from_plain(Volume, parse_document(value))
 
+    def users_of(self, name: str) -> tuple[str, ...]:
+        """Ids of the containers that have it among their mounts."""
+        return tuple(self._users_of(name))
+
     def create(
         self,
         name: str,
-        driver: str = "local",
+        driver: str = "",
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        anonymous: bool = False,
     ) -> Volume:
-        """Make it, or give the one that has the name already. The record stands before the folder does."""
+        """Make it, or give the one that has the name already. The record stands before the folder does.
+
+        Without a name it is an anonymous one.
+        """
+        anonymous, name = not name, name or os.urandom(32).hex()
         if driver not in ("", "local"):
-            raise Unsupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        name = name or os.urandom(32).hex()
-        if not _NAME.fullmatch(name):
-            raise InvalidArgument(
-                f'create {name}: "{name}" includes invalid characters for a local volume name, '
-                'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
-                "If you intended to pass a host directory, use absolute path"
-            )
-        if self._records.get(_KIND, name) is None:
-            volume = Volume(
-                name,
-                self._paths.volume(name),
-                time.time_ns(),
-                "local",
-                dict(labels or {}),
-                dict(options or {}),
-                anonymous,
-            )
-            self._records.put(_KIND, name, render_document(to_plain(volume)))
-        return self._with_folder(self.find(name))
+            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
+        _check_name(name)
+        if self._records.get(_KIND, name) is not None:
+            return self._with_folder(self.find(name))
+        check_options(options or {})
+        marks = {_ANONYMOUS_LABEL: ""} if anonymous else {}
+        volume = Volume(
+            name=name,
+            mountpoint=self._paths.volume(name),
+            created_ns=time.time_ns(),
+            labels={**(labels or {}), **marks},
+            options=dict(options or {}),
+            anonymous=anonymous,
+        )
+        self._records.put(_KIND, name, render_document(to_plain(volume)))
+        self._tell(self._with_folder(volume), "create")
+        return volume
 
     def _with_folder(self, volume: Volume) -> Volume:
         """Its folder is there; where it can't be made, there is no volume either."""
@@ -94,5 +116,43 @@ class Volumes:
         users = self._users_of(name)
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+        self.unmount(volume)
         self._records.delete(_KIND, name)
         self._discard(os.path.dirname(volume.mountpoint))
+        self._tell(volume, "destroy")
+
+    # -- volumes with a file system of their own
+
+    def mount(self, volume: Volume, find_source: Callable[[str], str | None]) -> None:
+        """Mount what its options say. Idempotent. Raises HostFailed, Forbidden."""
+        plan = plan_mount(volume.options)
+        if plan is not None and volume.name not in self._mounted:
+            perform(plan, volume.mountpoint, find_source)
+            self._mounted.add(volume.name)
+
+    def unmount(self, volume: Volume) -> None:
+        """Idempotent. Containers that use it keep it: the kernel counts."""
+        if plan_mount(volume.options) is not None and umount_if_mounted(volume.mountpoint):
+            self._mounted.discard(volume.name)
+
+    def settle(self, used: Collection[str]) -> None:
+        """At start-up: what an earlier engine left mounted is ours where it is in `used`, and unmounted elsewhere."""
+        for volume in self.list():
+            if plan_mount(volume.options) is None:
+                continue
+            if volume.name in used:
+                self._mounted.add(volume.name)
+            else:
+                self.unmount(volume)
+
+
+def _check_name(name: str) -> None:
+    if len(name) == 1:
+        raise InvalidArgument(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+        )

@@ -129,6 +129,9 @@ class HostConfig:
 
     mounts: tuple[MountRequest, ...] = ()
     binds: tuple[str, ...] = ()  #: the `-v` strings as given, for inspect; already parsed into `mounts`
+    tmpfs: dict[str, str] = field(default_factory=dict)  #: --tmpfs: target -> options
+    volumes_from: tuple[str, ...] = ()  #: "container[:ro]"
+    volume_driver: str = ""
     port_bindings: tuple[PortBinding, ...] = ()
     publish_all_ports: bool = False
     network_mode: str = "default"  #: default, bridge, host, none, container:<id>, or a network's name
@@ -139,7 +142,7 @@ class HostConfig:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     read_only_rootfs: bool = False
-    init: bool = False
+    init: bool | None = None  #: None where nothing was said
     extra_hosts: tuple[str, ...] = ()  #: "name:address"
     dns: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -159,6 +162,12 @@ class HostConfig:
     console_size: tuple[int, int] = (0, 0)  #: rows, columns
     masked_paths: tuple[str, ...] | None = None
     readonly_paths: tuple[str, ...] | None = None
+    cgroup_parent: str = ""
+    runtime: str = ""  #: as asked for; "" = the engine's
+    isolation: str = ""  #: "" or "default"
+    storage_opt: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    container_id_file: str = ""  #: where the client wrote the id
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class ReadOnlyDepth(StrEnum):
     ENABLED = "enabled"  #: as far as the kernel can
     WRITABLE = "writable"  #: the uppermost mount alone
     READONLY = "readonly"  #: all of them, or the start fails
+    OLD = "old"  #: as WRITABLE, without being asked for: what it meant before API 1.44
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from guest_agent.api.contract import Attachment, RunListener
@@ -26,6 +26,8 @@ from guest_agent.engine.requests import (
     RunOutcome,
     RunRequest,
     Sizes,
+    UpdateRequest,
+    VolumesPruned,
     WaitResult,
 )
 from guest_agent.engine.statistics import Sample
@@ -190,6 +192,10 @@ class FakeContainers:
     async def rename(self, ref: str, name: str) -> None:
         record = self.find(ref)
         self.records[record.id] = replace(record, name=name)
+
+    async def update(self, ref: str, request: UpdateRequest) -> tuple[str, ...]:
+        self.calls.append(("update", self.find(ref).name, request))
+        return ("a warning",) if request.resources.memory else ()
 
     async def pause(self, ref: str) -> None:
         record = self.find(ref)
@@ -480,12 +486,23 @@ class FakeVolumes:
             raise NotFound(f"get {name}: no such volume") from None
 
     def create(self, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> Volume:
-        volume = Volume(name or "a" * 64, f"/volumes/{name}/_data", _SECOND, driver, labels, options, not name)
+        volume = Volume(
+            name or "a" * 64, f"/volumes/{name}/_data", _SECOND, driver or "local", labels, options, not name
+        )
         return self.records.setdefault(volume.name, volume)
 
     def remove(self, name: str, force: bool) -> None:
         self.find(name)
         del self.records[name]
+
+    def users_of(self, name: str) -> tuple[str, ...]:
+        return ()
+
+    async def prune(self, chosen: Iterable[Volume]) -> VolumesPruned:
+        names = tuple(volume.name for volume in chosen)
+        for name in names:
+            del self.records[name]
+        return VolumesPruned(names, 7 * len(names))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from guest_agent.engine.creation import merge_config, plan_mounts, plan_port_bindings
+from guest_agent.engine.creation import merge_config, plan_port_bindings
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Healthcheck, HostConfig, PortBinding, Protocol
-from guest_agent.wire.mounts import MountRequest, MountType
 
 Words = tuple[str, ...] | None
 IMAGE = ContainerConfig(entrypoint=("entry",), command=("default",))
@@ -63,19 +62,6 @@ def test_all_exposed_ports() -> None:
         named,
         PortBinding(dns),
     )
-
-
-def test_an_image_that_declares_a_volume_twice_gets_one() -> None:
-    mine = MountRequest(MountType.BIND, "/mine/", "/host")
-    planned = plan_mounts(ContainerConfig(volumes=("/data", "/data/", "/mine")), HostConfig(mounts=(mine,)))
-    assert [(mount.type, mount.target) for mount in planned] == [("bind", "/mine"), ("volume", "/data")]
-
-
-@pytest.mark.parametrize("targets", [("relative",), ("/",), ("/a/..",), ("/a", "/a/"), ("//",)])
-def test_targets_that_are_none(targets: tuple[str, ...]) -> None:
-    mounts = tuple(MountRequest(MountType.TMPFS, target) for target in targets)
-    with pytest.raises(InvalidArgument):
-        plan_mounts(ContainerConfig(), HostConfig(mounts=mounts))
 
 
 @pytest.mark.parametrize(

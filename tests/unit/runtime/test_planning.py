@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from guest_agent.linux.capabilities import NAMES, names_of, parse_bounding_set
 from guest_agent.linux.mounts import overlay_options
-from guest_agent.runtime import cgroups, failures, filesystems, limits, users
+from guest_agent.runtime import cgroups, devices, failures, filesystems, limits, users
 from guest_agent.runtime.environment import plan_environment, plan_exec_environment, replace_or_append
 from guest_agent.runtime.privileges import DEFAULT_CAPABILITIES, parse_security_options, plan_capabilities
 from guest_agent.runtime.seccomp import default_profile, parse_profile, plan_seccomp
@@ -26,8 +26,8 @@ from guest_agent.wire.errors import (
     Unsupported,
 )
 from guest_agent.wire.models import ContainerConfig, HostConfig
-from guest_agent.wire.mounts import Mount
-from guest_agent.wire.resources import Resources, Ulimit
+from guest_agent.wire.mounts import Mount, MountPoint, MountType, ReadOnlyDepth
+from guest_agent.wire.resources import BlockLimit, DeviceRequest, Resources
 
 V1 = cgroups.CgroupFacts(1, False, {"memory": "/sys/fs/cgroup/memory"}, swap_limit=True)
 V2 = cgroups.CgroupFacts(2, False, {"": "/sys/fs/cgroup"}, swap_limit=True)
@@ -110,31 +110,61 @@ def test_security_options() -> None:
         parse_security_options(["colour=red"])
 
 
-@pytest.mark.parametrize(
-    ("resources", "words"),
-    [
-        (Resources(memory=1 << 20), "Minimum memory limit allowed is 6MB"),
-        (Resources(memory=64 << 20, memory_swap=32 << 20), "Minimum memoryswap limit"),
-        (Resources(memory_swap=64 << 20), "You should always set the Memory limit"),
-        (Resources(nano_cpus=9 * 10**9), "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"),
-        (Resources(nano_cpus=1, cpu_quota=5000), "Conflicting options"),
-        (Resources(ulimits=(Ulimit("files", 1, 1),)), "invalid ulimit type: files"),
-        (Resources(ulimits=(Ulimit("nofile", 2, 1),)), "ulimit soft limit must be"),
-    ],
-)
-def test_limits_that_docker_refuses(resources: Resources, words: str) -> None:
-    with pytest.raises(InvalidArgument, match=words):
-        limits.check_resources(resources, 2)
-
-
 def test_resources() -> None:
-    planned = limits.plan_resources(Resources(memory=64 << 20, nano_cpus=1_500_000_000, pids_limit=10), V1)
+    planned = limits.plan_resources(
+        Resources(memory=64 << 20, memory_swap=128 << 20, nano_cpus=1_500_000_000, pids_limit=10), V1
+    )
     assert planned["memory"] == {"limit": 64 << 20, "swap": 128 << 20}
     assert planned["cpu"] == {"quota": 150_000, "period": 100_000}
     assert planned["pids"] == {"limit": 10}
-    no_swap = limits.plan_resources(Resources(memory=64 << 20), replace(V1, swap_limit=False))
+    no_swap = limits.plan_resources(Resources(memory=64 << 20, memory_swap=1 << 30), replace(V1, swap_limit=False))
     assert no_swap == {"memory": {"limit": 64 << 20}}
     assert limits.plan_resources(Resources(memory_swappiness=5), V2) == {}
+
+
+def test_block_limits_name_devices_by_number() -> None:
+    planned = limits.plan_resources(
+        Resources(blkio_weight=20, blkio_read_bps=(BlockLimit("/dev/null", 5),), cpu_rt_period=9), V1
+    )
+    assert planned["blockIO"] == {"weight": 20, "throttleReadBpsDevice": [{"major": 1, "minor": 3, "rate": 5}]}
+    assert planned["cpu"] == {"realtimePeriod": 9}
+    with pytest.raises(HostFailed, match="stat /dev/nowhere: no such file or directory"):
+        limits.plan_resources(Resources(blkio_write_iops=(BlockLimit("/dev/nowhere", 5),)), V1)
+
+
+def test_device_rules() -> None:
+    rules = devices.plan_device_rules(False, (), ("c 42:* rm", "a *:* rwm"))
+    assert rules[-2:] == [
+        {"allow": True, "type": "c", "major": 42, "access": "rm"}, {"allow": True, "type": "a", "access": "rwm"},
+    ]  # fmt: skip
+    for text in ("c 42 rwm", "d 1:1 r", "c 1:1 rwx", "c 1:1"):
+        with pytest.raises(InvalidArgument, match=f"invalid device cgroup rule format: '{text}'"):
+            devices.plan_device_rules(False, (), (text,))
+
+
+def test_devices_that_a_driver_would_have_to_find() -> None:
+    devices.refuse_device_requests(())
+    with pytest.raises(InvalidArgument) as caught:
+        devices.refuse_device_requests((DeviceRequest(count=-1, capabilities=(("gpu", "utility"), ("tpu",))),))
+    assert caught.value.message == 'could not select device driver "" with capabilities: [[gpu utility] [tpu]]'
+
+
+@pytest.mark.parametrize(
+    ("point", "options", "root"),
+    [
+        ({}, ("rbind", "rw", "rprivate"), ""),
+        ({"read_only": True}, ("rbind", "rro", "rprivate"), ""),
+        ({"read_only": True, "depth": ReadOnlyDepth.WRITABLE}, ("rbind", "ro", "rprivate"), ""),
+        ({"read_only": True, "depth": ReadOnlyDepth.OLD}, ("rbind", "ro", "rprivate"), ""),
+        ({"non_recursive": True, "propagation": "slave"}, ("bind", "rw", "slave"), "rslave"),
+        ({"propagation": "rshared"}, ("rbind", "rw", "rshared"), "shared"),
+    ],
+)
+def test_binds(point: dict[str, Any], options: tuple[str, ...], root: str) -> None:
+    planned = filesystems.plan_bind(MountPoint(MountType.BIND, "/in", "/out", **point), "/out")
+    assert planned == Mount("/in", "bind", "/out", options)
+    spec: Any = plan_spec(replace(inputs(), mounts=(planned,)))
+    assert spec["linux"].get("rootfsPropagation", "") == root
 
 
 def test_default_spec_is_dockers() -> None:
