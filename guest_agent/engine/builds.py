@@ -11,6 +11,7 @@ removes them.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,7 +34,7 @@ from guest_agent.images.configs import encode_config
 from guest_agent.images.platforms import host_platform, parse_platform
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import NewImage
-from guest_agent.runtime.limits import check_resources
+from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.store.content import digest_of
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ImageConfig, ImageId
@@ -77,7 +78,8 @@ class Builds:
         self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: asyncio.Queue[Report | None]
     ) -> None:
         names = _parse_names(request.tags)
-        check_resources(request.resources, self._parts.host.cpus)
+        resources, _warnings = settle_limits(request.resources, self._parts.host.support)
+        request = dataclasses.replace(request, resources=resources)
         body = await read_body(self._parts, request, chunks)
         with ExitStack() as undo:
             undo.callback(body.whole.close)
