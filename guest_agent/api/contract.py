@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequenc
 from typing import Protocol
 
 from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
 from guest_agent.engine.requests import (
@@ -262,6 +263,7 @@ class SystemVersion(Protocol):
 
 
 class System(Protocol):
+    def check(self, repair: bool) -> AsyncIterator[Finding | Checked]: ...
     async def volume_sizes(self) -> Mapping[str, int]: ...
     def info(self) -> SystemInfo: ...
     def version(self) -> SystemVersion: ...

@@ -1,13 +1,15 @@
-"""/system/df: what images, containers and volumes take on the disk."""
+"""/system/df: what images, containers and volumes take on the disk; /hostvm/check: whether it is as it should be."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import asdict
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.image_list import select
-from guest_agent.api.messages import Answer, json_response
+from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response
 from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.render_container import render_listed as render_container
@@ -15,7 +17,9 @@ from guest_agent.api.render_container import shown_image
 from guest_agent.api.render_image import render_listed as render_image
 from guest_agent.api.render_image import shared_sizes
 from guest_agent.api.router import Call, Route
+from guest_agent.api.streams import closing, progress_stream
 from guest_agent.api.volumes import render_volume
+from guest_agent.engine.checking import Checked, Finding
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 
 _TYPES = frozenset({"container", "image", "volume", "build-cache"})
@@ -26,7 +30,15 @@ class DiskUsageResource:
         self._engine = engine
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route("GET", "/system/df", self.show),)
+        return (
+            Route("GET", "/system/df", self.show),
+            Route("POST", "/hostvm/check", self.check),
+        )
+
+    async def check(self, call: Call) -> Answer:
+        """A stream of {"finding": …}, then {"checked": …}."""
+        findings = self._engine.system.check(call.query.flag("repair"))
+        return Stream(progress_stream(rendered_findings(findings)), content_type=TYPE_JSON)
 
     async def show(self, call: Call) -> Answer:
         """What isn't asked for by `type` (API 1.42) is null."""
@@ -79,3 +91,9 @@ class DiskUsageResource:
             {**render_volume(volume), "UsageData": {"RefCount": users[volume.name], "Size": sizes.get(volume.name, -1)}}
             for volume in self._engine.volumes.list()
         ]
+
+
+async def rendered_findings(findings: AsyncIterator[Finding | Checked]) -> AsyncGenerator[dict[str, object], None]:
+    async with closing(findings) as source:
+        async for finding in source:
+            yield {"checked" if isinstance(finding, Checked) else "finding": asdict(finding)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from guest_agent.engine.checking import Checked, Finding, check
 from guest_agent.engine.container import Status
 from guest_agent.engine.parts import Parts
 from guest_agent.store.files import tree_size
@@ -109,6 +111,10 @@ class System:
             debug=False,
             system_time_ns=time.time_ns(),
         )
+
+    def check(self, repair: bool) -> AsyncIterator[Finding | Checked]:
+        """Compare records and disk; with `repair`, mend what can be mended."""
+        return check(self._parts, repair)
 
     async def volume_sizes(self) -> dict[str, int]:
         """Volume -> bytes of the files in it; walks them all."""

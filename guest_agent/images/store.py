@@ -25,7 +25,7 @@ from guest_agent.images.downloads import Downloads
 from guest_agent.images.provenance import KnownBlob, Provenance
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.removal import Users, chain_ids, check_deletable, check_untaggable
-from guest_agent.store.content import ContentStore
+from guest_agent.store.content import ContentStore, digest_of
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import DiffId, Digest, Image, ImageConfig, ImageDeletion, ImageId
@@ -72,6 +72,7 @@ class ImageStore:
         self._images: dict[ImageId, _Stored] = {}
         self._names: dict[str, ImageId] = {}
         self._tag_times: dict[ImageId, int] = {}
+        self._unreadable: dict[ImageId, str] = {}
         #: Some image can't be read: nobody knows which layers and blobs are its own, so none is taken as unused.
         self._keeps_all = False
 
@@ -86,6 +87,7 @@ class ImageStore:
                 self._images[ImageId(key)] = self._read(json.loads(value), ImageId(key))
             except (HostvmError, ValueError, LookupError) as error:
                 warnings.append(f"image {key} can't be used: {error}")
+                self._unreadable[ImageId(key)] = str(error)
         tags = self._records.items(_TAG)
         self._names = {name: ImageId(image_id) for name, image_id in tags if image_id in self._images}
         self._tag_times = {ImageId(key): int(value) for key, value in self._records.items(_TAG_TIME)}
@@ -216,6 +218,77 @@ class ImageStore:
             paths = self._remove_unused_layers()
         self.layers.discard(paths)
         await asyncio.to_thread(self.layers.sweep)
+
+    # -- checking and mending
+
+    def damaged_documents(self) -> list[tuple[ImageId, str]]:
+        """Images whose configuration or manifest isn't what it was, and those that couldn't be read at the start."""
+        found = dict(self._unreadable)
+        for image_id, stored in list(self._images.items()):
+            for blob in stored.blobs:
+                try:
+                    self._content.get(blob)
+                except HostvmError as error:
+                    found[image_id] = error.message
+        return list(found.items())
+
+    def digest_names(self, image_id: ImageId) -> tuple[Reference, ...]:
+        """The names with a digest that an image has, also one that can't be read."""
+        names = (parse_reference(name) for name, value in self._records.items(_TAG) if value == image_id)
+        return tuple(name for name in names if name.digest)
+
+    def restore_documents(self, *documents: bytes) -> None:
+        """Put verified documents of an image in the place of damaged ones. Any thread."""
+        for data in documents:
+            self._content.delete(digest_of(data))
+            self._content.put(data, durable=True)
+
+    def reread(self, image_id: ImageId) -> None:
+        """Take an image that has been mended into use again. Raises HostvmError if it still can't be read."""
+        value = self._records.get(_IMAGE, image_id)
+        self._images[image_id] = self._read(json.loads(value or "{}"), image_id)
+        self._names.update((name, ImageId(value)) for name, value in self._records.items(_TAG) if value == image_id)
+        self._unreadable.pop(image_id, None)
+        self._keeps_all = bool(self._unreadable)
+
+    def forget(self, image_id: ImageId) -> None:
+        """Remove an image that can't be mended, with its names and what only it had."""
+        blobs = self._images[image_id].blobs if image_id in self._images else ()
+        names = [name for name, value in self._records.items(_TAG) if value == image_id]
+        with self._records.transaction():
+            for name in names:
+                self._records.delete(_TAG, name)
+            self._records.delete(_IMAGE, image_id)
+        for name in names:
+            self._names.pop(name, None)
+        self._images.pop(image_id, None)
+        self._unreadable.pop(image_id, None)
+        self._keeps_all = bool(self._unreadable)
+        with self._records.transaction():
+            paths = self._remove_unused_layers()
+        self.layers.discard(paths)
+        self._delete_blobs(blobs)
+
+    def forget_layer(self, diff_id: DiffId) -> list[ImageId]:
+        """Remove the images that need a layer which is gone; says which."""
+        lost = [key for key, stored in self._images.items() if diff_id in stored.config.diff_ids]
+        for image_id in lost:
+            self.forget(image_id)
+        return lost
+
+    async def record_layers(self, staging: LayerStaging) -> None:
+        """Record the layers of a staging without an image: they belong to one that is known. Waits for the disk."""
+        await asyncio.to_thread(staging.publish)
+        with self._records.transaction():
+            staging.record()
+        staging.recorded()
+
+    def stray_blobs(self) -> list[str]:
+        """Paths of blobs that no image has. Empty where some image can't be read: they may be its."""
+        used = {blob for stored in self._images.values() for blob in stored.blobs}
+        return (
+            [] if self._keeps_all else [self._content.path(one) for one in self._content.digests() if one not in used]
+        )
 
     # -- names
 

@@ -160,6 +160,21 @@ class LayerStore:
         """Move the folders out of sight at once (fast), to be removed by `sweep` (slow)."""
         self._leftovers += [files.move_to_grave(path, self._temporary) for path in paths]
 
+    def set_layer_aside(self, diff_id: DiffId, folder: str) -> str:
+        """Keep what is damaged in `folder`; the layer isn't there any more. Says where it is."""
+        with self._lock:
+            self._sizes.pop(diff_id, None)
+            self._records.delete(_KIND, diff_id)
+            places = [files.set_aside(path, folder) for path in self._places(diff_id) if os.path.exists(path)]
+        return places[0] if places else "nothing"
+
+    def strays(self) -> list[str]:
+        """Paths of what belongs to no layer, recorded or on its way."""
+        with self._lock:
+            names = {layer_name(diff_id) for diff_id in (*self._sizes, *self._unrecorded)}
+            known = {*names, *(name + _OUTLINE for name in names), _EMPTY}
+            return [os.path.join(self.folder, name) for name in sorted(set(os.listdir(self.folder)) - known)]
+
     def diff(self, upper: str) -> AsyncIterator[bytes]:
         """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper."""
         return without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))

@@ -43,13 +43,13 @@ class ContentStore:
         """
         digest = digest_of(data)
         if not self.has(digest):
-            atomic_write(self._path(digest), data, durable=durable)
+            atomic_write(self.path(digest), data, durable=durable)
         return digest
 
     def get(self, digest: Digest) -> bytes:
         """The blob, verified. Raises NotFound, or DataDamaged where the disk returned something else."""
         try:
-            with open(self._path(digest), "rb") as file:
+            with open(self.path(digest), "rb") as file:
                 data = file.read()
         except FileNotFoundError as error:
             raise NotFound(f"content {digest} isn't in the store") from error
@@ -58,12 +58,12 @@ class ContentStore:
         return data
 
     def has(self, digest: Digest) -> bool:
-        return os.path.exists(self._path(digest))
+        return os.path.exists(self.path(digest))
 
     def delete(self, digest: Digest) -> None:
         """Remove a blob; a missing one is fine."""
         try:
-            os.unlink(self._path(digest))
+            os.unlink(self.path(digest))
         except FileNotFoundError:
             pass
 
@@ -80,5 +80,6 @@ class ContentStore:
             if name not in names:
                 os.unlink(os.path.join(self._folder, name))
 
-    def _path(self, digest: Digest) -> str:
+    def path(self, digest: Digest) -> str:
+        """Where the blob is, or would be."""
         return os.path.join(self._folder, parse_digest(digest).removeprefix(_PREFIX))

@@ -50,7 +50,8 @@ NOUNS: dict[str, dict[str, str]] = {
         "remove": "networks:RM", "rm": "networks:RM",
     },
     "system": {
-        "df": "system:DF", "events": "system:EVENTS", "info": "system:INFO", "prune": "prune:SYSTEM",
+        "check": "system:CHECK", "df": "system:DF", "events": "system:EVENTS", "info": "system:INFO",
+        "prune": "prune:SYSTEM",
     },
     "volume": {
         "create": "volumes:CREATE", "inspect": "volumes:INSPECT", "list": "volumes:LS", "ls": "volumes:LS",

@@ -3,6 +3,13 @@
 from hostvm.cli.spec import Command, option, switch
 from hostvm.cli.table.shared import FILTER, FORMAT, INSPECT_FORMAT
 
+CHECK = Command(
+    "system check",
+    "checking:check",
+    "Compare the engine's records with its disk, and verify every digest",
+    (switch("repair", "", "Fetch again what is damaged, and set aside what can't be fetched"),),
+    examples=("hostvm system check", "hostvm system check --repair"),
+)
 DF = Command(
     "system df",
     "disk_usage:df",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from guest_agent.api.contract import Attachment, RunListener
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
+from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.images import HistoryLine
 from guest_agent.engine.requests import (
@@ -596,6 +597,10 @@ class FakeVersion:
 
 
 class FakeSystem:
+    async def check(self, repair: bool) -> AsyncIterator[Finding | Checked]:
+        yield Finding("layer 1", "its digest is 2", "mended" if repair else "")
+        yield Checked(1, 2, 3, 4)
+
     async def volume_sizes(self) -> dict[str, int]:
         return {"data": 42}
 

@@ -1,0 +1,130 @@
+"""`system check`: the records, what they promise, and what is on the disk, compared; every digest is verified.
+
+What an image consists of can be fetched again from the registry that it came from; with `repair` that is tried, and
+what can't be fetched is set aside, so that nothing damaged is ever run. Strays (folders and blobs that nothing refers
+to) are what a crash may leave until the next start, which removes them; with `repair` they go at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from guest_agent.engine.parts import Parts
+from guest_agent.images.repairing import fetch_documents, fetch_layer
+from guest_agent.store.files import set_aside
+from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.models import DiffId, ImageId
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that isn't as it should be. `remedy` says what was done about it, "" = nothing."""
+
+    what: str
+    problem: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How much was looked at; the last thing that a check tells."""
+
+    images: int
+    layers: int
+    containers: int
+    volumes: int
+
+
+async def check(parts: Parts, repair: bool) -> AsyncIterator[Finding | Checked]:
+    """Everything; takes as long as reading all layers does. The engine goes on serving meanwhile."""
+    for part in (_images, _layers, _strays, _containers, _volumes):
+        async for finding in part(parts, repair):
+            yield finding
+    images, layers = len(parts.images.all()), len(parts.layers.known())
+    yield Checked(images, layers, len(parts.table.all()), len(parts.volumes.list()))
+
+
+async def _images(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
+    for image_id, problem in await asyncio.to_thread(parts.images.damaged_documents):
+        remedy = ""
+        if repair:
+            remedy = await _mend_image(parts, image_id)
+        yield Finding(f"image {image_id}", problem, remedy)
+
+
+async def _mend_image(parts: Parts, image_id: ImageId) -> str:
+    try:
+        source = await fetch_documents(parts.images, image_id, parts.registries)
+    except HostvmError as error:
+        parts.images.forget(image_id)
+        return f"can't be fetched ({error.message}): its record and its names were removed"
+    parts.images.reread(image_id)
+    return f"fetched again from {source}"
+
+
+async def _layers(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
+    for diff_id in parts.layers.known():
+        try:
+            await asyncio.to_thread(_read_through, parts, diff_id)
+        except HostvmError as error:
+            remedy = await _mend_layer(parts, diff_id) if repair else ""
+            yield Finding(f"layer {diff_id}", error.message, remedy)
+
+
+def _read_through(parts: Parts, diff_id: DiffId) -> None:
+    for _piece in parts.layers.tar(diff_id):
+        pass
+
+
+async def _mend_layer(parts: Parts, diff_id: DiffId) -> str:
+    """The damaged one is kept beside; containers that run go on with it."""
+    place = parts.layers.set_layer_aside(diff_id, parts.paths.set_aside)
+    try:
+        source = await fetch_layer(parts.images, diff_id, parts.registries)
+    except HostvmError as error:
+        images = parts.images.forget_layer(diff_id)
+        names = ", ".join(images) or "no image"
+        return f"can't be fetched ({error.message}): set aside as {place}, and with it {names}"
+    return f"fetched again from {source}; the damaged one is {place}"
+
+
+async def _strays(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
+    strays = [*parts.layers.strays(), *parts.images.stray_blobs()]
+    for path in strays:
+        remedy = f"set aside as {set_aside(path, parts.paths.set_aside)}" if repair else ""
+        yield Finding(path, "nothing refers to it", remedy)
+
+
+async def _containers(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
+    containers = parts.table.all()
+    for container in containers:
+        try:
+            image = parts.images.get(container.image_id)
+        except HostvmError as error:
+            yield Finding(f"container {container.name}", error.message)
+            continue
+        for diff_id in image.config.diff_ids:
+            if not parts.layers.has(diff_id):
+                yield Finding(f"container {container.name}", f"layer {diff_id} of its image is missing")
+    known = {container.id for container in containers}
+    for name in sorted(set(os.listdir(parts.paths.containers)) - known):
+        path = parts.paths.container(name)
+        remedy = f"set aside as {set_aside(path, parts.paths.set_aside)}" if repair else ""
+        yield Finding(path, "no container has it", remedy)
+
+
+async def _volumes(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
+    volumes = parts.volumes.list()
+    for volume in volumes:
+        if not os.path.isdir(volume.mountpoint):
+            remedy = ""
+            if repair:
+                os.makedirs(volume.mountpoint, exist_ok=True)
+                remedy = "an empty one was made"
+            yield Finding(f"volume {volume.name}", f"its folder {volume.mountpoint} is missing", remedy)
+    known = {volume.name for volume in volumes}
+    for name in sorted(set(os.listdir(parts.paths.volumes)) - known):
+        yield Finding(f"{parts.paths.volumes}/{name}", "no volume has it")
