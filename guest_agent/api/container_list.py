@@ -116,12 +116,13 @@ def _in_network(container: Container, networks: tuple[str, ...]) -> bool:
 
 
 def _kind_tests(filters: Filters) -> Iterable[Test]:
-    """Health checks and swarm tasks: no container here has either."""
+    """Health, and swarm tasks, which no container here is."""
     for text in filters["health"]:
         if text not in _HEALTH:
             raise InvalidArgument(f"unrecognised filter value for health: {text}")
-    if "health" in filters and "none" not in filters["health"]:
-        yield lambda one: False
+    if "health" in filters:
+        wanted = filters["health"]
+        yield lambda one: (one.state.health.status if one.state.health else "none") in wanted
     if filters.flag("is-task"):
         yield lambda one: False
 

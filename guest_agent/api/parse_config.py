@@ -86,13 +86,20 @@ def _healthcheck(body: Fields) -> Healthcheck:
         timeout=body.integer("Timeout"),
         start_period=body.integer("StartPeriod"),
         retries=body.integer("Retries"),
+        start_interval=body.integer("StartInterval"),
     )
+    for name, value in (("Interval", check.interval), ("Timeout", check.timeout)):
+        _check_health_time(name, value)
     if check.retries < 0:
         raise InvalidArgument("Retries in Healthcheck cannot be negative")
-    for name, value in (("Interval", check.interval), ("Timeout", check.timeout), ("StartPeriod", check.start_period)):
-        if value != 0 and value < 1_000_000:
-            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
+    for name, value in (("StartPeriod", check.start_period), ("StartInterval", check.start_interval)):
+        _check_health_time(name, value)
     return check
+
+
+def _check_health_time(name: str, value: int) -> None:
+    if value != 0 and value < 1_000_000:
+        raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
 
 
 def parse_host_config(body: Fields) -> HostConfig:

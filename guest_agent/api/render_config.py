@@ -70,6 +70,7 @@ def _healthcheck(check: Healthcheck) -> Json:
         "Interval": check.interval,
         "Timeout": check.timeout,
         "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
         "Retries": check.retries,
     }
     return {key: value for key, value in rendered.items() if value}

@@ -8,7 +8,7 @@ from guest_agent.api.render_config import Json, render_config, render_host_confi
 from guest_agent.api.render_endpoints import find_default, render_addresses, render_networks
 from guest_agent.api.render_mounts import render_mount
 from guest_agent.api.times import SECOND, human_duration, rfc3339
-from guest_agent.engine.container import Container, State, Status
+from guest_agent.engine.container import Container, Health, HealthStatus, State, Status
 from guest_agent.engine.requests import Sizes
 from guest_agent.wire.models import PublishedPort
 
@@ -21,7 +21,7 @@ def status_text(state: State, now_ns: int) -> str:
         return f"Restarting ({state.exit_code}) {human_duration(now_ns - state.finished_ns)} ago"
     if state.status in (Status.RUNNING, Status.PAUSED):
         up = f"Up {human_duration(now_ns - state.started_ns)}"
-        return f"{up} (Paused)" if state.status is Status.PAUSED else up
+        return f"{up} (Paused)" if state.status is Status.PAUSED else up + _health_text(state.health)
     if state.status is Status.REMOVING:
         return "Removal In Progress"
     if state.status is Status.DEAD:
@@ -33,8 +33,15 @@ def status_text(state: State, now_ns: int) -> str:
     return f"Exited ({state.exit_code}) {human_duration(now_ns - state.finished_ns)} ago"
 
 
+def _health_text(health: Health | None) -> str:
+    if health is None:
+        return ""
+    return " (health: starting)" if health.status is HealthStatus.STARTING else f" ({health.status})"
+
+
 def render_state(state: State) -> Json:
     running = state.status in _WITH_PROCESS
+    health = {} if state.health is None else {"Health": render_health(state.health)}
     return {
         "Status": str(state.status),
         "Running": running,
@@ -47,6 +54,23 @@ def render_state(state: State) -> Json:
         "Error": state.error,
         "StartedAt": rfc3339(state.started_ns),
         "FinishedAt": rfc3339(state.finished_ns),
+        **health,
+    }
+
+
+def render_health(health: Health) -> Json:
+    return {
+        "Status": str(health.status),
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339(result.start_ns),
+                "End": rfc3339(result.end_ns),
+                "ExitCode": result.exit_code,
+                "Output": result.output,
+            }
+            for result in health.log
+        ],
     }
 
 

@@ -26,6 +26,33 @@ class Status(StrEnum):
     DEAD = "dead"
 
 
+class HealthStatus(StrEnum):
+    """Docker's `State.Health.Status`."""
+
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one probe of a health check gave; -1 where it took too long or couldn't be started."""
+
+    start_ns: int
+    end_ns: int
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Where a container with a health check stands; `log` has the last probes, the newest last."""
+
+    status: HealthStatus = HealthStatus.STARTING
+    failing_streak: int = 0
+    log: tuple[ProbeResult, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a container stands in its life."""
@@ -43,6 +70,7 @@ class State:
     restart_count: int = 0
     #: The user stopped it: `always` and `on-failure` don't bring it back until it is started again.
     stopped_by_user: bool = False
+    health: Health | None = None  #: None = it has no health check
 
 
 @dataclass(frozen=True, slots=True)

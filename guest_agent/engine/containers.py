@@ -11,6 +11,7 @@ from guest_agent.engine.commits import commit_container
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.ending import remove_folders
+from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
 from guest_agent.engine.live import Live
@@ -174,7 +175,8 @@ class Containers:
             current = self._table.get(container.id)
             if current is None or current.state.pid != container.state.pid:  # it ended while it was being frozen
                 raise Conflict(f"Container {identity} is not running")
-            self._table.save(_with_state(current, status=status))
+            health = health_without_probes(current.state.health) if frozen else current.state.health
+            self._table.save(_with_state(current, status=status, health=health))
             self._parts.tell(current, step.value)
 
     async def rename(self, ref: str, name: str) -> None:

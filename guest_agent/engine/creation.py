@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TypeVar
 
+from guest_agent.engine.health import merge_healthcheck
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, HostConfig, PortBinding
@@ -30,7 +31,7 @@ def merge_config(wanted: ContainerConfig, image: ContainerConfig) -> ContainerCo
         user=wanted.user or image.user,
         stop_signal=wanted.stop_signal or image.stop_signal,
         stop_timeout=wanted.stop_timeout if wanted.stop_timeout is not None else image.stop_timeout,
-        healthcheck=wanted.healthcheck or image.healthcheck,
+        healthcheck=merge_healthcheck(wanted.healthcheck, image.healthcheck),
         shell=wanted.shell or image.shell,
     )
 

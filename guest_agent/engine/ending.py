@@ -15,6 +15,7 @@ import time
 from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
@@ -130,6 +131,7 @@ def _ended(parts: Parts, container: Container, code: int) -> Container:
         exit_code=code,
         oom_killed=oom_killed(parts.host.cgroups, container.group),
         finished_ns=time.time_ns(),
+        health=health_without_probes(container.state.health),
     )
     return dataclasses.replace(container, state=state, endpoints=(), ports=())
 

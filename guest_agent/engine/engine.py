@@ -22,6 +22,7 @@ from guest_agent.engine.files import Files
 from guest_agent.engine.images import Images
 from guest_agent.engine.networks import NetworkVerbs
 from guest_agent.engine.parts import HostFacts, Parts
+from guest_agent.engine.probing import HealthMonitors
 from guest_agent.engine.reconciling import reconcile
 from guest_agent.engine.runs import Runs
 from guest_agent.engine.sources import BindSources
@@ -70,6 +71,7 @@ class Engine:
         self.runs = Runs(parts, self.images)
         self.execs = Execs(parts)
         self.builds = Builds(parts)
+        self._health = HealthMonitors(parts, self.execs)
         self.volumes = VolumeVerbs(parts)
         self.networks = NetworkVerbs(parts, time.time_ns())
         self.system = System(parts, identity, warnings)
@@ -84,6 +86,7 @@ class Engine:
             self.stopping.set()
 
     async def _end(self, keep_containers: bool) -> None:
+        self._health.close()
         if not keep_containers:
             await self._stop_containers()
         await self._parts.tasks.join(0 if keep_containers else _JOIN_TIMEOUT)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 from dataclasses import dataclass
 
 from guest_agent.engine.attachment import Attachment
@@ -89,6 +91,21 @@ class Execs:
         if one.exit_code is not None:
             raise NotFound("no such exec")
         one.run.stdio.resize(rows, columns)
+
+    def kill(self, exec_id: str) -> None:
+        """SIGKILL to the command and its process group; nothing where it doesn't run.
+
+        The runtime has made a session for it, in a process of its own: the group's number isn't the command's pid.
+        """
+        one = self.find(exec_id)
+        pid = one.pid if one.running else 0
+        with contextlib.suppress(ProcessLookupError):
+            if pid and (group := os.getpgid(pid)) != os.getpgid(0):
+                os.killpg(group, signal.SIGKILL)
+
+    def forget(self, exec_id: str) -> None:
+        """Its maker has seen what came of it; idempotent."""
+        self._execs.pop(exec_id, None)
 
     async def start(
         self, exec_id: str, detach: bool, tty: bool | None, console_size: tuple[int, int]

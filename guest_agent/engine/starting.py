@@ -20,6 +20,7 @@ from guest_agent.engine.bundle import ENGINE_FILES, find_running, plan_hosts_fil
 from guest_agent.engine.container import Container, State
 from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.health import health_at_start
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
@@ -268,6 +269,7 @@ class Start:
                 started_ns=time.time_ns(),
                 finished_ns=before.finished_ns,
                 restart_count=before.restart_count,
+                health=health_at_start(self.container),
             )
             return self.parts.table.save(
                 dataclasses.replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from guest_agent.wire.models import Event
 
@@ -21,6 +21,11 @@ class EventBus:
     def __init__(self) -> None:
         self._past: deque[Event] = deque(maxlen=_REMEMBERED)
         self._subscribers: set[asyncio.Queue[Event]] = set()
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call it at each event, at once and as long as the bus lives. It MUST NOT wait, nor raise."""
+        self._listeners.append(listener)
 
     def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
         """Tell everybody that `action` happened to the actor, at this moment."""
@@ -30,6 +35,8 @@ class EventBus:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(event)
+        for listener in self._listeners:
+            listener(event)
 
     async def subscribe(self, since_ns: int = 0, until_ns: int = 0) -> AsyncIterator[Event]:
         """Past events from `since_ns` on (0 = none of the past), then live ones until `until_ns` (0 = for ever)."""

@@ -147,6 +147,7 @@ def _healthcheck(plain: Any) -> Healthcheck | None:
         interval=int(plain.get("Interval") or 0),
         timeout=int(plain.get("Timeout") or 0),
         start_period=int(plain.get("StartPeriod") or 0),
+        start_interval=int(plain.get("StartInterval") or 0),
         retries=int(plain.get("Retries") or 0),
     )
 
@@ -154,13 +155,15 @@ def _healthcheck(plain: Any) -> Healthcheck | None:
 def _plain_healthcheck(check: Healthcheck | None) -> dict[str, Any] | None:
     if check is None:
         return None
-    return {
+    plain = {
         "Test": list(check.test),
         "Interval": check.interval,
         "Timeout": check.timeout,
         "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
         "Retries": check.retries,
     }
+    return {key: value for key, value in plain.items() if value}
 
 
 def _history_entry(plain: dict[str, Any]) -> HistoryEntry:

@@ -74,11 +74,14 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Healthcheck:
-    test: tuple[str, ...] = ()
+    """How a container is asked whether it is well. Times in ns; 0 (or an empty test) = the image's, else docker's."""
+
+    test: tuple[str, ...] = ()  #: ("CMD", word…), ("CMD-SHELL", line), ("NONE",)
     interval: int = 0
     timeout: int = 0
     start_period: int = 0
     retries: int = 0
+    start_interval: int = 0  #: between probes in the start period
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,11 @@ _HOST_CONFIG = (
 )  # fmt: skip
 
 
+HEALTH_FLAGS = (
+    "health-cmd", "health-interval", "health-timeout", "health-retries", "health-start-period", "health-start-interval",
+)  # fmt: skip
+
+
 def plan_create(arguments: Arguments, lookup: "Lookup", absolute: "Callable[[str], str]") -> "Body":
     """The body. `lookup` finds a variable of the user's environment, `absolute` makes a path absolute.
 
@@ -179,6 +184,10 @@ def _add_life_cycle(arguments: Arguments, body: "Body", host: "Body") -> None:
         host["RestartPolicy"] = parse_restart(arguments.text("restart"))
     if arguments.flag("init"):
         host["Init"] = True
+    if any(arguments.given(flag) for flag in ("no-healthcheck", *HEALTH_FLAGS)):
+        from hostvm.cli.request.health import plan_healthcheck
+
+        body["Healthcheck"] = plan_healthcheck(arguments)
     if arguments.given("stop-timeout"):
         body["StopTimeout"] = arguments.number("stop-timeout")
     if arguments.given("log-driver") or arguments.given("log-opt"):

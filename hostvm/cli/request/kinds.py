@@ -55,6 +55,16 @@ def parse_span(text: str) -> float:
     return seconds
 
 
+def parse_interval(text: str) -> int:
+    """`1m30s` -> nanoseconds (Go's time.ParseDuration)."""
+    from hostvm.cli.times import parse_duration
+
+    seconds = 0.0 if text == "0" else parse_duration(text)
+    if seconds is None:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return round(seconds * 1e9)
+
+
 def parse_folder(text: str) -> str:
     """A path of the host, made absolute. Whether it is there is asked when it is used."""
     import os
@@ -170,6 +180,7 @@ KINDS: "dict[str, Callable[[str], object]]" = {
     "mebibytes": parse_mebibytes,
     "gibibytes": parse_gibibytes,
     "duration": parse_span,
+    "interval": parse_interval,
     "folder": parse_folder,
     "cpus": parse_cpus,
     "env": parse_environment,
