@@ -15,11 +15,14 @@ from guest_agent.api.execs import ExecsResource
 from guest_agent.api.images import ImagesResource
 from guest_agent.api.messages import Answer, Application, Request
 from guest_agent.api.networks import NetworksResource
+from guest_agent.api.plugins import PluginsResource
 from guest_agent.api.router import Route, Router
 from guest_agent.api.session import SessionResource
 from guest_agent.api.stats import StatsResource
+from guest_agent.api.swarm import SwarmResource
 from guest_agent.api.system import SystemResource
 from guest_agent.api.volumes import VolumesResource
+from guest_agent.api.websocket import WebSocketResource
 
 _RESOURCES = (
     SystemResource,
@@ -35,6 +38,9 @@ _RESOURCES = (
     NetworksResource,
     EventsResource,
     SessionResource,
+    WebSocketResource,
+    SwarmResource,
+    PluginsResource,
 )
 
 

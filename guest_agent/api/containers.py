@@ -69,7 +69,10 @@ class ContainersResource:
         return found
 
     async def create(self, call: Call) -> Answer:
-        body = read_fields(await call.request.json())
+        found = await call.request.json()
+        if found is None:
+            raise InvalidArgument("invalid JSON: got EOF while reading request body")
+        body = read_fields(found)
         request = parse_create(call.query.text("name"), body, call.query.text("platform"))
         created = await self._containers.create(adapt_create(request, call.version, self._cgroup_version))
         return json_response({"Id": created.id, "Warnings": list(created.warnings)}, 201)

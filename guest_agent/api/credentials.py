@@ -6,7 +6,7 @@ import base64
 import binascii
 
 from guest_agent.api.fields import read_fields
-from guest_agent.api.messages import parse_json
+from guest_agent.api.json_bodies import parse_json
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Credentials
 

@@ -14,12 +14,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from guest_agent.wire.errors import InvalidArgument
+from guest_agent.api.json_bodies import JSON_TYPE, check_content_type, parse_json
 
 #: A JSON body above this is refused. The biggest sane one is a create with some thousand variables: 1 MiB.
 MAX_JSON = 16 << 20
 
-TYPE_JSON = "application/json"
+TYPE_JSON = JSON_TYPE
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -71,6 +71,8 @@ class Request:
 
     async def json(self) -> object:
         """The body as JSON; None if it is empty. Raises InvalidArgument in dockerd's words."""
+        have_body = self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+        check_content_type(self.headers.get("content-type", ""), have_body)
         return parse_json(await self.body.read(MAX_JSON))
 
 
@@ -108,16 +110,6 @@ class Hijack:
 
 Answer = Response | Stream | Hijack
 Application = Callable[[Request], Awaitable[Answer]]
-
-
-def parse_json(text: bytes) -> object:
-    """Raises InvalidArgument as dockerd's `httputils.ReadJSON` words it."""
-    if not text.strip():
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"invalid JSON: {error}") from error
 
 
 def render_json(value: object) -> bytes:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from guest_agent.api.contract import Attachment
 from guest_agent.api.fields import Fields, read_fields
-from guest_agent.api.messages import Duplex, parse_json
+from guest_agent.api.json_bodies import parse_json
+from guest_agent.api.messages import Duplex
 from guest_agent.wire import frames
 from guest_agent.wire.errors import HostvmError, PeerMisbehaved
 

@@ -99,18 +99,21 @@ async def log_stream(lines: AsyncIterator[LogLine], tty: bool, timestamps: bool)
             yield data if tty else frame(line.stream, data)
 
 
-async def relay(duplex: Duplex, attachment: Attachment) -> None:
-    """Both directions of a docker attach or exec, until the output has ended or the client is gone."""
+async def relay(duplex: Duplex, attachment: Attachment, multiplexed: bool = True) -> None:
+    """Both directions of a docker attach or exec, until the output has ended or the client is gone.
+
+    A terminal's one stream is never multiplexed.
+    """
+    framed = multiplexed and not attachment.tty
     try:
-        await first_of(_relay_output(duplex, attachment), _relay_input(duplex, attachment))
+        await first_of(_relay_output(duplex, attachment, framed), _relay_input(duplex, attachment))
     finally:
         attachment.close()
 
 
-async def _relay_output(duplex: Duplex, attachment: Attachment) -> None:
-    tty = attachment.tty
+async def _relay_output(duplex: Duplex, attachment: Attachment, framed: bool) -> None:
     while (piece := await attachment.read()) is not None:
-        await duplex.write(piece[1] if tty else frame(*piece))
+        await duplex.write(frame(*piece) if framed else piece[1])
 
 
 async def _relay_input(duplex: Duplex, attachment: Attachment) -> None:

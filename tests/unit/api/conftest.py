@@ -31,7 +31,8 @@ class Api:
         connection = http.client.HTTPConnection("docker", timeout=10)
         connection.sock = self.place.connect()
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection.request(method, path, data, headers or {})
+        kind = {"Content-Type": "application/json"} if data else {}
+        connection.request(method, path, data, {**kind, **(headers or {})})
         return connection.getresponse()
 
     def call(self, method: str, path: str, body: object = None, **query: object) -> tuple[int, object]:
@@ -60,7 +61,7 @@ class Api:
         client = self.place.connect()
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n"
-            f"Content-Length: {len(data)}\r\n\r\n".encode()
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
             + data
         )
         head = b""

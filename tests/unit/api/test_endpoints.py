@@ -67,10 +67,12 @@ def test_a_bug_is_one_line_and_the_connection_lives(api: Api, caplog: pytest.Log
     [
         (b"{", "invalid JSON: "),
         (b"[]", "invalid JSON: json: cannot unmarshal array into a Go value of type object"),
-        (b"", "config cannot be empty in order to create a container"),
+        (b"", "invalid JSON: got EOF while reading request body"),
+        (b"{}", "config cannot be empty in order to create a container"),
         (b'{"Image": 5}', "invalid JSON: json: cannot unmarshal number into Go struct field Image of type string"),
         (b'{"Image": "busybox", "Env": ["=x"]}', "invalid environment variable: =x"),
-        (b"\xff\xfe", "invalid JSON: "),
+        (b"\xff\xfe", "invalid JSON: invalid character '\ufffd' looking for beginning of value"),
+        (b'{"Image": "busybox"} {}', "unexpected content after JSON"),
     ],
 )
 def test_bad_bodies_are_refused(api: Api, body: bytes, message: str) -> None:
