@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.messages import TYPE_JSON, Answer, Stream, render_json
-from guest_agent.api.query import Filters
+from guest_agent.api.query import Filters, Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import closing
@@ -14,10 +14,10 @@ from guest_agent.api.times import SECOND
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Event
 
-_FILTERS = frozenset(
-    "config container daemon event image label network node plugin scope secret service type volume".split()
-)
-_ACTORS = ("container", "daemon", "image", "network", "volume", "config", "node", "plugin", "secret", "service")
+#: Filters that name whom it happened to.
+_ACTORS = ("container", "daemon", "network", "volume", "config", "node", "plugin", "secret", "service")
+#: Actions that go on behind a colon.
+_OPEN_ENDED = frozenset({"health_status", "exec_create", "exec_start"})
 
 
 class EventsResource:
@@ -29,13 +29,18 @@ class EventsResource:
 
     async def stream(self, call: Call) -> Answer:
         query = call.query
-        since, until = query.timestamp("since"), query.timestamp("until")
+        since, until = _moment(query, "since"), _moment(query, "until")
         if since and until and until < since:
             raise InvalidArgument(
                 f"`since` time ({query.text('since')}) cannot be after `until` time ({query.text('until')})"
             )
-        filters = query.filters(_FILTERS)
+        filters = query.filters()
         return Stream(_body(self._events.subscribe(since, until), filters), content_type=TYPE_JSON)
+
+
+def _moment(query: Query, name: str) -> int:
+    """The epoch itself is a time, too: everything lies behind it."""
+    return query.timestamp(name) or (1 if query.text(name) else 0)
 
 
 async def _body(source: AsyncIterator[Event], filters: Filters) -> AsyncGenerator[bytes, None]:
@@ -46,41 +51,39 @@ async def _body(source: AsyncIterator[Event], filters: Filters) -> AsyncGenerato
 
 
 def wanted(event: Event, filters: Filters) -> bool:
-    if not filters.exact("type", event.type) or not filters.exact("scope", "local"):
-        return False
-    if "event" in filters and not _action_wanted(event.action, filters["event"]):
-        return False
-    if not filters.labels(event.attributes):
-        return False
-    asked = [name for name in _ACTORS if name in filters]
-    return not asked or any(_actor_wanted(event, name, filters[name]) for name in asked)
+    """Every kind of filter holds by one of its values (moby, daemon/events/filter.go); unknown kinds are ignored."""
+    return (
+        _action_wanted(event.action, filters)
+        and filters.exact("type", event.type)
+        and filters.exact("scope", "local")
+        and all(_actor_wanted(event, filters[name]) for name in _ACTORS if name in filters)
+        and ("image" not in filters or _image_wanted(event, filters["image"]))
+        and filters.labels(event.attributes)
+    )
 
 
-def _action_wanted(action: str, wanted_actions: tuple[str, ...]) -> bool:
-    """ "exec_start: ls" and "health_status: healthy" are also found by what stands before the colon."""
-    return action in wanted_actions or action.partition(":")[0] in wanted_actions
+def _action_wanted(action: str, filters: Filters) -> bool:
+    """ "exec_start: ls" and "health_status: healthy" are found by their beginning, once one of these is asked for."""
+    if _OPEN_ENDED.intersection(filters["event"]):
+        return action.startswith(filters["event"])
+    return filters.exact("event", action)
 
 
-def _actor_wanted(event: Event, kind: str, names: tuple[str, ...]) -> bool:
-    """By id, its prefix, or name. Events of containers also answer to `image`, by the container's."""
-    if kind == "image" and event.type == "container":
-        return _image_wanted(event.attributes.get("image", ""), names)
-    if event.type != kind:
-        return False
-    if kind == "image" and any(_image_wanted(name, names) for name in (event.actor_id, _name(event))):
-        return True
-    return any(event.actor_id.startswith(name) or _name(event) == name.removeprefix("/") for name in names)
+def _actor_wanted(event: Event, beginnings: tuple[str, ...]) -> bool:
+    """By the beginning of id or name."""
+    return event.actor_id.startswith(beginnings) or event.attributes.get("name", "").startswith(beginnings)
 
 
-def _name(event: Event) -> str:
-    return event.attributes.get("name", "")
+def _image_wanted(event: Event, names: tuple[str, ...]) -> bool:
+    """The image itself, and containers of it; with or without its tag."""
+    image = event.attributes.get("name" if event.type == "image" else "image", "")
+    return any(name in names for name in (event.actor_id, image, _bare(event.actor_id), _bare(image)) if name)
 
 
-def _image_wanted(image: str, names: tuple[str, ...]) -> bool:
-    """With or without its tag."""
+def _bare(image: str) -> str:
+    """The name without its tag."""
     tail = image.rpartition("/")[2]
-    bare = image[: len(image) - len(tail)] + tail.partition(":")[0]
-    return bool(image) and (image in names or bare in names)
+    return image[: len(image) - len(tail)] + tail.partition(":")[0]
 
 
 def render_event(event: Event) -> Json:

@@ -57,7 +57,8 @@ class Query:
         """Nanoseconds; 0 if it isn't there."""
         return parse_timestamp(self.text(name))
 
-    def filters(self, allowed: frozenset[str]) -> Filters:
+    def filters(self, allowed: frozenset[str] | None = None) -> Filters:
+        """None allows every key."""
         return parse_filters(self.text("filters"), allowed)
 
 
@@ -101,7 +102,7 @@ def _has_label(labels: dict[str, str], wanted: str) -> bool:
     return key in labels and (not equals or labels[key] == value)
 
 
-def parse_filters(text: str, allowed: frozenset[str]) -> Filters:
+def parse_filters(text: str, allowed: frozenset[str] | None) -> Filters:
     """Both forms: `{"name": ["a"]}` and, since API 1.22, `{"name": {"a": true}}`.
 
     Raises InvalidArgument on what is neither, and on a key that isn't `allowed`.
@@ -115,7 +116,7 @@ def parse_filters(text: str, allowed: frozenset[str]) -> Filters:
     if not isinstance(parsed, dict):
         raise InvalidArgument("invalid filter: it must be a JSON object")
     for name in parsed:
-        if name not in allowed:
+        if allowed is not None and name not in allowed:
             raise InvalidArgument(f"invalid filter '{name}'")
     return Filters({name: _filter_values(name, values) for name, values in parsed.items()})
 

@@ -76,6 +76,7 @@ class Containers:
             raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
         if not container.running:
             raise Conflict(f"Container {container.id} is not running")
+        self._parts.tell(container, "top")
         return cgroups.processes(self._parts.host.cgroups, container.group)
 
     # -- life
@@ -108,10 +109,10 @@ class Containers:
             raise NotModified(f"Container {identity} is already stopped")
         number = parse_signal(signal or container.config.stop_signal or DEFAULT_STOP_SIGNAL)
         self._mark_stopped(container)
-        self._signal(container, number)
+        self._kill(container, number)
         grace = _first_not_none(timeout, container.config.stop_timeout, _STOP_TIMEOUT)
         if not await self._has_ended(container, None if grace < 0 else float(grace)):
-            self._signal(container, parse_signal("KILL"))
+            self._kill(container, parse_signal("KILL"))
             if not await self._has_ended(container, _KILL_TIMEOUT):
                 raise HostFailed(f"cannot stop container {identity}: its process doesn't end, even killed")
         self._parts.tell(container, "stop")
@@ -148,8 +149,7 @@ class Containers:
         stopping = {parse_signal("KILL"), parse_signal(container.config.stop_signal or DEFAULT_STOP_SIGNAL)}
         if number in stopping:
             self._mark_stopped(container)
-        self._signal(container, number)
-        self._parts.tell(container, "kill", signal=str(number))
+        self._kill(container, number)
         if number == parse_signal("KILL"):
             await self._has_ended(container, _STOP_TIMEOUT)
 
@@ -236,8 +236,7 @@ class Containers:
             self._end_restarting(container)
             return self.find(container.id)
         self._mark_stopped(container)
-        self._signal(container, parse_signal("KILL"))
-        self._parts.tell(container, "kill", signal="9")
+        self._kill(container, parse_signal("KILL"))
         if not await self._has_ended(container, _KILL_TIMEOUT):
             raise HostFailed(f"cannot remove container {container.id}: its process doesn't end, even killed")
         return self._table.get(container.id) or container
@@ -294,19 +293,19 @@ class Containers:
             raise Conflict(f"container {ref} is paused, unpause the container before attach")
         if container.state.status is Status.RESTARTING:
             raise Conflict(f"container {ref} is restarting, wait until the container is running")
-        attachment = attach_client(self._parts, container, request, from_start=request.logs)
-        self._parts.tell(container, "attach")
-        return attachment
+        return attach_client(self._parts, container, request, from_start=request.logs)
 
     def resize(self, ref: str, rows: int, columns: int) -> None:
         container = self.find(ref)
         if not container.running:
             raise Conflict(f"Container {container.id} is not running")
         self._live(container.id).run.stdio.resize(rows, columns)
+        self._parts.tell(container, "resize", height=str(rows), width=str(columns))
 
     def export(self, ref: str) -> AsyncIterator[bytes]:
         """A tar of its root file system, running or not."""
         container = self.find(ref)
+        self._parts.tell(container, "export")
         return _export(self._parts, container)
 
     async def commit(self, request: CommitRequest) -> ImageId:
@@ -330,9 +329,10 @@ class Containers:
         """Before the signal: if we die in between, start-up knows that the user wanted it to stop."""
         self._table.save(_with_state(container, stopped_by_user=True), durable=False)
 
-    def _signal(self, container: Container, number: int) -> None:
+    def _kill(self, container: Container, number: int) -> None:
         """Signals reach a frozen process when it thaws; SIGKILL must not wait for that."""
         send_signal(container.state.pid, container.state.start_ticks, number)
+        self._parts.tell(container, "kill", signal=str(number))
         if container.state.status is Status.PAUSED:
             cgroups.set_frozen(self._parts.host.cgroups, container.group, False, 0.0)
 
@@ -344,6 +344,7 @@ def attach_client(parts: Parts, container: Container, request: AttachRequest, fr
     run = live.run
     source = LogSource(live.log, run, from_start, wanted_streams(request), follow=request.stream)
     config = container.config
+    parts.tell(container, "attach")
     return Attachment(
         source,
         run,

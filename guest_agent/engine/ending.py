@@ -156,7 +156,8 @@ def _store(parts: Parts, ended: Container, doomed: bool) -> None:
 def _announce(parts: Parts, ended: Container, left: tuple[Endpoint, ...], doomed: bool) -> None:
     if ended.state.oom_killed:
         parts.tell(ended, "oom")
-    parts.tell(ended, "die", exitCode=str(ended.state.exit_code))
+    duration = max(0, ended.state.finished_ns - ended.state.started_ns) // 10**9
+    parts.tell(ended, "die", execDuration=str(duration), exitCode=str(ended.state.exit_code))
     for endpoint in left:
         parts.tell_network(endpoint, "disconnect", ended.id)
     if doomed:

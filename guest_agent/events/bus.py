@@ -39,18 +39,22 @@ class EventBus:
             listener(event)
 
     async def subscribe(self, since_ns: int = 0, until_ns: int = 0) -> AsyncIterator[Event]:
-        """Past events from `since_ns` on (0 = none of the past), then live ones until `until_ns` (0 = for ever)."""
+        """Past events between the two times (none where neither is said), then live ones until `until_ns`.
+
+        0 says nothing: from the first that is remembered, for ever.
+        """
         queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE_LIMIT)
         self._subscribers.add(queue)
         try:
-            for event in [event for event in self._past if since_ns and event.time_ns >= since_ns]:
-                if until_ns and event.time_ns > until_ns:
-                    return
+            for event in self._between(since_ns, until_ns) if since_ns or until_ns else []:
                 yield event
             while (live := await _next_before(queue, until_ns)) is not None:
                 yield live
         finally:
             self._subscribers.discard(queue)
+
+    def _between(self, since_ns: int, until_ns: int) -> list[Event]:
+        return [one for one in self._past if one.time_ns >= since_ns and (not until_ns or one.time_ns <= until_ns)]
 
 
 async def _next_before(queue: asyncio.Queue[Event], until_ns: int) -> Event | None:

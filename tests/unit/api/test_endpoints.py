@@ -376,6 +376,12 @@ def test_volumes(api: Api) -> None:
         ({"image": ["busybox"]}, ["container", "image"]),
         ({"label": ["tier=db"]}, ["container"]),
         ({"scope": ["swarm"]}, []),
+        ({"container": ["we"], "event": ["start", "stop"]}, ["container"]),
+        ({"container": ["web"], "network": ["bridge"]}, []),
+        ({"volume": ["data"]}, []),
+        ({"event": ["star"]}, []),
+        ({"event": ["health_status", "star"]}, ["container"]),
+        ({"flavour": ["sweet"]}, ["container", "image"]),
     ],
 )
 def test_events(api: Api, filters: dict[str, object], kinds: list[str]) -> None:

@@ -54,10 +54,23 @@ def test_replay_between_two_times(clock: Clock) -> None:
     assert asyncio.run(collect(bus, 2 * 10**9, 4 * 10**9)) == ["b", "c", "d"]
 
 
-def test_nothing_of_the_past_without_since(clock: Clock) -> None:
+def test_without_since_the_past_is_told_only_up_to_an_until(clock: Clock) -> None:
+    async def present(bus: EventBus) -> list[str]:
+        task = await subscribed(bus)
+        publish(bus, *"cde")
+        return await task
+
     bus = EventBus()
     publish(bus, "a", "b")
-    assert asyncio.run(collect(bus, 0, 2 * 10**9)) == []
+    assert asyncio.run(collect(bus, 0, 2 * 10**9)) == ["a", "b"]
+    assert asyncio.run(present(bus)) == ["c", "d", "e"]
+
+
+def test_listeners_are_told_at_once() -> None:
+    bus, told = EventBus(), list[str]()
+    bus.listen(lambda event: told.append(event.action))
+    publish(bus, "a", "b")
+    assert told == ["a", "b"]
 
 
 def test_the_past_has_256_events_as_dockerd_has(clock: Clock) -> None:
