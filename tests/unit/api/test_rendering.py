@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guest_agent.api.fields import read_fields
@@ -217,7 +217,6 @@ _json = st.recursive(
 _names = sorted({*FULL, *FULL["HostConfig"], "Source", "Target", "Type"})  # type: ignore[misc]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(_names), _json), st.dictionaries(st.sampled_from(_names), _json))
 def test_any_json_is_a_request_or_an_invalid_argument(body: dict[str, object], host: dict[str, object]) -> None:
     try:
