@@ -4,6 +4,9 @@
 bridge = "hostvm0"              # the default network's bridge; the firewall table has the same name
 subnet = ""                     # "" = the first free one of the engine's pool
 group = "hostvm"                # members may use the socket; ignored where the group doesn't exist
+[logs]                          # of containers that don't say; as dockerd's log-driver and log-opts
+driver = "json-file"
+options = { max-size = "10m", max-file = "3" }
 [registries]
 insecure = ["registry.local:5000"]
 [registries.mirrors]
@@ -23,7 +26,7 @@ from dataclasses import dataclass, field
 from guest_agent.wire.errors import InvalidArgument
 
 #: `bootstrap` is read by the command of that name, on the host's side.
-_SECTIONS = {"engine", "registries", "machine", "bootstrap"}
+_SECTIONS = {"engine", "logs", "registries", "machine", "bootstrap"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class EngineConfig:
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     machine: MachineConfig = MachineConfig()
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = field(default_factory=dict)
 
 
 def load_config(path: str) -> EngineConfig:
@@ -71,6 +76,9 @@ def parse_config(document: dict[str, object], path: str = "config.toml") -> Engi
     _refuse_unknown(registries, {"insecure", "mirrors"}, "registries", path)
     _refuse_unknown(machine, {"channel", "files", "host_address", "name"}, "machine", path)
     mirrors = _table(registries, "mirrors", path)
+    logs = _table(document, "logs", path)
+    _refuse_unknown(logs, {"driver", "options"}, "logs", path)
+    log_options = _table(logs, "options", path)
     return EngineConfig(
         bridge=_text(engine, "bridge", "hostvm0", path),
         subnet=_text(engine, "subnet", "", path),
@@ -83,6 +91,8 @@ def parse_config(document: dict[str, object], path: str = "config.toml") -> Engi
             host_address=_text(machine, "host_address", "", path),
             name=_text(machine, "name", "", path),
         ),
+        log_driver=_text(logs, "driver", "json-file", path),
+        log_options={name: _text(log_options, name, "", path) for name in log_options},
     )
 
 

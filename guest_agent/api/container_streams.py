@@ -9,6 +9,7 @@ from guest_agent.api.messages import MAX_JSON, TYPE_JSON, Answer, Hijack, Stream
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, chunks_of, log_stream, relay, stream_type
+from guest_agent.engine.log_config import details_prefix
 from guest_agent.engine.requests import AttachRequest, LogRequest, WaitResult
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
@@ -38,9 +39,11 @@ class ContainerStreamsResource:
 
     async def logs(self, call: Call) -> Answer:
         request = parse_logs(call.query)
-        tty = self._containers.find(call.name).config.tty
+        container = self._containers.find(call.name)
+        tty = container.config.tty
         lines = self._containers.logs(call.name, request)
-        return Stream(log_stream(lines, tty, request.timestamps), content_type=stream_type(tty, call.version))
+        prefix = details_prefix(container) if call.query.flag("details") else b""
+        return Stream(log_stream(lines, tty, request.timestamps, prefix), content_type=stream_type(tty, call.version))
 
     async def attach(self, call: Call) -> Answer:
         """Attached before the 101 goes out: nothing that is printed from then on is missed."""

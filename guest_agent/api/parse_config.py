@@ -141,7 +141,7 @@ def parse_host_config(body: Fields) -> HostConfig:
         cgroupns_mode=body.text("CgroupnsMode"),
         userns_mode=body.text("UsernsMode"),
         oom_score_adj=_oom_score(body.integer("OomScoreAdj")),
-        log_driver=body.part("LogConfig").text("Type") or "json-file",
+        log_driver=body.part("LogConfig").text("Type"),
         log_options=body.part("LogConfig").text_map("Config"),
         console_size=body.size("ConsoleSize"),
         masked_paths=body.texts("MaskedPaths"),

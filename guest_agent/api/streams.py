@@ -90,10 +90,13 @@ def frame(stream: int, data: bytes) -> bytes:
     return encode_header(stream, len(data)) + data
 
 
-async def log_stream(lines: AsyncIterator[LogLine], tty: bool, timestamps: bool) -> AsyncGenerator[bytes, None]:
+async def log_stream(
+    lines: AsyncIterator[LogLine], tty: bool, timestamps: bool, prefix: bytes = b""
+) -> AsyncGenerator[bytes, None]:
+    """`prefix` stands before each line, behind its time."""
     async with closing(lines) as source:
         async for line in source:
-            data = line.data
+            data = prefix + line.data
             if timestamps:
                 data = f"{log_stamp(line.time_ns)} ".encode() + data
             yield data if tty else frame(line.stream, data)

@@ -34,6 +34,7 @@ class LogSource:
         self._streams = streams
         self._position = Position(0, 0, 0) if from_start else log.snapshot()
         self._stop = None if follow else log.snapshot()
+        log.hold(self._position)
         self._changed = asyncio.Event()
         log.listen(self._changed.set)
 
@@ -69,6 +70,7 @@ class LogSource:
         return 32 if self._stop is None else min(32, self._stop.entries - self._position.entries)
 
     def close(self) -> None:
+        self._log.release(self._position)
         self._log.unlisten(self._changed.set)
 
 

@@ -15,6 +15,7 @@ from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
 from guest_agent.engine.live import Live
+from guest_agent.engine.log_config import check_readable
 from guest_agent.engine.making import make_container
 from guest_agent.engine.mounting import mounted_rootfs
 from guest_agent.engine.naming import check_name
@@ -280,6 +281,7 @@ class Containers:
     def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLine]:
         """Lines of its output; with `follow` until the present run has ended."""
         container = self.find(ref)
+        check_readable(container.host_config)
         live = self._live(container.id)
         run = live.run
         if not container.running and container.state.status is not Status.RESTARTING:

@@ -20,6 +20,7 @@ from guest_agent.engine.ending import discard_folder
 from guest_agent.engine.execs import Execs
 from guest_agent.engine.files import Files
 from guest_agent.engine.images import Images
+from guest_agent.engine.log_config import LogDefaults, check_log_config
 from guest_agent.engine.networks import NetworkVerbs
 from guest_agent.engine.parts import HostFacts, Parts
 from guest_agent.engine.probing import HealthMonitors
@@ -110,6 +111,7 @@ class Engine:
 
 async def open_engine(paths: EnginePaths, config: EngineConfig, keeper: KeeperClient) -> Engine:
     """Open the stores, probe the host, reconcile. Raises HostvmError with what keeps the engine from starting."""
+    check_log_config(config.log_driver, config.log_options)
     lock_data(paths)
     facts = cgroups.detect()
     cgroups.prepare_v2(facts)
@@ -165,6 +167,7 @@ def _wire(
         ),
         sources=BindSources(config.machine.files, paths.socket, config.machine.name),
         build_cache=build_cache,
+        logs=LogDefaults(config.log_driver, config.log_options),
     )
     return parts, warnings + list(choice.warnings)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from guest_agent.engine.log_config import resolve_log_config
 from guest_agent.engine.parts import Parts
 from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.wire.errors import HostFailed, InvalidArgument
@@ -25,8 +26,11 @@ def settle_host_config(parts: Parts, wanted: HostConfig, config: ContainerConfig
     _check_runtime(parts, wanted.runtime)
     if wanted.storage_opt:
         raise HostFailed("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+    log_driver, log_options = resolve_log_config(wanted, parts.logs)
     settled = dataclasses.replace(
         wanted,
+        log_driver=log_driver,
+        log_options=log_options,
         resources=resources,
         network_mode=_resolve(parts, wanted.network_mode or "default"),
         pid_mode=_resolve(parts, wanted.pid_mode),

@@ -1,148 +1,125 @@
-"""What a container prints, on disk: the bytes of each stream as they came, and an index of chunks.
-
-    logs/stdout, logs/stderr   the raw bytes
-    logs/index                 16 bytes a chunk, in the order of arrival: stream, length, time
-
-A pipe's bytes are moved into the file by splice(2), in one system call. An engine that is killed at any moment has
-therefore moved a byte or has not: it is in the file or still in the pipe, which the keeper holds for the successor.
-What was moved but not yet indexed is found by comparing the index with the files' sizes. Nothing is lost and nothing
-comes twice, where reading and then writing would lose a buffer.
+"""What a container prints, on disk: one stretch after the other (`segments`), of which the oldest may be thrown away.
 
 Everything that shows output (attach, logs, the exchange of `run`) reads from here, each at its own pace: a stalled
-client neither stops the container nor costs memory.
+client neither stops the container nor costs memory. Where the log is limited in size, a new stretch begins when the
+last one is full, and the oldest goes; unless an attached client hasn't read that yet: then the last one grows until it
+has.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
-import termios
-import time
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-STDOUT, STDERR = 1, 2
+from guest_agent.engine.segments import ENTRY_SIZE, STDERR, STDOUT, Chunk, Position, Segment, bytes_in
 
-_ENTRY = struct.Struct("<BxxxIQ")
-ENTRY_SIZE = _ENTRY.size
+_UNLIMITED = 1 << 62
 
-#: One splice moves at most a pipe's usual capacity (pipe(7): 65,536 bytes).
-_SPLICE_SIZE = 1 << 16
-
-_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+#: Folder of a stretch that isn't the first: how many chunks, and bytes of each stream, came before.
+_FOLDER = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """One piece of output: where it stands in its stream's file, and when it came."""
+class Limits:
+    """How much of the output is kept: `count` stretches of `size` bytes; size 0 = all of it, in one."""
 
-    stream: int
-    length: int
-    time_ns: int
-    offset: int
-
-
-@dataclass(slots=True)
-class Position:
-    """A place between two chunks: how many entries of the index, and bytes of each stream, lie before it."""
-
-    entries: int
-    stdout: int
-    stderr: int
-
-    def pass_over(self, chunk: Chunk) -> None:
-        self.entries += 1
-        if chunk.stream == STDOUT:
-            self.stdout += chunk.length
-        else:
-            self.stderr += chunk.length
-
-    def offset(self, stream: int) -> int:
-        return self.stdout if stream == STDOUT else self.stderr
-
-
-def _bytes_in(pipe: int) -> int:
-    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
+    size: int = 0
+    count: int = 1
 
 
 class OutputLog:
-    """The output of one container over all its runs. The files are made at the first byte."""
+    """The output of one container over all its runs."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, limits: Limits = Limits()) -> None:
         self._directory = directory
-        self._files: dict[str, int] = {}
+        self._limits = limits
         self._listeners: set[Callable[[], None]] = set()
+        self._held: list[Position] = []
         self._closing = False
-        self.end = Position(0, 0, 0)
+        self._segments = [Segment(directory, Position(0, 0, 0))]
         if os.path.isdir(directory):
             self._recover()
+
+    @property
+    def _last(self) -> Segment:
+        return self._segments[-1]
 
     # -- writing
 
     def splice(self, pipe: int, stream: int) -> int:
-        """Move what a readable pipe holds into the stream's file; how many bytes, 0 at the pipe's end.
-
-        On a full disk the bytes are dropped, so that the container goes on (as dockerd does).
-        """
-        if not _bytes_in(pipe):
+        """Move what a readable pipe holds into the stream's file; how many bytes, 0 at the pipe's end."""
+        if not bytes_in(pipe):
             return 0  # readable and empty is the end; a container that is silent costs no file
-        try:
-            moved = os.splice(pipe, self._file(_NAMES[stream]), _SPLICE_SIZE, offset_dst=self.end.offset(stream))
-        except OSError:
-            return len(os.read(pipe, _SPLICE_SIZE))
-        if moved:
-            self._note(stream, moved, time.time_ns())
+        moved = self._last.splice(pipe, stream, self._room())
+        self._written()
         return moved
 
     def append(self, data: bytes, stream: int) -> None:
         """Write bytes that come from a terminal, which can't be spliced into a file."""
-        try:
-            written = os.pwrite(self._file(_NAMES[stream]), data, self.end.offset(stream))
-        except OSError:
-            return
-        self._note(stream, written, time.time_ns())
+        self._last.append(data, stream)
+        self._written()
 
-    def _note(self, stream: int, length: int, time_ns: int) -> None:
-        try:
-            os.pwrite(self._file("index"), _ENTRY.pack(stream, length, time_ns), self.end.entries * ENTRY_SIZE)
-        except OSError:  # a full disk: bytes without an entry would come again at the next start
-            os.ftruncate(self._file(_NAMES[stream]), self.end.offset(stream))
-            return
-        self.end.pass_over(Chunk(stream, length, time_ns, 0))
+    def _room(self) -> int:
+        """Bytes that still fit into the last stretch; one that has outgrown its limit takes all."""
+        room = self._limits.size - self._last.size - ENTRY_SIZE
+        return room if room > 0 else _UNLIMITED
+
+    def _written(self) -> None:
+        if self._limits.size and self._last.size + ENTRY_SIZE >= self._limits.size:
+            self._rotate()
         self.notify()
+
+    def _rotate(self) -> None:
+        full = len(self._segments) >= self._limits.count
+        if full and any(position.entries < self._segments[0].end.entries for position in self._held):
+            return
+        base = self._last.end.copy()
+        folder = f"{self._directory}/{base.entries}-{base.stdout}-{base.stderr}"
+        try:
+            os.makedirs(folder, mode=0o710, exist_ok=True)  # at once: it tells a successor where the numbers stand
+        except OSError:
+            return  # a full disk
+        if full:
+            self._segments.pop(0).remove()
+        if not self._listeners:
+            self._close_files()
+        self._segments.append(Segment(folder, base))
+
+    def hold(self, position: Position) -> None:
+        """Nothing from `position` on is thrown away, which its owner moves along; until `release`."""
+        self._held.append(position)
+
+    def release(self, position: Position) -> None:
+        """Idempotent."""
+        self._held = [held for held in self._held if held is not position]
 
     # -- reading
 
     def chunks(self, position: Position, limit: int = 256) -> list[Chunk]:
-        """Up to `limit` chunks from `position` on; the position itself isn't moved."""
-        count = min(limit, self.end.entries - position.entries)
-        if count <= 0:
-            return []
-        data = os.pread(self._file("index"), count * ENTRY_SIZE, position.entries * ENTRY_SIZE)
-        walker = Position(position.entries, position.stdout, position.stderr)
-        chunks = []
-        for stream, length, time_ns in _ENTRY.iter_unpack(data):
-            chunk = Chunk(stream, length, time_ns, walker.offset(stream))
-            walker.pass_over(chunk)
-            chunks.append(chunk)
-        return chunks
+        """Up to `limit` chunks from `position` on; it is only moved over what has been thrown away."""
+        first = self._segments[0].base
+        if position.entries < first.entries:
+            position.move_to(first)
+        for segment in self._segments:
+            if position.entries < segment.end.entries:
+                return segment.chunks(position, limit)
+        return []
 
     def chunks_before(self, position: Position, limit: int = 256) -> list[Chunk]:
         """Up to `limit` chunks that lie before `position`, the nearest first."""
-        first = max(0, position.entries - limit)
-        if first == position.entries:
-            return []
-        data = os.pread(self._file("index"), (position.entries - first) * ENTRY_SIZE, first * ENTRY_SIZE)
-        offsets = {STDOUT: position.stdout, STDERR: position.stderr}
-        chunks = []
-        for stream, length, time_ns in reversed(list(_ENTRY.iter_unpack(data))):
-            offsets[stream] -= length
-            chunks.append(Chunk(stream, length, time_ns, offsets[stream]))
-        return chunks
+        for segment in reversed(self._segments):
+            if segment.base.entries < position.entries:
+                return segment.chunks_before(position, limit)
+        return []
 
     def read(self, chunk: Chunk) -> bytes:
-        return os.pread(self._file(_NAMES[chunk.stream]), chunk.length, chunk.offset)
+        """Its bytes; none where it has been thrown away."""
+        for segment in self._segments:
+            if segment.holds(chunk.stream, chunk.offset):
+                return segment.read(chunk)
+        return b""
 
     def notify(self) -> None:
         """Wake all who listen: there is more, or nothing more will come."""
@@ -152,6 +129,8 @@ class OutputLog:
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each chunk and when a run's output has ended, until `unlisten`."""
         self._listeners.add(listener)
+        for segment in self._segments[:-1]:
+            segment.open_files()
 
     def unlisten(self, listener: Callable[[], None]) -> None:
         self._listeners.discard(listener)
@@ -160,7 +139,7 @@ class OutputLog:
 
     def snapshot(self) -> Position:
         """The end as it is at this moment."""
-        return Position(self.end.entries, self.end.stdout, self.end.stderr)
+        return self._last.end.copy()
 
     # -- files
 
@@ -170,41 +149,23 @@ class OutputLog:
         While somebody listens they stay open: the folder may be removed next, and he hasn't read everything yet.
         """
         self._closing = bool(self._listeners)
-        if self._closing:
-            return
-        for fd in self._files.values():
-            os.close(fd)
-        self._files.clear()
+        if not self._closing:
+            self._close_files()
 
-    def _file(self, name: str) -> int:
-        fd = self._files.get(name)
-        if fd is None:
-            fd = self._files[name] = self._open(name)
-        return fd
-
-    def _open(self, name: str) -> int:
-        path = os.path.join(self._directory, name)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        try:
-            return os.open(path, flags, 0o640)
-        except FileNotFoundError:
-            os.makedirs(self._directory, mode=0o710, exist_ok=True)
-            return os.open(path, flags, 0o640)
+    def _close_files(self) -> None:
+        for segment in self._segments:
+            segment.close()
 
     def _recover(self) -> None:
-        """After a power cut the index may end in zeros, or tell of bytes that never got to the disk."""
-        sizes = {stream: os.fstat(self._file(name)).st_size for stream, name in _NAMES.items()}
-        for stream, length, time_ns in self._index_entries():
-            if self.end.offset(stream) + length > sizes.get(stream, -1):
-                break
-            self.end.pass_over(Chunk(stream, length, time_ns, 0))
-        for stream, size in sizes.items():
-            if size > self.end.offset(stream):
-                self._note(stream, size - self.end.offset(stream), time.time_ns())
-        self.close()
+        """The stretches that an earlier engine left; the first lies in the folder itself."""
+        names = [found for name in os.listdir(self._directory) if (found := _FOLDER.fullmatch(name))]
+        bases = sorted((Position(*map(int, name.groups())) for name in names), key=lambda base: base.entries)
+        rotated = [Segment(f"{self._directory}/{base.entries}-{base.stdout}-{base.stderr}", base) for base in bases]
+        if os.path.exists(f"{self._directory}/index") or not rotated:
+            rotated.insert(0, self._segments[0])
+        self._segments = rotated
+        for segment in self._segments:
+            segment.recover()
 
-    def _index_entries(self) -> Iterator[tuple[int, int, int]]:
-        size = os.fstat(self._file("index")).st_size
-        for start in range(0, size, ENTRY_SIZE << 16):
-            block = os.pread(self._file("index"), ENTRY_SIZE << 16, start)
-            yield from _ENTRY.iter_unpack(block[: len(block) // ENTRY_SIZE * ENTRY_SIZE])
+
+__all__ = ["ENTRY_SIZE", "STDERR", "STDOUT", "Chunk", "Limits", "OutputLog", "Position"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from guest_agent.build.cache import BuildCache
 from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container
+from guest_agent.engine.log_config import LogDefaults
 from guest_agent.engine.sources import BindSources
 from guest_agent.engine.table import ContainerTable
 from guest_agent.events.bus import EventBus
@@ -56,6 +57,7 @@ class Parts:
     registries: RegistrySettings
     sources: BindSources
     build_cache: BuildCache
+    logs: LogDefaults
 
     def tell(self, container: Container, action: str, **attributes: str) -> None:
         """Publish a container's event with docker's attributes: labels, image and name, then the action's own."""

@@ -49,6 +49,7 @@ class SystemInfo:
     security_options: tuple[str, ...]
     insecure_registries: tuple[str, ...]
     registry_mirrors: tuple[str, ...]
+    logging_driver: str
     debug: bool
     system_time_ns: int
 
@@ -108,6 +109,7 @@ class System:
             security_options=("name=seccomp,profile=builtin", "name=cgroupns"),
             insecure_registries=settings.insecure,
             registry_mirrors=tuple(url for urls in settings.mirrors.values() for url in urls),
+            logging_driver=self._parts.logs.driver,
             debug=False,
             system_time_ns=time.time_ns(),
         )

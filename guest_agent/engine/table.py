@@ -6,7 +6,8 @@ import logging
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.live import Live
-from guest_agent.engine.output import OutputLog
+from guest_agent.engine.log_config import plan_limits
+from guest_agent.engine.output import Limits, OutputLog
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
@@ -79,7 +80,9 @@ class ContainerTable:
         """The volatile half, made on first use."""
         live = self._live.get(container_id)
         if live is None:
-            live = self._live[container_id] = Live(OutputLog(self._paths.logs(container_id)))
+            record = self._containers.get(container_id)
+            limits = plan_limits(record.host_config) if record else Limits()
+            live = self._live[container_id] = Live(OutputLog(self._paths.logs(container_id), limits))
         return live
 
     @property

@@ -579,6 +579,7 @@ class FakeInfo:
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     insecure_registries: tuple[str, ...] = ("registry:5000",)
     registry_mirrors: tuple[str, ...] = ()
+    logging_driver: str = "json-file"
     debug: bool = False
     system_time_ns: int = _SECOND
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ WHOLE = """
 bridge = "br7"
 subnet = "10.9.0.0/16"
 group = "wheel"
+[logs]
+driver = "local"
+options = { max-size = "1m" }
 [registries]
 insecure = ["registry.local:5000"]
 [registries.mirrors]
@@ -35,7 +39,8 @@ def test_a_missing_or_an_empty_file_means_defaults(tmp_path: Path) -> None:
 
 def test_every_setting(tmp_path: Path) -> None:
     mirrors: dict[str, tuple[str, ...]] = {"docker.io": ("https://one", "https://two")}
-    assert load(tmp_path, WHOLE) == EngineConfig("br7", "10.9.0.0/16", "wheel", ("registry.local:5000",), mirrors)
+    expected = EngineConfig("br7", "10.9.0.0/16", "wheel", ("registry.local:5000",), mirrors)
+    assert load(tmp_path, WHOLE) == replace(expected, log_driver="local", log_options={"max-size": "1m"})
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,8 @@ def test_every_setting(tmp_path: Path) -> None:
         ("[registries]\ninsecure = 'x'", "insecure must be a list of strings"),
         ("[registries]\ninsecure = [1]", "insecure must be a list of strings"),
         ("[registries.mirrors]\n'docker.io' = 'https://one'", "docker.io must be a list of strings"),
+        ("[logs]\ndrivers = 'local'", "no setting 'drivers'"),
+        ("[logs.options]\nmax-size = 5", "max-size must be a string"),
         ("[enigne]\nbridge = 'x'", "'enigne'"),
         ("bridge = 'x'", "'bridge'"),
     ],

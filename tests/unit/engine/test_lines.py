@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guest_agent.engine import output
+from guest_agent.engine import segments
 from guest_agent.engine.lines import LineSplitter, read_lines
 from guest_agent.engine.output import STDERR, STDOUT, OutputLog
 from guest_agent.engine.requests import LogLine, LogRequest
@@ -51,7 +51,7 @@ def written(folder: str, pieces: list[tuple[int, bytes]]) -> OutputLog:
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "time", Clock())
+    monkeypatch.setattr(segments, "time", Clock())
 
 
 @given(PIECES)
@@ -97,7 +97,7 @@ def test_since_and_until_go_by_the_beginning_of_a_line(tmp_path: Path) -> None:
     request = LogRequest(since_ns=times[1], until_ns=times[1])
     base = times[0]
     assert [time - base for time in times] == [0, 1, 3]
-    output.time.now = 0  # type: ignore[attr-defined]
+    segments.time.now = 0  # type: ignore[attr-defined]
     assert [line.data for line in read(str(tmp_path / "b"), pieces, request)] == [b"two\n"]
 
 
