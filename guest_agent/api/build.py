@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import Fields, read_fields
-from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response, parse_json, render_json
+from guest_agent.api.json_bodies import parse_json
+from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, closing
