@@ -38,7 +38,8 @@ def bad_flag(command: "Command", message: str, hint: str = "") -> Failure:
 
 def bad_value(command: "Command", spelling: str, value: str, reason: str) -> Failure:
     """A flag's value that its kind refuses."""
-    return bad_flag(command, f'invalid argument "{value}" for "{spelling}" flag: {reason}')
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return bad_flag(command, f'invalid argument "{quoted}" for "{spelling}" flag: {reason}')
 
 
 def bad_count(command: "Command", requirement: str, see: str = "Run") -> Failure:

@@ -31,6 +31,15 @@ def parse_int(text: str) -> int:
     return value
 
 
+def parse_uint16(text: str) -> int:
+    """Go's strconv.ParseUint with 16 bits."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if int(text) > 0xFFFF:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)
+
+
 def parse_filter(text: str) -> tuple[str, str]:
     """`name=value` of --filter."""
     name, found, value = text.partition("=")
@@ -44,14 +53,20 @@ PLAIN: "dict[str, Callable[[str], object]]" = {
     "bool": parse_bool,
     "string": str,
     "int": parse_int,
+    "uint16": parse_uint16,
     "filter": parse_filter,
 }
+
+
+_OF_DEVICES = frozenset(("rate", "operations", "weight", "device-rule", "gpus"))
 
 
 def converter(kind: str) -> "Callable[[str], object]":
     """The converter of a kind."""
     if kind in PLAIN:
         return PLAIN[kind]
-    from hostvm.cli.request.kinds import KINDS
-
+    if kind in _OF_DEVICES:
+        from hostvm.cli.request.devices import KINDS
+    else:
+        from hostvm.cli.request.kinds import KINDS
     return KINDS[kind]

@@ -2,6 +2,7 @@
 
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.containers import each
+from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_out
 from hostvm.cli.query import escape, filters, with_query
 from hostvm.cli.render.container_view import join_map
@@ -52,8 +53,10 @@ def ls(context: "Context", arguments: Arguments) -> int:
 
 
 def create(context: "Context", arguments: Arguments) -> int:
+    if arguments.text("name") and arguments.positional:
+        raise Failure("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
     body = {
-        "Name": arguments.positional[0] if arguments.positional else "",
+        "Name": arguments.positional[0] if arguments.positional else arguments.text("name"),
         "Driver": arguments.text("driver"),
         "DriverOpts": as_map(arguments.texts("opt")),
         "Labels": as_map(arguments.texts("label")),

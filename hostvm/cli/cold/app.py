@@ -23,7 +23,7 @@ _PANELS = {
     "Common commands": ("run", "exec", "ps", "logs", "stop", "rm", "pull", "images", "bootstrap"),
     "Containers": (
         "create", "start", "restart", "kill", "attach", "wait", "inspect", "port", "top", "pause", "unpause", "rename",
-        "cp", "diff", "export", "stats",
+        "update", "cp", "diff", "export", "stats",
     ),
     "Images": (
         "rmi", "tag", "history", "push", "save", "load", "import", "commit", "search", "login", "logout",
@@ -35,7 +35,8 @@ _METAVARS = {
     "int": "INT", "size": "BYTES", "swap": "BYTES", "cpus": "DECIMAL", "filter": "FILTER", "env": "NAME[=VALUE]",
     "label": "KEY=VALUE", "host": "HOST:IP", "address": "ADDRESS", "ulimit": "ULIMIT", "mount": "MOUNT",
     "sysctl": "KEY=VALUE", "stream": "STREAM", "mebibytes": "SIZE", "gibibytes": "SIZE", "duration": "TIME",
-    "folder": "PATH",
+    "folder": "PATH", "uint16": "INT", "rate": "PATH:BYTES", "operations": "PATH:INT", "weight": "PATH:INT",
+    "device-rule": "RULE", "gpus": "GPUS",
 }  # fmt: skip
 
 _MACHINE_HELP = "The machine to use; by default native on Linux, vm on macOS."

@@ -36,6 +36,21 @@ _HOST_CONFIG = (
     ("add-host", "ExtraHosts"), ("dns", "Dns"), ("dns-search", "DnsSearch"), ("group-add", "GroupAdd"),
     ("publish-all", "PublishAllPorts"), ("mount", "Mounts"), ("link", "Links"), ("cgroup-parent", "CgroupParent"),
     ("runtime", "Runtime"), ("volume-driver", "VolumeDriver"), ("cidfile", "ContainerIDFile"),
+    ("volumes-from", "VolumesFrom"), ("cpu-rt-period", "CpuRealtimePeriod"), ("isolation", "Isolation"),
+    ("cpu-rt-runtime", "CpuRealtimeRuntime"),
+)  # fmt: skip
+
+
+#: Flags whose values `request/guard.py` works out.
+_GUARDED = (
+    "security-opt", "device", "device-cgroup-rule", "gpus", "blkio-weight-device", "device-read-bps",
+    "device-write-bps", "device-read-iops", "device-write-iops", "storage-opt", "annotation",
+)  # fmt: skip
+
+#: Flag, what docker calls it, and its values; a pid namespace can be another container's, too.
+_MODES = (
+    ("pid", "PID", ("", "host")), ("uts", "UTS", ("", "host")), ("userns", "USER", ("", "host")),
+    ("cgroupns", "CGROUP", ("", "host", "private")),
 )  # fmt: skip
 
 
@@ -73,8 +88,6 @@ def _copy(arguments: Arguments, names: tuple[tuple[str, str], ...], target: "Bod
 
 
 def _refuse_contradictions(arguments: Arguments) -> None:
-    if arguments.many("volumes-from"):
-        raise ValueError("--volumes-from is not supported by hostvm: name the volumes with -v")
     if arguments.flag("rm") and arguments.text("restart") not in ("", "no"):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
     pull = arguments.text("pull")
@@ -163,20 +176,24 @@ def _add_guard(arguments: Arguments, host: "Body") -> None:
     for flag, key in (("cap-add", "CapAdd"), ("cap-drop", "CapDrop")):
         if arguments.given(flag):
             host[key] = parse_capabilities(arguments.texts(flag))
-    if arguments.given("security-opt") or arguments.given("device"):
-        from hostvm.cli.request.guard import parse_device, parse_security_option
+    if any(arguments.given(flag) for flag in _GUARDED):
+        from hostvm.cli.request.guard import add_guarded
 
-        host["SecurityOpt"] = [parse_security_option(text) for text in arguments.texts("security-opt")] or None
-        host["Devices"] = [parse_device(text) for text in arguments.texts("device")]
-    for flag in ("pid", "uts"):
-        mode = arguments.text(flag)
-        if mode not in ("", "host") and not (flag == "pid" and mode.startswith("container:")):
-            raise ValueError(f"--{flag}: invalid {flag.upper()} mode")
+        add_guarded(arguments, host)
+    _check_modes(arguments)
     if arguments.many("sysctl"):
         pairs = [pair for pair in arguments.many("sysctl") if isinstance(pair, tuple)]
         host["Sysctls"] = dict(pairs)
     if arguments.given("memory-swappiness") and arguments.number("memory-swappiness") >= 0:
         host["MemorySwappiness"] = arguments.number("memory-swappiness")
+
+
+def _check_modes(arguments: Arguments) -> None:
+    for flag, name, modes in _MODES:
+        mode = arguments.text(flag)
+        joins = flag == "pid" and mode.startswith("container:") and mode != "container:"
+        if mode not in modes and not joins:
+            raise ValueError(f"--{flag}: invalid {name} mode")
 
 
 def _add_life_cycle(arguments: Arguments, body: "Body", host: "Body") -> None:

@@ -4,6 +4,8 @@
 only the client knows where the user stands. `--mount` becomes an object of HostConfig.Mounts.
 """
 
+from hostvm.cli.request.csv import split_csv
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,21 +54,13 @@ def parse_mount(text: str) -> "Mount":
 
 
 _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+_DEPTHS: "dict[str, dict[str, object]]" = {
+    "enabled": {},
+    "disabled": {"NonRecursive": True},
+    "writable": {"ReadOnlyNonRecursive": True},
+    "readonly": {"ReadOnlyForceRecursive": True},
+}
 _TEXTS = {"source": "Source", "src": "Source", "target": "Target", "dst": "Target", "destination": "Target"}
-
-
-def split_csv(text: str) -> list[str]:
-    """One line of CSV with double quotes, as Go's encoding/csv reads it."""
-    fields, field, quoted = [], "", False
-    for letter in text:
-        if letter == '"':
-            quoted = not quoted
-        elif letter == "," and not quoted:
-            fields.append(field)
-            field = ""
-        else:
-            field += letter
-    return [*fields, field]
 
 
 def _set_field(mount: "Mount", key: str, value: str, field: str) -> None:
@@ -123,8 +117,10 @@ def _set_bind(options: dict[str, object], key: str, value: str, field: str) -> N
     elif key == "bind-nonrecursive":
         options["NonRecursive"] = _switch(key, value, field)
     elif key == "bind-recursive":
-        options |= {"disabled": {"NonRecursive": True}, "writable": {"ReadOnlyNonRecursive": True},
-                    "readonly": {"ReadOnlyForceRecursive": True}}.get(value, {})  # fmt: skip
+        if value not in _DEPTHS:
+            known = '"enabled", "disabled", "writable", or "readonly"'
+            raise ValueError(f"invalid value for {key}: {value} (must be {known})")
+        options |= _DEPTHS[value]
     else:
         raise _unexpected(key, field)
 
@@ -174,3 +170,15 @@ def _check_mount(mount: "Mount") -> None:
     for options, owner in (("VolumeOptions", "volume"), ("BindOptions", "bind"), ("TmpfsOptions", "tmpfs")):
         if options in mount and kind != owner:
             raise ValueError(f"cannot mix '{owner}-*' options with mount type '{kind}'")
+    _check_depth(mount)
+
+
+def _check_depth(mount: "Mount") -> None:
+    """A depth is one of read-only mounts, and nothing from outside may come into one that is read-only all the way."""
+    options = _options(mount, "BindOptions") if "BindOptions" in mount else {}
+    for depth, name in (("writable", "ReadOnlyNonRecursive"), ("readonly", "ReadOnlyForceRecursive")):
+        needed = "" if mount.get("ReadOnly") else "readonly"
+        if depth == "readonly" and not needed and options.get("Propagation") != "rprivate":
+            needed = "bind-propagation=rprivate"
+        if options.get(name) and needed:
+            raise ValueError(f"option 'bind-recursive={depth}' requires '{needed}' to be specified in conjunction")

@@ -43,12 +43,17 @@ class PortPlan:
         if ":" in text:
             raise ValueError(f"invalid port format for --expose: {text}")
         ports, _, protocol = text.partition("/")
-        reason = (
-            f'invalid range format for --expose: {text}, error: strconv.ParseUint: parsing "{ports}": invalid syntax'
-        )
-        first, last = _parse_range(ports, reason)
+        first, last = _parse_range(ports, f"invalid range format for --expose: {text}, error: {_blame(ports)}")
         for number in range(first, last + 1):
             self.exposed[f"{number}/{(protocol or 'tcp').lower()}"] = {}
+
+
+def _blame(ports: str) -> str:
+    """Why Go's nat.ParsePortRange refuses it."""
+    first, found, last = ports.partition("-")
+    if found and first.isdigit() and last.isdigit():
+        return f"invalid range specified for port: {ports}"
+    return f'strconv.ParseUint: parsing "{ports}": invalid syntax'
 
 
 def split_publish(text: str) -> tuple[str, str, str]:

@@ -17,7 +17,8 @@ VERBS = {
     "pull": "images:PULL", "push": "archives:PUSH", "rename": "containers:RENAME", "restart": "containers:RESTART",
     "rm": "containers:RM", "rmi": "images:RMI", "run": "run:RUN", "save": "archives:SAVE", "search": "archives:SEARCH",
     "start": "containers:START", "stats": "containers:STATS", "stop": "containers:STOP", "tag": "images:TAG",
-    "top": "containers:TOP", "unpause": "containers:UNPAUSE", "version": "system:VERSION", "wait": "containers:WAIT",
+    "top": "containers:TOP", "unpause": "containers:UNPAUSE", "update": "containers:UPDATE",
+    "version": "system:VERSION", "wait": "containers:WAIT",
 }  # fmt: skip
 
 NOUNS: dict[str, dict[str, str]] = {
@@ -28,8 +29,8 @@ NOUNS: dict[str, dict[str, str]] = {
         "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "prune": "prune:CONTAINER",
         "ps": "containers:PS", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
         "run": "run:RUN", "start": "containers:START", "stats": "containers:STATS", "stop": "containers:STOP",
-        "top": "containers:TOP",
-        "unpause": "containers:UNPAUSE", "wait": "containers:WAIT",
+        "top": "containers:TOP", "unpause": "containers:UNPAUSE", "update": "containers:UPDATE",
+        "wait": "containers:WAIT",
     },
     "image": {
         "history": "images:HISTORY", "import": "archives:IMPORT", "inspect": "images:INSPECT", "list": "images:IMAGES",

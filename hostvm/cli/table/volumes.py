@@ -17,6 +17,7 @@ CREATE = Command(
     (
         option("driver", "d", "string", "Specify volume driver name", "local"),
         many("label", "", "label", "Set metadata for a volume"),
+        option("name", "", "string", "Specify volume name"),
         many("opt", "o", "string", "Set driver specific options"),
     ),
     "[VOLUME]",

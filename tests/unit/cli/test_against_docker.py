@@ -1,6 +1,6 @@
 """The command line against what docker's own (28.2.2) sent and said for the same words.
 
-`docker_28.json` was recorded with docker's CLI before an engine that took everything: the bodies of `containers/create`
+The files were recorded with docker's CLI before an engine that took everything: the bodies of `containers/create`
 without their zero values, and the refusals with `hostvm` in place of `docker`.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +19,20 @@ from hostvm.cli.parse import parse
 from hostvm.cli.request.create import plan_create
 from hostvm.cli.run import absolute
 from hostvm.cli.table import load
+from tests.unit.cli.conftest import Outcome, Start
+from tests.unit.cli.fake_engine import Reply
 
-RECORDED = json.loads((Path(__file__).parent / "docker_28.json").read_text())
+FOLDER = Path(__file__).parent
+PARTS = [json.loads((FOLDER / name).read_text()) for name in ("docker_28.json", "docker_28_options.json")]
+BODIES = [record for part in PARTS for record in part["bodies"]]
+REFUSALS = [record for part in PARTS for record in part["refusals"]]
+REQUESTS = [record for part in PARTS for record in part.get("requests", ())]
 FILES = {
     "envgood": "# c\nA=1\n  B=2 3\nFROM_FILE\n\nC=\n",
     "labelgood": "x=1\ny\n",
     "envbad1": "A B=3\n",
     "envbad2": "=3\n",
+    "seccomp.json": '{"defaultAction": "SCMP_ACT_ALLOW",  "syscalls": []}',
 }
 VARIABLES = {"PASSED": "on", "FROM_FILE": "file"}
 
@@ -49,7 +58,7 @@ def lean(value: object) -> object:
     return [lean(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("record", RECORDED["bodies"], ids=lambda record: " ".join(record["words"]))
+@pytest.mark.parametrize("record", BODIES, ids=lambda record: " ".join(record["words"]))
 def test_body_is_dockers(record: dict[str, list[str]], here: Path) -> None:
     arguments = parse(load("create"), record["words"])
     body = plan_create(arguments, VARIABLES.get, absolute)
@@ -61,7 +70,7 @@ def without_hint(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not line.startswith("hint: "))
 
 
-@pytest.mark.parametrize("record", RECORDED["refusals"], ids=lambda record: " ".join(record["words"]))
+@pytest.mark.parametrize("record", REFUSALS, ids=lambda record: " ".join(record["words"]))
 def test_refusal_is_dockers(record: dict[str, object], here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = record["words"]
     assert isinstance(words, list)
@@ -69,3 +78,14 @@ def test_refusal_is_dockers(record: dict[str, object], here: Path, capfd: pytest
     out, err = capfd.readouterr()
     assert (out, without_hint(err), code) == ("", record["stderr"], record["code"])
     assert os.listdir(here / "some" / "where") == os.listdir(".")
+
+
+@pytest.mark.parametrize("record", REQUESTS, ids=lambda record: " ".join(record["words"]))
+def test_requests_are_dockers(record: Any, start_engine: Start, hostvm: Callable[..., Outcome]) -> None:
+    """`update` and `volume create`, which an engine that took everything answered alike."""
+    reply = Reply({"Id": "x" * 64, "Warnings": [], "Name": "n"})
+    engine = start_engine(replies={f"POST {path}": reply for path, _ in record["requests"]})
+    outcome = hostvm(*record["words"])
+    assert (outcome.out, outcome.err, outcome.code) == (record["stdout"], "", 0)
+    sent = [[request.path.removeprefix("/v1.44"), lean(request.json)] for request in engine.requests]
+    assert sent == [[path, lean(body)] for path, body in record["requests"]]
