@@ -78,6 +78,8 @@ class Connection:
             self._left -= len(self._receive(len(BLOCK)))
             if not self._left:
                 self._client.sendall(b".")
+        elif not self._left:
+            self._receive(1)  # all was sent: only the end can come, and not to read it would be a busy loop
         if self.is_source and self._left:
             self._left -= self._client.send(memoryview(BLOCK)[: self._left])
             return select.EPOLLOUT if self._left else select.EPOLLIN

@@ -70,7 +70,7 @@ HOSTS = {
     "tcg": (
         Hardware("x86_64", "tcg", 4, 2048, sandbox=True),
         f"{COMMON} {SANDBOX} -machine q35,vmport=off,sata=off,smbus=off,memory-backend=ram"
-        f" -accel tcg,thread=multi -cpu max,-erms,-fsrm,-monitor -smp 4 {MEMORY}",
+        f" -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 4 {MEMORY}",
         X86_TCG,
     ),
     "tcg-arm": (
