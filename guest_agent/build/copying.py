@@ -20,6 +20,8 @@ from guest_agent.wire.errors import HostFailed, HostvmError, InvalidArgument
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
+#: Links that lead nowhere, in all of one copy.
+_MOST_LINKS = 40
 #: Open folders that are kept for the next file.
 _KEPT_FOLDERS = 64
 
@@ -75,6 +77,7 @@ class _Writer:
         self._attributes = attributes
         self._folders: dict[str, int] = {}
         self._times: dict[str, int] = {}
+        self._links = 0
         self.where = "/"
 
     def is_folder(self, path: str) -> bool:
@@ -124,10 +127,17 @@ class _Writer:
             parent, name = posixpath.split(path)
             try:
                 os.mkdir(name, 0o755, dir_fd=self.folder(parent))
-            except FileExistsError:  # a link that leads nowhere
-                raise InvalidArgument(f"cannot make the folder {path}: a link is in its place") from None
+            except FileExistsError:  # a link that leads nowhere: what it means is made
+                return self._make_behind_link(parent, name)
             self._own(name, self.folder(parent), self._attributes.owner or (0, 0))
             return open_in_root(self._root, path, _FOLDER)
+
+    def _make_behind_link(self, parent: str, name: str) -> int:
+        target = posixpath.join(parent, os.readlink(name, dir_fd=self.folder(parent)))
+        self._links += 1
+        if self._links > _MOST_LINKS:
+            raise InvalidArgument(f"{posixpath.join(parent, name)}: too many levels of symbolic links")
+        return os.dup(self.folder(target))
 
     def _put_folder(self, item: Item, path: str) -> None:
         """A folder that exists keeps its attributes if it is the destination itself."""

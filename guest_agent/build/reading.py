@@ -17,7 +17,7 @@ from guest_agent.wire.errors import InvalidArgument
 _WITH_HEREDOCS = ("ADD", "COPY", "RUN", "ONBUILD")
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
 _DIRECTIVES = ("syntax", "escape", "check")
-_HEREDOC = re.compile(r"(?<![<\w])(\d*)<<(-?)(?:\"([^\"<]+)\"|'([^'<]+)'|([^\s<>'\"|&;()]+))")
+_HEREDOC = re.compile(r"(?<!\S)(\d*)<<(-?)(?:\"([^\"<]+)\"|'([^'<]+)'|([^\s<>'\"|&;()]+))")
 _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")
 #: bufio.MaxScanTokenSize of Go, which moby's scanner has.
 _LONGEST_LINE = 64 << 10

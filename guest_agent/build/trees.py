@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import posixpath
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -312,16 +311,23 @@ class TreeReader:
 
     def _put(self, path: str, entry: Entry) -> None:
         """Folders that the tar doesn't mention are made; what is in the way is replaced, with all that is in it."""
-        folder = posixpath.dirname(path)
-        parent = self._entries.get(folder)
-        if parent is None or not parent.is_folder:
-            self._put(folder, Entry(stat.S_IFDIR | 0o755))
+        if not path and not entry.is_folder:
+            raise TarError("the archive's root is not a folder")
+        self._make_parents(path)
         before = self._entries.get(path)
         if before is not None and before.is_folder and not entry.is_folder:
             doomed = [name for name in self._entries if name.startswith(f"{path}/")]
             for name in doomed:
                 del self._entries[name]
         self._entries[path] = entry
+
+    def _make_parents(self, path: str) -> None:
+        end = path.find("/")
+        while end > 0:
+            parent = self._entries.get(path[:end])
+            if parent is None or not parent.is_folder:
+                self._entries[path[:end]] = Entry(stat.S_IFDIR | 0o755)
+            end = path.find("/", end + 1)
 
 
 def _make_entry(entry: TarEntry, device: int, digest: bytes = b"", offset: int = 0) -> Entry:

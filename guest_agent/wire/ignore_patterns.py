@@ -15,14 +15,13 @@ from collections.abc import Iterable
 class IgnorePattern:
     """One line. `text` is cleaned, without the `!`. Raises ValueError for one that can't be understood."""
 
-    __slots__ = ("_expression", "brings_back", "depth", "text")
+    __slots__ = ("_expression", "brings_back", "text")
 
     def __init__(self, line: str) -> None:
         self.brings_back = line.startswith("!")
         self.text = clean_pattern(line[1:] if self.brings_back else line)
         if self.brings_back and not line[1:].strip():
             raise ValueError('illegal exclusion pattern: "!"')
-        self.depth = self.text.count("/") + 1
         try:
             self._expression = re.compile(_translate(self.text), re.DOTALL)
         except re.error as error:
@@ -32,8 +31,12 @@ class IgnorePattern:
         """The path itself, or a folder that it is in."""
         if self._expression.fullmatch(path):
             return True
-        parents = path.split("/")[:-1]
-        return len(parents) >= self.depth and bool(self._expression.fullmatch("/".join(parents[: self.depth])))
+        end = path.find("/")
+        while end > 0:
+            if self._expression.fullmatch(path, 0, end):
+                return True
+            end = path.find("/", end + 1)
+        return False
 
     def may_match_below(self, folder: str) -> bool:
         """Whether something inside of `folder` could match: wildcards are taken as a yes."""

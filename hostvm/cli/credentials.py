@@ -11,6 +11,8 @@ from hostvm.client.jsontext import dumps, loads_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hostvm.cli.main import Context
 
     Config = dict[str, object]
@@ -61,6 +63,23 @@ def _have_image(context: "Context", image: str) -> bool:
     return True
 
 
+def registry_config() -> str:
+    """The X-Registry-Config of a build: what is stored for every registry; "" where there is nothing."""
+    config = read_config()
+    known = {}
+    auths = config.get("auths")
+    for key, entry in auths.items() if isinstance(auths, dict) else ():
+        if isinstance(entry, dict) and len(auth := _decode_entry(entry, str(key))) > 1:
+            known[str(key)] = auth
+    helpers = config.get("credHelpers")
+    for registry, helper in helpers.items() if isinstance(helpers, dict) else ():
+        from hostvm.cli.cold.helpers import ask_helper
+
+        if auth := ask_helper(str(helper), str(registry)):
+            known[str(registry)] = auth
+    return encode_auth(known)
+
+
 def find_helper(config: "Config", registry: str) -> str:
     """The helper that keeps this registry's credentials; "" for none."""
     helpers = config.get("credHelpers")
@@ -98,7 +117,7 @@ def _decode_entry(entry: "Config", registry: str) -> dict[str, str]:
     return auth
 
 
-def encode_auth(auth: dict[str, str]) -> str:
+def encode_auth(auth: "Mapping[str, object]") -> str:
     """URL-safe base64 of the JSON, as the API wants it; "" for nothing."""
     if not auth:
         return ""

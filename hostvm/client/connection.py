@@ -157,17 +157,17 @@ class Engine:
         """A request whose answer is a stream of JSON objects, one a line."""
         return _objects(self.open(method, path, None, headers))
 
-    def upload(self, path: str, body: "Iterator[bytes]") -> "Iterator[dict[str, object]]":
+    def upload(self, path: str, body: "Iterator[bytes]", headers: str = "") -> "Iterator[dict[str, object]]":
         """POST of a tar stream, in chunks; the answer as `lines` gives it."""
-        return _objects(self._send_archive("POST", path, body))
+        return _objects(self._send_archive("POST", path, body, headers))
 
     def put(self, path: str, body: "Iterator[bytes]") -> None:
         """PUT of a tar stream, in chunks."""
         self._send_archive("PUT", path, body).read()
 
-    def _send_archive(self, method: str, path: str, body: "Iterator[bytes]") -> Answer:
+    def _send_archive(self, method: str, path: str, body: "Iterator[bytes]", headers: str = "") -> Answer:
         stream = self._connect()
-        headers = "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
+        headers += "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
         try:
             stream.sendall(f"{method} {API}{path} HTTP/1.1\r\nHost: hostvm\r\n{headers}".encode())
             for chunk in body:

@@ -26,6 +26,7 @@ _PANELS = {
         "update", "cp", "diff", "export", "stats",
     ),
     "Images": (
+        "build",
         "rmi", "tag", "history", "push", "save", "load", "import", "commit", "search", "login", "logout",
     ),
     "Engine": ("info", "version", "events", "env", "doctor", "completion"),

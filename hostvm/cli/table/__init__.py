@@ -8,7 +8,8 @@ import sys
 from hostvm.cli.spec import Command
 
 VERBS = {
-    "attach": "streams:ATTACH", "commit": "images:COMMIT", "completion": "system:COMPLETION", "cp": "files:CP",
+    "attach": "streams:ATTACH", "build": "build:BUILD",
+    "commit": "images:COMMIT", "completion": "system:COMPLETION", "cp": "files:CP",
     "create": "run:CREATE", "diff": "files:DIFF", "doctor": "system:DOCTOR", "env": "system:ENV",
     "events": "system:EVENTS", "exec": "streams:EXEC", "export": "files:EXPORT", "history": "images:HISTORY",
     "images": "images:IMAGES", "import": "archives:IMPORT", "info": "system:INFO", "inspect": "system:INSPECT",
@@ -22,6 +23,7 @@ VERBS = {
 }  # fmt: skip
 
 NOUNS: dict[str, dict[str, str]] = {
+    "builder": {"build": "build:BUILD", "prune": "build:PRUNE"},
     "container": {
         "attach": "streams:ATTACH", "commit": "images:COMMIT", "cp": "files:CP", "create": "run:CREATE",
         "diff": "files:DIFF", "exec": "streams:EXEC", "export": "files:EXPORT",
@@ -33,6 +35,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "wait": "containers:WAIT",
     },
     "image": {
+        "build": "build:BUILD",
         "history": "images:HISTORY", "import": "archives:IMPORT", "inspect": "images:INSPECT", "list": "images:IMAGES",
         "load": "images:LOAD", "ls": "images:IMAGES", "prune": "prune:IMAGE", "pull": "images:PULL",
         "push": "archives:PUSH", "remove": "images:RMI", "rm": "images:RMI", "save": "archives:SAVE",
@@ -61,6 +64,7 @@ NOUNS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 NOUN_HELP = {
+    "builder": "Manage builds",
     "container": "Manage containers",
     "image": "Manage images",
     "machine": "Manage the machines that engines run on",

@@ -1,0 +1,115 @@
+"""`build --output`: the result as a folder or a tar instead of (or beside) an image."""
+
+import os
+import sys
+
+from hostvm.cli.failure import Failure
+from hostvm.cli.query import with_query
+from hostvm.cli.request.build import parse_fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from tarfile import TarFile, TarInfo
+    from typing import IO
+
+    from hostvm.cli.main import Context
+
+
+class Output:
+    """`kind` is local or tar; `place` a path, "-" for standard output."""
+
+    def __init__(self, kind: str, place: str) -> None:
+        self.kind = kind
+        self.place = place
+
+
+def parse_output(text: str) -> "Output | None":
+    """None where the image alone is wanted. Raises Failure."""
+    if not text:
+        return None
+    if text == "-":
+        return Output("tar", "-")
+    if "=" not in text:
+        return Output("local", text)
+    fields = parse_fields(text, "--output")
+    kind, place = fields.get("type", ""), fields.get("dest", "")
+    if kind in ("image", "docker", "oci") and not place:
+        return None
+    if kind == "docker":
+        return Output("docker", place)
+    if kind not in ("local", "tar"):
+        raise Failure(f"unsupported output type: {kind or text}", 125, "known: local, tar, docker")
+    if not place and kind == "local":
+        raise Failure("dest is required for the local exporter", 125)
+    return Output(kind, place or "-")
+
+
+def export(context: "Context", identity: str, output: Output, keep: bool) -> None:
+    """Write the image's files to where they are wanted; without a tag the image itself goes again."""
+    if output.kind == "docker":
+        _write(context, with_query("/images/get", names=identity), output.place)
+        return
+    container = _make_container(context, identity)
+    try:
+        path = f"/containers/{container}/export"
+        if output.kind == "tar":
+            _write(context, path, output.place)
+        else:
+            _unpack(context, path, output.place)
+    finally:
+        context.engine.call("DELETE", f"/containers/{container}?force=1")
+        if not keep:
+            context.engine.call("DELETE", f"/images/{identity}?noprune=1")
+
+
+def _make_container(context: "Context", identity: str) -> str:
+    """It is never started: the command only has to be one."""
+    answer = context.engine.call("POST", "/containers/create", {"Image": identity, "Cmd": ["-"]})
+    return str(answer.get("Id")) if isinstance(answer, dict) else ""
+
+
+def _write(context: "Context", path: str, place: str) -> None:
+    if place == "-" and sys.stdout.isatty():
+        raise Failure("dest file is required for tar exporter. refusing to write to console", 1)
+    try:
+        with sys.stdout.buffer if place == "-" else open(place, "wb") as file:
+            for chunk in context.engine.open("GET", path).chunks():
+                file.write(chunk)
+    except OSError as error:
+        raise Failure(f"failed to write {place}: {(error.strerror or '').lower()}", 1) from error
+
+
+def _unpack(context: "Context", path: str, place: str) -> None:
+    """As the user who asks: owners are his, and devices, which he can't make, are left out."""
+    import tarfile
+
+    try:
+        os.makedirs(place, exist_ok=True)
+        with _file_of(context.engine.open("GET", path).chunks()) as file, tarfile.open(fileobj=file) as archive:
+            archive.extraction_filter = lambda member, _place: member  # type: ignore[method-assign, assignment]
+            archive.extractall(place, members=_inner_members(archive, place))
+    except OSError as error:
+        raise Failure(f"failed to write {place}: {(error.strerror or '').lower()}", 1) from error
+
+
+def _inner_members(archive: "TarFile", place: str) -> "Iterator[TarInfo]":
+    """What may be written: no devices, and nothing through a link that leads out of the folder. Raises Failure."""
+    root = os.path.realpath(place)
+    for member in archive:
+        parent = os.path.realpath(os.path.join(place, os.path.dirname(member.name)))
+        if not f"{parent}/".startswith(f"{root}/"):
+            raise Failure(f"failed to write {place}: {member.name} leads out of it", 1)
+        if not member.isdev():
+            yield member
+
+
+def _file_of(chunks: "Iterator[bytes]") -> "IO[bytes]":
+    """Chunks as the file that tarfile wants: a temporary one, which the system forgets."""
+    from tempfile import TemporaryFile
+
+    file = TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    for chunk in chunks:
+        file.write(chunk)
+    file.seek(0)
+    return file

@@ -1,0 +1,98 @@
+"""`build` and `builder prune`."""
+
+import os
+
+from guest_agent.wire.errors import HostvmError
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.build_body import open_body
+from hostvm.cli.build_display import open_display
+from hostvm.cli.credentials import registry_config
+from hostvm.cli.failure import Failure, refused
+from hostvm.cli.output import write_out
+from hostvm.cli.pulling import stream_error
+from hostvm.cli.request.build import plan_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hostvm.cli.build_body import Body
+    from hostvm.cli.build_display import Display
+    from hostvm.cli.main import Context
+
+
+def build(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.build_output import export, parse_output
+
+    output = parse_output(arguments.text("output"))
+    body = open_body(arguments)
+    try:
+        identity = _run(context, arguments, body)
+    finally:
+        body.close()
+    if arguments.text("iidfile"):
+        _write_id(arguments.text("iidfile"), identity)
+    if output is not None:
+        export(context, identity, output, keep=bool(arguments.texts("tag")))
+    return 0
+
+
+def _run(context: "Context", arguments: Arguments, body: "Body") -> str:
+    """The image's id. Raises Failure with the exit code of the command that failed."""
+    path = plan_path(arguments, os.environ.get, body.parameters)
+    header = registry_config()
+    display = open_display(arguments.text("progress"), arguments.flag("quiet"))
+    try:
+        lines = context.engine.upload(path, body.chunks, f"X-Registry-Config: {header}\r\n" if header else "")
+        return _follow(lines, display)
+    except HostvmError as error:
+        display.fail()
+        raise refused(error) from error
+    finally:
+        display.close()
+
+
+def _follow(lines: "Iterator[dict[str, object]]", display: "Display") -> str:
+    identity = ""
+    for record in lines:
+        if "error" in record or "errorDetail" in record:
+            display.fail()
+            raise _build_failure(record)
+        aux = record.get("aux")
+        if isinstance(aux, dict) and aux.get("ID"):
+            identity = str(aux["ID"])
+        text = str(record.get("stream") or "")
+        if text.startswith("sha256:"):
+            identity = text.strip()
+        display.take(record)
+    return identity
+
+
+def _build_failure(record: "dict[str, object]") -> Failure:
+    """As docker's client: the message alone, and the command's own exit code."""
+    error = stream_error(record)
+    detail = record.get("errorDetail")
+    code = detail.get("code") if isinstance(detail, dict) else None
+    return Failure(error.message, code if isinstance(code, int) and 0 < code < 256 else 1, error.hint)
+
+
+def _write_id(path: str, identity: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(identity)
+    except OSError as error:
+        raise Failure(f"failed to write the image ID: open {path}: {(error.strerror or '').lower()}", 1) from error
+
+
+def prune(context: "Context", arguments: Arguments) -> int:
+    from hostvm.cli.render.units import human_size
+
+    if not arguments.flag("force"):
+        write_out("WARNING! This will remove all build cache. Are you sure you want to continue? [y/N] ")
+        if input().strip().lower() not in ("y", "yes"):
+            return 0
+    answer = context.engine.call("POST", "/build/prune")
+    fields = answer if isinstance(answer, dict) else {}
+    space = fields.get("SpaceReclaimed")
+    write_out(f"Total reclaimed space: {human_size(space if isinstance(space, int) else 0)}\n")
+    return 0

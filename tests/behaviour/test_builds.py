@@ -1,0 +1,185 @@
+"""Builds as users and other people's clients ask for them; what a RUN saw is what is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.harness.machine import DOCKER, HOSTVM, Machine
+
+Project = Callable[..., str]
+
+
+@pytest.fixture
+def project(machine: Machine, tmp_path: Path) -> Project:
+    """Makes a folder with a Dockerfile and further files; its path."""
+    folder = tmp_path / "project"
+
+    def make(dockerfile: str, files: dict[str, str] | None = None) -> str:
+        for name, text in {"Dockerfile": dockerfile, **(files or {})}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return str(folder)
+
+    return make
+
+
+EVERYTHING = """
+# syntax=docker/dockerfile:1
+ARG BASE=busybox
+FROM $BASE AS tools
+RUN mkdir -p /tools/bin && echo '#!/bin/sh' > /tools/bin/hello && echo 'echo "hello, $1"' >> /tools/bin/hello \\
+    && chown 5:6 /tools/bin/hello && chmod 4755 /tools/bin/hello
+FROM $BASE AS unused
+RUN false
+FROM $BASE
+ARG VERSION=1 UNSET
+ENV NAME=app PATH="$PATH:/opt/bin"
+LABEL version="$VERSION" \\
+      description="a b"
+WORKDIR /srv/app
+WORKDIR data
+COPY --from=tools /tools/ /opt/
+COPY --chown=7:8 --chmod=640 a.txt sub/*.md ./
+COPY <<EOF <<"RAW" ./
+version=$VERSION
+EOF
+raw=$VERSION
+RAW
+ADD archive.tar.gz /unpacked/
+RUN --mount=type=bind,source=sub,target=/context --mount=type=tmpfs,target=/scratch \\
+    --mount=type=secret,id=token --mount=type=secret,id=token,env=TOKEN \\
+    ls /context > /seen && grep -c ' /scratch tmpfs' /proc/mounts >> /seen && wc -c < /run/secrets/token >> /seen \\
+    && echo ${#TOKEN} >> /seen && id -u >> /seen
+RUN <<EOF
+echo one > /lines
+echo "two $VERSION" >> /lines
+EOF
+USER 7:8
+RUN id > /tmp/user
+VOLUME /vol
+EXPOSE 80 443/tcp
+STOPSIGNAL SIGINT
+HEALTHCHECK --interval=5s CMD true
+SHELL ["/bin/sh", "-ec"]
+ENTRYPOINT ["hello"]
+CMD ["world"]
+"""
+
+
+def test_the_language(machine: Machine, project: Project, tmp_path: Path) -> None:
+    folder = project(EVERYTHING, {"a.txt": "A", "sub/b.md": "B", "sub/c.txt": "C", "inner": "inner"})
+    with tarfile.open(f"{folder}/archive.tar.gz", "w:gz") as archive:
+        archive.add(f"{folder}/inner", "deep/inner")
+    (tmp_path / "token").write_text("s3cr3t")
+    tags = ("-t", "app:1", "-t", "other", "--build-arg", "VERSION=2")
+    out = machine("build", *tags, "--secret", f"id=token,src={tmp_path}/token", folder)
+    assert "Successfully tagged app:1" in out and "Successfully tagged other:latest" in out
+    assert machine("run", "--rm", "app:1") == "hello, world"
+    shell = ("run", "--rm", "-u", "0", "--entrypoint", "sh", "app:1", "-c")
+    assert machine(*shell, "cat /seen").split() == ["b.md", "c.txt", "1", "6", "6", "0"]
+    assert machine(*shell, "cat /lines EOF RAW").split("\n") == ["one", "two 2", "version=2", "raw=$VERSION"]
+    assert machine(*shell, "stat -c '%u:%g %a' a.txt b.md /opt/bin/hello /unpacked/deep/inner").split("\n") == [
+        "7:8 640",
+        "7:8 640",
+        "5:6 4755",
+        "0:0 644",
+    ]
+    assert "uid=7 gid=8" in machine(*shell, "cat /tmp/user")
+    assert machine(*shell, "ls -d /scratch /context /run/secrets/token 2>/dev/null | wc -l") == "0", (
+        "mounts leave no trace"
+    )
+    config = json.loads(machine("image", "inspect", "-f", "{{json .Config}}", "app:1"))
+    assert config["Labels"].items() >= {"version": "2", "description": "a b"}.items()
+    assert (config["User"], config["WorkingDir"], config["StopSignal"]) == ("7:8", "/srv/app/data", "SIGINT")
+    assert set(config["ExposedPorts"]) == {"80/tcp", "443/tcp"} and set(config["Volumes"]) == {"/vol"}
+    assert config["Healthcheck"]["Test"] == ["CMD-SHELL", "true"]
+    assert "s3cr3t" not in machine("history", "--no-trunc", "app:1") + json.dumps(config)
+    machine("rmi", "app:1", "other")
+
+
+def test_the_cache_is_exact_and_outlives_the_engine(machine: Machine, project: Project) -> None:
+    text = "FROM busybox\nCOPY a /\nRUN cat /proc/sys/kernel/random/uuid > /id\nCOPY b /\nRUN cat a b > /both"
+    folder = project(text, {"a": "1", "b": "2"})
+
+    def identity(*words: str) -> str:
+        machine("build", "-t", "cached", *words, folder)
+        return machine("run", "--rm", "cached", "cat", "/id", "/both")
+
+    first = identity()
+    image = machine("images", "-q", "--no-trunc", "cached")
+    os.utime(f"{folder}/a", (1, 1))
+    machine.kill_engine()
+    assert identity() == first
+    assert machine("images", "-q", "--no-trunc", "cached") == image, "what changes nothing makes the same image"
+    Path(f"{folder}/b").write_text("3")
+    assert identity().split()[0] == first.split()[0]
+    os.chmod(f"{folder}/a", 0o600)
+    changed = identity()
+    assert changed.split()[0] != first.split()[0], "a mode is part of the content"
+    assert identity("--no-cache") != changed
+    machine("rmi", "cached")
+    assert "Total reclaimed space" in machine("builder", "prune", "-f")
+
+
+def test_docker_builds_by_the_classic_builder(machine: Machine, project: Project) -> None:
+    folder = project("FROM busybox\nRUN echo err >&2\nCOPY . /c\nCMD cat /c/a", {"a": "A", ".dockerignore": "*\n!a"})
+    out = machine.docker("build", "-t", "by-docker", "--label", "x=y", folder)
+    assert "Step 2/5 : RUN echo err >&2\n ---> Running in " in out and "Successfully tagged by-docker:latest" in out
+    assert " ---> Using cache" in machine.docker("build", "-t", "by-docker", "--label", "x=y", folder)
+    assert machine.docker("run", "--rm", "by-docker") == "A"
+    assert machine.docker("run", "--rm", "by-docker", "ls", "-A", "/c") == "a"
+    assert machine.docker("build", "-q", folder).startswith("sha256:")
+    machine.docker("rmi", "by-docker")
+
+
+FAILURES = {
+    "a command": (
+        "FROM busybox\nRUN echo shown; exit 7",
+        7,
+        "'/bin/sh -c echo shown; exit 7' returned a non-zero code: 7",
+    ),
+    "a file": ("FROM busybox\nCOPY no /", 1, "file not found in build context or excluded by .dockerignore: stat no: "),
+    "an instruction": ("FROM busybox\nRNU x", 1, "dockerfile parse error line 2: unknown instruction: RNU"),
+    "a user": ("FROM busybox\nUSER nobody-here\nRUN true", 1, "unable to find user nobody-here"),
+    "everything": ("", 1, "the Dockerfile (Dockerfile) cannot be empty"),
+}
+
+
+@pytest.mark.parametrize("missing", FAILURES)
+def test_what_fails_says_why_and_leaves_nothing(machine: Machine, project: Project, missing: str) -> None:
+    text, code, said = FAILURES[missing]
+    folder = project(text)
+    before = machine("images", "-aq")
+    assert said in machine.fails(code, "build", "-t", "broken", folder)
+    assert machine("images", "-aq") == before and machine("ps", "-aq") == ""
+
+
+def test_outputs(machine: Machine, project: Project, tmp_path: Path) -> None:
+    folder = project("FROM scratch\nCOPY a /sub/a\nCOPY b /b", {"a": "A", "b": "B"})
+    machine("build", "-o", str(tmp_path / "out"), "--iidfile", str(tmp_path / "id"), folder)
+    assert (tmp_path / "out/sub/a").read_text() == "A"
+    assert (tmp_path / "id").read_text().startswith("sha256:")
+    machine("build", "-o", f"type=tar,dest={tmp_path}/out.tar", folder)
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert {"b", "sub/a"} <= {name.removeprefix("./") for name in archive.getnames()}
+    assert machine("ps", "-aq") == ""
+
+
+def test_standard_input(machine: Machine, project: Project) -> None:
+    folder = project("FROM busybox\nCOPY a /\nCMD cat /a", {"a": "A"})
+    shell = ("sh", "-c")
+    machine.command(
+        [*shell, f"printf 'FROM busybox\\nCOPY a /b\\nCMD cat /b\\n' | {HOSTVM} build -q -t piped -f - {folder}"]
+    )
+    assert machine("run", "--rm", "piped", "cat", "/b") == "A"
+    machine.command([*shell, f"printf 'FROM busybox\\nCMD echo none\\n' | {HOSTVM} build -q -t piped -"])
+    assert machine("run", "--rm", "piped") == "none"
+    machine.command([*shell, f"tar -C {folder} -cz . | {DOCKER} build -q -t piped -"])
+    assert machine("run", "--rm", "piped") == "A"
+    machine("rmi", "piped")
