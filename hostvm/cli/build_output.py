@@ -87,7 +87,7 @@ def _unpack(context: "Context", path: str, place: str) -> None:
     try:
         os.makedirs(place, exist_ok=True)
         with _file_of(context.engine.open("GET", path).chunks()) as file, tarfile.open(fileobj=file) as archive:
-            archive.extraction_filter = lambda member, _place: member  # type: ignore[method-assign, assignment]
+            archive.extraction_filter = lambda member, _place: member
             archive.extractall(place, members=_inner_members(archive, place))
     except OSError as error:
         raise Failure(f"failed to write {place}: {(error.strerror or '').lower()}", 1) from error
