@@ -257,9 +257,9 @@ class TreeReader:
             if self._inflater is not None:
                 self._inflater.finish()
             self._decoder.finish()
+            self._end_file()
         except (TarError, InflateError) as error:
             raise InvalidArgument(f"Error processing tar file: {error}") from error
-        self._end_file()
         content, self._content = self._content, -1
         return ContextTree(self._entries, content, self._owned)
 
