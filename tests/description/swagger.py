@@ -1,8 +1,9 @@
 """The description as Docker wrote it (Swagger 2.0) -> operations with JSON schemas.
 
-Two things are read as Docker's daemon means them. Go writes a slice, map or pointer that is nil as `null`, whatever the
-description says, so that arrays and objects may be null, and a string that isn't set as "", also where it is one of a
-few words; other values are null only where `x-nullable` allows it.
+Three things are read as Docker's daemon means them. Go writes a slice, map or pointer that is nil as `null`, whatever
+the description says, so that arrays and objects may be null, and a string that isn't set as "", also where it is one of
+a few words; other values are null only where `x-nullable` allows it. And the log driver `local` isn't described, though
+dockerd has had it since 18.09.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def load() -> Description:
     with open(PATH, encoding="utf-8") as file:
         document = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     definitions = document["definitions"]
+    definitions["HostConfig"]["allOf"][1]["properties"]["LogConfig"]["properties"]["Type"]["enum"].append("local")
     found = [
         (_pattern(path), _operation(method.upper(), path, about, definitions))
         for path, methods in document["paths"].items()
