@@ -57,6 +57,7 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
         mounts=plan_container_mounts(parts, container),
         network_namespace=network_namespace,
         ipc_pid=_joined_pid(parts, "IPC", host_config.ipc_mode),
+        shared_memory=_find_shared_memory(parts, container),
         pid_pid=_joined_pid(parts, "PID", host_config.pid_mode),
         console_size=host_config.console_size,
         init_binary=parts.host.init_binary,
@@ -78,6 +79,16 @@ def _joined_pid(parts: Parts, kind: str, mode: str) -> int:
     if kind == "IPC" and other.host_config.ipc_mode not in ("shareable", "host"):
         raise InvalidArgument(f"{complaint}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
     return other.state.pid
+
+
+def _find_shared_memory(parts: Parts, container: Container) -> str:
+    mode, _colon, reference = container.host_config.ipc_mode.partition(":")
+    if mode == "shareable":
+        return parts.paths.shared_memory(container.id)
+    if mode != "container":
+        return ""
+    donor = parts.table.find(reference)
+    return "/dev/shm" if donor.host_config.ipc_mode == "host" else parts.paths.shared_memory(donor.id)
 
 
 def find_running(parts: Parts, reference: str) -> Container:
@@ -106,7 +117,7 @@ def _plan_mount(parts: Parts, point: MountPoint) -> Mount:
     if point.type is MountType.TMPFS:
         return plan_tmpfs(point.destination, point.options or point.mode)
     source = _provide_source(parts, point) if point.type is MountType.BIND else point.source
-    return plan_bind(point, source)
+    return plan_bind(point, source, folder=os.path.isdir(source))
 
 
 def _provide_source(parts: Parts, point: MountPoint) -> str:

@@ -27,7 +27,7 @@ from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
 from guest_agent.engine.wiring import plan_members, plan_published
-from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
+from guest_agent.linux.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mount_overlay, umount_if_mounted
 from guest_agent.networks.membership import publishing_endpoint
 from guest_agent.networks.names import ResolverSettings
 from guest_agent.networks.publisher import Reservation
@@ -102,6 +102,15 @@ class Start:
             os.makedirs(f"{bundle}/rootfs")
             for folder in (self.parts.paths.upper(self.container.id), self.parts.paths.work(self.container.id)):
                 os.makedirs(folder, mode=0o755, exist_ok=True)
+            if self.container.host_config.ipc_mode == "shareable":
+                self._make_shared_memory()
+
+    def _make_shared_memory(self) -> None:
+        """In our mount namespace, because a mount of another container's own can't be bound (mount_namespaces(7))."""
+        place = self.parts.paths.shared_memory(self.container.id)
+        os.makedirs(place)
+        size = self.container.host_config.shm_size
+        mount("shm", place, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, f"mode=1777,size={size}")
 
     def _mount_rootfs(self) -> None:
         paths, identity = self.parts.paths, self.container.id
@@ -317,6 +326,7 @@ async def remove_remains(parts: Parts, container_id: str, group: str = "") -> No
 
 def _remove_bundle(bundle: str) -> None:
     """`rmdir` refuses a mount point, so that nothing is ever deleted through a root that is still mounted."""
+    umount_if_mounted(f"{bundle}/shm")
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(f"{bundle}/rootfs")
     with contextlib.suppress(FileNotFoundError):

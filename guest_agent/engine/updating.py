@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from guest_agent.engine.container import Container
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import UpdateRequest
+from guest_agent.runtime.cgroups import lift_pids_limit
 from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.runtime.limits import plan_resources
 from guest_agent.wire.errors import Conflict, HostFailed
@@ -70,6 +71,8 @@ def _merge(present: Resources, wanted: Resources, pids_unlimited: bool) -> Resou
 
 async def apply_update(parts: Parts, updated: Container, request: UpdateRequest) -> None:
     """Into the running container's groups. Raises HostFailed."""
+    if request.pids_unlimited:
+        lift_pids_limit(parts.host.cgroups, updated.group)
     planned = plan_changes(updated, request, parts)
     if not planned:
         return
@@ -88,8 +91,7 @@ def plan_changes(updated: Container, request: UpdateRequest, parts: Parts) -> Ma
     changes, present = request.resources, updated.host_config.resources
     if changes.memory or changes.memory_swap:
         changes = dataclasses.replace(changes, memory=present.memory, memory_swap=present.memory_swap)
-    planned = plan_resources(changes, parts.host.cgroups)
-    return planned | ({"pids": {"limit": -1}} if request.pids_unlimited else {})
+    return plan_resources(changes, parts.host.cgroups)
 
 
 def _forget(path: str) -> None:

@@ -102,6 +102,11 @@ def set_frozen(facts: CgroupFacts, path: str, frozen: bool, timeout: float) -> b
     return _wait_settled(facts.version, folder, frozen, time.monotonic() + timeout)
 
 
+def lift_pids_limit(facts: CgroupFacts, path: str) -> None:
+    """As many processes as anybody likes: crun's `update` can't say that (1.8 writes -1, which the kernel refuses)."""
+    _write(f"{facts.folder('pids', path)}/pids.max", "max")
+
+
 def _wait_settled(version: int, folder: str, frozen: bool, deadline: float) -> bool:
     while True:
         if version == 2:

@@ -20,17 +20,17 @@ _OPPOSITES = (
 _VALUED = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 
 
-def plan_mounts(host: HostConfig, given: Sequence[Mount], ipc_pid: int = 0) -> tuple[Mount, ...]:
+def plan_mounts(host: HostConfig, given: Sequence[Mount], shared_memory: str = "") -> tuple[Mount, ...]:
     """Defaults that nobody mounts over, then the given ones, parents before what lies inside them."""
     destinations = {mount.destination for mount in given}
-    defaults = [mount for mount in _defaults(host, ipc_pid) if mount.destination not in destinations]
+    defaults = [mount for mount in _defaults(host, shared_memory) if mount.destination not in destinations]
     if host.privileged:
         defaults = [_writable(mount) for mount in defaults]
     planned = [_restricted(mount, host) for mount in given]
     return (*defaults, *sorted(planned, key=lambda mount: mount.destination.rstrip("/").count("/")))
 
 
-def _defaults(host: HostConfig, ipc_pid: int) -> Iterable[Mount]:
+def _defaults(host: HostConfig, shared_memory: str) -> Iterable[Mount]:
     yield Mount("/proc", "proc", "proc", _STRICT)
     yield Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k"))
     yield Mount(
@@ -39,15 +39,15 @@ def _defaults(host: HostConfig, ipc_pid: int) -> Iterable[Mount]:
     yield Mount("/sys", "sysfs", "sysfs", (*_STRICT, "ro"))
     yield Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*_STRICT, "ro"))
     yield Mount("/dev/mqueue", "mqueue", "mqueue", _STRICT)
-    yield from _shared_memory(host, ipc_pid)
+    yield from _shared_memory(host, shared_memory)
 
 
-def _shared_memory(host: HostConfig, ipc_pid: int) -> Iterable[Mount]:
-    """Another's /dev/shm comes with its ipc namespace; mode "none" has none."""
+def _shared_memory(host: HostConfig, place: str) -> Iterable[Mount]:
+    """Of its own, or the one at `place` (which belongs to several, or will); mode "none" has none."""
     if host.ipc_mode == "host":
         yield Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate"))
-    elif ipc_pid:
-        yield Mount("/dev/shm", "bind", f"/proc/{ipc_pid}/root/dev/shm", ("rbind", "rprivate"))
+    elif place:
+        yield Mount("/dev/shm", "bind", place, ("rbind", "rprivate"))
     elif host.ipc_mode != "none":
         yield Mount("/dev/shm", "tmpfs", "shm", (*_STRICT, "mode=1777", f"size={host.shm_size}"))
 
@@ -60,16 +60,18 @@ def plan_tmpfs(destination: str, options: str = "") -> Mount:
     return Mount(destination, "tmpfs", "tmpfs", merge_options([*_TMPFS_DEFAULTS, *given]))
 
 
-def plan_bind(point: MountPoint, source: str) -> Mount:
+def plan_bind(point: MountPoint, source: str, *, folder: bool) -> Mount:
     """A folder or file of the host, or a volume's folder."""
-    words = ["bind" if point.non_recursive else "rbind", _access(point), point.propagation or "rprivate"]
+    words = ["bind" if point.non_recursive else "rbind", _access(point, folder), point.propagation or "rprivate"]
     return Mount(point.destination, "bind", source, tuple(words))
 
 
-def _access(point: MountPoint) -> str:
+def _access(point: MountPoint, folder: bool) -> str:
+    """Nothing is mounted below a file, and crun takes the recursive word for folders only."""
     if not point.read_only:
         return "rw"
-    return "ro" if point.depth in (ReadOnlyDepth.WRITABLE, ReadOnlyDepth.OLD) else "rro"
+    uppermost = point.depth in (ReadOnlyDepth.WRITABLE, ReadOnlyDepth.OLD)
+    return "ro" if uppermost or not folder else "rro"
 
 
 def plan_root_propagation(mounts: Iterable[Mount]) -> str:

@@ -23,7 +23,6 @@ class SecurityOptions:
     no_new_privileges: bool = False
     seccomp: str = ""
     apparmor: str = ""
-    unconfined_paths: bool = False
 
 
 def plan_capabilities(
@@ -51,25 +50,26 @@ def parse_security_options(options: Sequence[str]) -> SecurityOptions:
     """InvalidArgument for one that docker doesn't know either. SELinux labels mean nothing here and are let pass."""
     values: dict[str, str] = {}
     for option in options:
-        separator = "=" if "=" in option else ":"
-        name, _, value = option.partition(separator)
-        if name not in ("no-new-privileges", "seccomp", "apparmor", "label", "systempaths"):
-            raise InvalidArgument(f"invalid --security-opt: {option!r}".replace("'", '"'))
-        values[name] = value
+        name, found, value = option.partition("=" if "=" in option else ":")
+        if not found and option not in ("no-new-privileges", "disable"):
+            raise InvalidArgument(f'invalid --security-opt 1: "{option}"')
+        if name not in ("no-new-privileges", "seccomp", "apparmor", "label", "disable"):
+            raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
+        values[name] = value if found else "true"
     return SecurityOptions(
-        _flag(values["no-new-privileges"]) if "no-new-privileges" in values else False,
+        _flag(values.get("no-new-privileges", "false")),
         values.get("seccomp", "").removeprefix("builtin"),
         values.get("apparmor", "").removeprefix("unconfined"),
-        values.get("systempaths") == "unconfined",
     )
 
 
 def _flag(text: str) -> bool:
-    if text.lower() in ("", "true", "1", "t"):
+    """Go's strconv.ParseBool."""
+    if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
-    if text.lower() in ("false", "0", "f"):
+    if text in ("0", "f", "F", "FALSE", "false", "False"):
         return False
-    raise InvalidArgument(f'invalid --security-opt: "no-new-privileges={text}"')
+    raise InvalidArgument(f'invalid --security-opt 2: "no-new-privileges={text}"')
 
 
 def _normalized(flag: str, names: Sequence[str]) -> list[str]:

@@ -57,6 +57,7 @@ class SpecInputs:
     mounts: tuple[Mount, ...] = ()
     network_namespace: str | None = None
     ipc_pid: int = 0
+    shared_memory: str = ""  #: what /dev/shm shows, where others see it, too
     pid_pid: int = 0
     seccomp: Mapping[str, object] | None = None
     seccomp_bpf: bytes | None = None
@@ -187,7 +188,7 @@ def _add_mounts(inputs: SpecInputs, spec: Json) -> None:
         mounts += (Mount(INIT_PATH, "bind", inputs.init_binary or "", ("bind", "ro")),)
     if propagation := filesystems.plan_root_propagation(mounts):
         _linux(spec)["rootfsPropagation"] = propagation
-    planned = filesystems.plan_mounts(inputs.host_config, mounts, inputs.ipc_pid)
+    planned = filesystems.plan_mounts(inputs.host_config, mounts, inputs.shared_memory)
     spec["mounts"] = [
         {"destination": one.destination, "type": one.type, "source": one.source, "options": list(one.options)}
         for one in planned
@@ -242,7 +243,7 @@ def _add_devices(inputs: SpecInputs, spec: Json) -> None:
 
 def _add_hidden_paths(inputs: SpecInputs, spec: Json) -> None:
     host, linux = inputs.host_config, _linux(spec)
-    if host.privileged or parse_security_options(host.security_opt).unconfined_paths:
+    if host.privileged:
         return
     masked = MASKED_PATHS if host.masked_paths is None else host.masked_paths
     readonly = READONLY_PATHS if host.readonly_paths is None else host.readonly_paths

@@ -131,6 +131,10 @@ class EnginePaths:
         """Secrets of a RUN, for the time of the step."""
         return f"{self.run}/build-secrets"
 
+    def shared_memory(self, container_id: str) -> str:
+        """/dev/shm of a container whose ipc namespace others may join: a tmpfs that they mount, too."""
+        return f"{self.bundles}/{container_id}/shm"
+
     def console_socket(self, identity: str) -> str:
         """Where the runtime hands a terminal over; short, because a socket's path may have 107 bytes."""
         return f"{self.run}/tty-{identity[:12]}"

@@ -105,9 +105,12 @@ def test_capabilities() -> None:
 def test_security_options() -> None:
     assert parse_security_options(["no-new-privileges", "seccomp=unconfined"]).no_new_privileges
     assert parse_security_options(["no-new-privileges:false"]).no_new_privileges is False
-    assert parse_security_options(["systempaths=unconfined"]).unconfined_paths
-    with pytest.raises(InvalidArgument):
-        parse_security_options(["colour=red"])
+    assert parse_security_options(["label=disable", "disable", "apparmor=unconfined"]).apparmor == ""
+    for option, number in (("colour=red", 2), ("colour", 1), ("systempaths=unconfined", 2)):
+        with pytest.raises(InvalidArgument, match=f'invalid --security-opt {number}: "{option}"'):
+            parse_security_options([option])
+    with pytest.raises(InvalidArgument, match='invalid --security-opt 2: "no-new-privileges=x"'):
+        parse_security_options(["no-new-privileges=x"])
 
 
 def test_resources() -> None:
@@ -161,10 +164,15 @@ def test_devices_that_a_driver_would_have_to_find() -> None:
     ],
 )
 def test_binds(point: dict[str, Any], options: tuple[str, ...], root: str) -> None:
-    planned = filesystems.plan_bind(MountPoint(MountType.BIND, "/in", "/out", **point), "/out")
+    planned = filesystems.plan_bind(MountPoint(MountType.BIND, "/in", "/out", **point), "/out", folder=True)
     assert planned == Mount("/in", "bind", "/out", options)
     spec: Any = plan_spec(replace(inputs(), mounts=(planned,)))
     assert spec["linux"].get("rootfsPropagation", "") == root
+
+
+def test_a_read_only_file_has_nothing_below_it() -> None:
+    point = MountPoint(MountType.BIND, "/in", "/out", read_only=True)
+    assert filesystems.plan_bind(point, "/out", folder=False).options == ("rbind", "ro", "rprivate")
 
 
 def test_default_spec_is_dockers() -> None:
