@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Protocol, TypeVar, cast
 
 from guest_agent.api.contract import Attachment
 from guest_agent.api.messages import Duplex, render_json
 from guest_agent.api.times import log_stamp
-from guest_agent.engine.requests import LogLine
+from guest_agent.engine.requests import LogLines
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.frames import encode_header
 
@@ -91,15 +92,31 @@ def frame(stream: int, data: bytes) -> bytes:
 
 
 async def log_stream(
-    lines: AsyncIterator[LogLine], tty: bool, timestamps: bool, prefix: bytes = b""
+    blocks: AsyncIterator[LogLines], tty: bool, timestamps: bool, prefix: bytes = b""
 ) -> AsyncGenerator[bytes, None]:
     """`prefix` stands before each line, behind its time."""
-    async with closing(lines) as source:
-        async for line in source:
-            data = prefix + line.data
-            if timestamps:
-                data = f"{log_stamp(line.time_ns)} ".encode() + data
-            yield data if tty else frame(line.stream, data)
+    async with closing(blocks) as source:
+        async for lines in source:
+            stamp = f"{log_stamp(lines.time_ns)} ".encode() if timestamps else b""
+            data = with_prefix(lines, stamp + prefix) if stamp or prefix else lines.data
+            yield data if tty else frame_lines(lines.stream, data)
+
+
+def with_prefix(lines: LogLines, prefix: bytes) -> bytes:
+    """The prefix before each line that begins here."""
+    text = lines.data[:-1].replace(b"\n", b"\n" + prefix) + lines.data[-1:]
+    return prefix + text if lines.begins else text
+
+
+def frame_lines(stream: int, data: bytes) -> bytes:
+    """Each line in a frame of its own: clients of dockerd take a frame for a line."""
+    *lines, rest = data.split(b"\n")
+    header = _line_header
+    frames = [header(stream, len(line) + 1) + line + b"\n" for line in lines]
+    return b"".join((*frames, frame(stream, rest))) if rest else b"".join(frames)
+
+
+_line_header = lru_cache(4096)(encode_header)
 
 
 async def relay(duplex: Duplex, attachment: Attachment, multiplexed: bool = True) -> None:

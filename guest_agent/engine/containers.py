@@ -25,7 +25,7 @@ from guest_agent.engine.requests import (
     CommitRequest,
     Created,
     CreateRequest,
-    LogLine,
+    LogLines,
     LogRequest,
     Sizes,
     UpdateRequest,
@@ -278,7 +278,7 @@ class Containers:
 
     # -- streams
 
-    def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLine]:
+    def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLines]:
         """Lines of its output; with `follow` until the present run has ended."""
         container = self.find(ref)
         check_readable(container.host_config)

@@ -1,123 +1,206 @@
-"""Lines of a container's output: `logs` with its tail, since, until and follow."""
+"""Lines of a container's output: `logs` with its tail, since, until and follow.
+
+Lines travel in blocks, as they lie in the log: whoever shows a million of them handles some hundred blocks. What is
+held in memory is a batch of chunks, and the beginning of a line whose end hasn't come; of a line that is longer than
+`_LONGEST` the beginning is given before its end is known.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
 
 from guest_agent.engine.output import STDERR, STDOUT, Chunk, OutputLog, Position
-from guest_agent.engine.requests import LogLine, LogRequest
+from guest_agent.engine.requests import LogLines, LogRequest
+
+#: Bytes of an unfinished line that are held back.
+_LONGEST = 64 << 10
+#: Chunks of a batch, and bytes that are read at once.
+_BATCH, _READ_SIZE = 256, 1 << 20
 
 
 class LineSplitter:
-    """Cuts chunks into lines, stream by stream; a line has the time at which it began."""
+    """Cuts chunks at the last newline, stream by stream; a line has the time at which it began."""
 
     def __init__(self) -> None:
-        self._rest: dict[int, tuple[bytes, int]] = {}
+        self._rest: dict[int, LogLines] = {}
 
-    def feed(self, stream: int, time_ns: int, data: bytes) -> Iterator[LogLine]:
-        """The lines that `data` completes."""
-        rest, began = self._rest.pop(stream, (b"", time_ns))
-        text = rest + data
-        lines = text.splitlines(keepends=True) if b"\r" not in text else _split_at_newlines(text)
-        for line in lines:
-            if line.endswith(b"\n"):
-                yield LogLine(stream, began, line)
-                began = time_ns
-            else:
-                self._rest[stream] = (line, began)
+    @property
+    def pending(self) -> bool:
+        """A line has begun and not ended."""
+        return bool(self._rest)
 
-    def finish(self) -> Iterator[LogLine]:
+    def begin_inside(self, stream: int) -> None:
+        """The first line of the stream began long ago, and isn't wanted."""
+        self._rest[stream] = LogLines(stream, 0, b"", begins=False)
+
+    def feed(self, stream: int, time_ns: int, data: bytes) -> Iterator[LogLines]:
+        """The lines that `data` completes, and the beginning of a very long one."""
+        rest = self._rest.pop(stream, None)
+        if rest is not None:
+            head, newline, data = data.partition(b"\n")
+            begun = replace(rest, data=rest.data + head + newline)
+            if not newline:
+                yield from self._keep(begun)
+                return
+            yield begun
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield LogLines(stream, time_ns, data[:end])
+        if end < len(data):
+            yield from self._keep(LogLines(stream, time_ns, data[end:]))
+
+    def _keep(self, begun: LogLines) -> Iterator[LogLines]:
+        if len(begun.data) > _LONGEST:
+            yield begun
+            begun = replace(begun, data=b"", begins=False)
+        self._rest[begun.stream] = begun
+
+    def finish(self) -> Iterator[LogLines]:
         """What ended without a newline."""
-        for stream, (rest, began) in sorted(self._rest.items(), key=lambda item: item[1][1]):
-            yield LogLine(stream, began, rest)
+        for rest in sorted(self._rest.values(), key=lambda one: one.time_ns):
+            if rest.data:
+                yield rest
         self._rest.clear()
 
 
-def _split_at_newlines(data: bytes) -> list[bytes]:
-    """bytes.splitlines also cuts at a carriage return, which a terminal's output is full of."""
-    pieces = data.split(b"\n")
-    lines = [piece + b"\n" for piece in pieces[:-1]]
-    return lines + [pieces[-1]] if pieces[-1] else lines
-
-
-async def read_lines(log: OutputLog, request: LogRequest, ended: asyncio.Event) -> AsyncIterator[LogLine]:
+async def read_lines(log: OutputLog, request: LogRequest, ended: asyncio.Event) -> AsyncIterator[LogLines]:
     """The lines that `request` asks for. With `follow` it goes on until `ended` is set and all is read."""
     stop = log.snapshot()
-    position = _find_start(log, request.tail, _wanted_streams(request))
-    splitter = LineSplitter()
-    for line in _last(_past_lines(log, splitter, position, stop, request), request.tail):
-        yield line
+    reader = _Reader(log, request)
+    for lines in reader.past(stop):
+        yield lines
     if request.follow:
-        async for chunk in _follow(log, position, ended, request.until_ns):
-            for line in _lines_of(log, splitter, chunk, request):
-                yield line
-        for line in _unfinished(splitter, request):
-            yield line
+        async for batch in _follow(log, reader.position, ended, request.until_ns):
+            for lines in reader.lines_of(batch):
+                yield lines
+        for lines in reader.unfinished():
+            yield lines
 
 
-def _past_lines(
-    log: OutputLog, splitter: LineSplitter, position: Position, stop: Position, request: LogRequest
-) -> Iterator[LogLine]:
-    for chunk in _walk(log, position, stop):
-        yield from _lines_of(log, splitter, chunk, request)
-    if not request.follow:
-        yield from _unfinished(splitter, request)
+class _Reader:
+    """One request on its way through the log."""
+
+    def __init__(self, log: OutputLog, request: LogRequest) -> None:
+        self._log = log
+        self._request = request
+        self._streams = {stream for stream, wanted in ((STDOUT, request.stdout), (STDERR, request.stderr)) if wanted}
+        self._by_time = bool(request.timestamps or request.since_ns or request.until_ns)
+        self._splitter = LineSplitter()
+        self._newest = 0  #: when the last chunk came that was looked at
+        self._surplus = 0  #: lines at the beginning that are more than the tail
+        self.position = Position(0, 0, 0)
+        if request.tail is not None:
+            self.position, self._surplus = _find_tail(log, request.tail, self._streams, not request.follow)
+        elif request.since_ns:
+            self._pass_old()
+
+    def past(self, stop: Position) -> Iterator[LogLines]:
+        """What the log holds up to `stop`."""
+        while self.position.entries < stop.entries and not self._is_late():
+            chunks = self._log.chunks(self.position, min(_BATCH, stop.entries - self.position.entries))
+            if not chunks:
+                break
+            for chunk in chunks:
+                self.position.pass_over(chunk)
+            yield from self.lines_of(chunks)
+        if not self._request.follow:
+            yield from self.unfinished()
+
+    def lines_of(self, chunks: list[Chunk]) -> Iterator[LogLines]:
+        for chunk in chunks if self._by_time else _joined(chunks):
+            if chunk.stream in self._streams:
+                for lines in self._splitter.feed(chunk.stream, chunk.time_ns, self._log.read(chunk)):
+                    yield from self._wanted(lines, lines.data.count(b"\n"))
+            self._newest = chunk.time_ns
+
+    def unfinished(self) -> Iterator[LogLines]:
+        """The last lines, which have no newline."""
+        for lines in self._splitter.finish():
+            yield from self._wanted(lines, 1)
+
+    def _wanted(self, lines: LogLines, count: int) -> Iterator[LogLines]:
+        if self._surplus:
+            lines, self._surplus = _without_first(lines, count, self._surplus)
+        if lines.data and self._fits(lines.time_ns):
+            yield lines
+
+    def _fits(self, time_ns: int) -> bool:
+        until = self._request.until_ns
+        return time_ns >= self._request.since_ns and (not until or time_ns <= until)
+
+    def _is_late(self) -> bool:
+        """Nothing that is still to come began in time."""
+        return 0 < self._request.until_ns < self._newest and not self._splitter.pending
+
+    def _pass_old(self) -> None:
+        """Over all chunks that came before `since`, without reading them."""
+        while chunks := self._log.chunks(self.position, _BATCH):
+            for chunk in chunks:
+                if chunk.time_ns >= self._request.since_ns:
+                    self._begin_inside()
+                    return
+                self.position.pass_over(chunk)
+        self._begin_inside()
+
+    def _begin_inside(self) -> None:
+        for stream in self._streams:
+            if not _at_line_start(self._log, self.position, stream):
+                self._splitter.begin_inside(stream)
 
 
-def _unfinished(splitter: LineSplitter, request: LogRequest) -> Iterator[LogLine]:
-    return (line for line in splitter.finish() if _fits(line, request))
+def _without_first(lines: LogLines, count: int, surplus: int) -> tuple[LogLines, int]:
+    """The block without its first `surplus` of `count` lines, and how many are still to be left out."""
+    if count <= surplus:
+        return replace(lines, data=b""), surplus - count
+    start = 0
+    for _ in range(surplus):
+        start = lines.data.index(b"\n", start) + 1
+    return replace(lines, data=lines.data[start:], begins=True), 0
 
 
-def _wanted_streams(request: LogRequest) -> set[int]:
-    return {stream for stream, wanted in ((STDOUT, request.stdout), (STDERR, request.stderr)) if wanted}
+def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Chunks of one stream that follow each other as one, where nobody asks for their times."""
+    whole: Chunk | None = None
+    for chunk in chunks:
+        if whole is None:
+            whole = chunk
+        elif whole.stream == chunk.stream and whole.length + chunk.length <= _READ_SIZE:
+            whole = replace(whole, length=whole.length + chunk.length)
+        else:
+            yield whole
+            whole = chunk
+    if whole is not None:
+        yield whole
 
 
-def _lines_of(log: OutputLog, splitter: LineSplitter, chunk: Chunk, request: LogRequest) -> Iterator[LogLine]:
-    if chunk.stream in _wanted_streams(request):
-        for line in splitter.feed(chunk.stream, chunk.time_ns, log.read(chunk)):
-            if _fits(line, request):
-                yield line
+def _find_tail(log: OutputLog, tail: int, streams: set[int], with_unfinished: bool) -> tuple[Position, int]:
+    """Where to begin so that the last `tail` lines are whole, and how many lines too many come from there.
 
-
-def _fits(line: LogLine, request: LogRequest) -> bool:
-    return line.time_ns >= request.since_ns and (not request.until_ns or line.time_ns <= request.until_ns)
-
-
-def _last(lines: Iterator[LogLine], tail: int | None) -> Iterator[LogLine]:
-    return lines if tail is None else iter(deque(lines, maxlen=tail))
-
-
-def _walk(log: OutputLog, position: Position, stop: Position) -> Iterator[Chunk]:
-    """Chunks up to `stop`, moving `position` along."""
-    while position.entries < stop.entries:
-        for chunk in log.chunks(position, min(256, stop.entries - position.entries)):
-            position.pass_over(chunk)
-            yield chunk
-
-
-def _find_start(log: OutputLog, tail: int | None, streams: set[int]) -> Position:
-    """Where to begin so that the last `tail` lines are whole: found from the end, without reading the beginning."""
-    if tail is None:
-        return Position(0, 0, 0)
+    Found from the end, without reading the beginning.
+    """
     position = log.snapshot()
-    newlines = 0
+    lines = 0
+    seen: set[int] = set()
     while chunks := log.chunks_before(position):
         for chunk in chunks:
-            if newlines >= tail and all(_at_line_start(log, position, stream) for stream in streams):
-                return position
+            if lines >= tail and all(_at_line_start(log, position, stream) for stream in streams):
+                return position, lines - tail
             position = _before(position, chunk)
             if chunk.stream in streams:
-                newlines += log.read(chunk).count(b"\n")
-    return position
+                data = log.read(chunk)
+                lines += data.count(b"\n")
+                lines += with_unfinished and chunk.stream not in seen and not data.endswith(b"\n")
+                seen.add(chunk.stream)
+    return position, max(0, lines - tail)
 
 
 def _at_line_start(log: OutputLog, position: Position, stream: int) -> bool:
     """A line that began before `position` may end long after it, behind many lines of the other stream."""
     offset = position.offset(stream)
-    return offset == 0 or log.read(Chunk(stream, 1, 0, offset - 1)) == b"\n"
+    return offset == 0 or log.read(Chunk(stream, 1, 0, offset - 1)) in (b"\n", b"")
 
 
 def _before(position: Position, chunk: Chunk) -> Position:
@@ -126,7 +209,9 @@ def _before(position: Position, chunk: Chunk) -> Position:
     return Position(position.entries - 1, position.stdout, chunk.offset)
 
 
-async def _follow(log: OutputLog, position: Position, ended: asyncio.Event, until_ns: int) -> AsyncIterator[Chunk]:
+async def _follow(
+    log: OutputLog, position: Position, ended: asyncio.Event, until_ns: int
+) -> AsyncIterator[list[Chunk]]:
     """Chunks as they come, until `ended` is set and all are read, or it is `until_ns` (0 = never)."""
     changed = asyncio.Event()
     log.listen(changed.set)
@@ -134,8 +219,10 @@ async def _follow(log: OutputLog, position: Position, ended: asyncio.Event, unti
         while True:
             changed.clear()
             finished = ended.is_set()
-            for chunk in _walk(log, position, log.snapshot()):
-                yield chunk
+            while chunks := log.chunks(position, _BATCH):
+                for chunk in chunks:
+                    position.pass_over(chunk)
+                yield chunks
             if finished:
                 return
             remaining = (until_ns - time.time_ns()) / 1e9 if until_ns else None

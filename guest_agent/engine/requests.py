@@ -81,10 +81,13 @@ class LogRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLines:
+    """Lines of one stream that came together."""
+
     stream: int  #: 1 = stdout, 2 = stderr
     time_ns: int
-    data: bytes  #: with its "\n", unless the output ended without one
+    data: bytes  #: each with its "\n", but for a last one that ended without
+    begins: bool = True  #: False where it goes on with a line of which a part was given before
 
 
 @dataclass(frozen=True, slots=True)

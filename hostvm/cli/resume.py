@@ -35,8 +35,20 @@ def read_log(answer: Answer) -> "Iterator[tuple[int, bytes]]":
     raw = answer.head.headers.get("content-type", "").startswith("application/vnd.docker.raw-stream")
     decoder = FrameDecoder()
     for chunk in answer.chunks():
-        for kind, data in [(STDOUT, chunk)] if raw else decoder.feed(chunk):
-            yield (STDERR if kind == STDERR else STDOUT), data
+        if raw:
+            yield STDOUT, chunk
+        else:
+            yield from _gathered(decoder.feed(chunk))
+
+
+def _gathered(frames: list[tuple[int, bytes]]) -> "Iterator[tuple[int, bytes]]":
+    """Frames of one stream that follow each other as one piece: each line has its own, and writing costs."""
+    start = 0
+    for end in range(1, len(frames) + 1):
+        kind = frames[start][0]
+        if end == len(frames) or frames[end][0] != kind:
+            yield (STDERR if kind == STDERR else STDOUT), b"".join([data for _, data in frames[start:end]])
+            start = end
 
 
 def skip(log: "Iterable[tuple[int, bytes]]", received: dict[int, int]) -> "Iterator[tuple[int, bytes]]":

@@ -21,7 +21,7 @@ from guest_agent.engine.requests import (
     CreateRequest,
     ExecRequest,
     ExtractRequest,
-    LogLine,
+    LogLines,
     LogRequest,
     PathStat,
     RunOutcome,
@@ -215,11 +215,11 @@ class FakeContainers:
             self.waiters.setdefault(record.id, []).append(future)
         return future
 
-    async def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLine]:
+    async def logs(self, ref: str, request: LogRequest) -> AsyncIterator[LogLines]:
         for number in range(3):
             stream = 2 if number == 1 else 1
             if (request.stdout, request.stderr)[stream - 1]:
-                yield LogLine(stream, 1_700_000_000 * _SECOND + number, f"line {number}\n".encode())
+                yield LogLines(stream, 1_700_000_000 * _SECOND + number, f"line {number}\n".encode())
 
     def attach(self, ref: str, request: AttachRequest) -> Attachment:
         record = self.find(ref)
