@@ -30,9 +30,17 @@ def main() -> int:
             for name in arguments.suites:
                 examine(SUITES[name], f"{scratch}/{name}", registry, arguments)
     finally:
-        subprocess.run(["sh", "-c", 'umount --recursive --lazy "$1"/*/*/* 2>/dev/null; true', "sh", scratch])
+        unmount_below(scratch)
         shutil.rmtree(scratch)
     return 0
+
+
+def unmount_below(folder: str) -> None:
+    """What a daemon that was killed left: network namespaces, overlays, volumes."""
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        places = [place for line in mounts if (place := line.split()[1]).startswith(f"{folder}/")]
+    for place in reversed(places):
+        subprocess.run(["umount", "--lazy", place], check=False)
 
 
 def parse_arguments() -> argparse.Namespace:
