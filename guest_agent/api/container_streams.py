@@ -50,7 +50,7 @@ class ContainerStreamsResource:
         await call.request.body.read(MAX_JSON)
         attachment = self._containers.attach(call.name, parse_attach(call.query))
         content_type = stream_type(attachment.tty, call.version)
-        return Hijack(lambda duplex: relay(duplex, attachment), content_type, wanted_protocol(call))
+        return Hijack(lambda duplex: relay(duplex, attachment, not attachment.tty), content_type, wanted_protocol(call))
 
     async def export(self, call: Call) -> Answer:
         pieces = await begun(self._containers.export(call.name))

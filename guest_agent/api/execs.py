@@ -10,7 +10,7 @@ from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import frame, relay, stream_type
 from guest_agent.engine.requests import ExecRequest
-from guest_agent.wire.errors import CommandNotExecutable, CommandNotFound, HostvmError, InvalidArgument
+from guest_agent.wire.errors import HostvmError, InvalidArgument
 
 
 class ExecsResource:
@@ -31,21 +31,28 @@ class ExecsResource:
         return json_response({"Id": self._execs.create(request)}, 201)
 
     async def start(self, call: Call) -> Answer:
+        """As with dockerd the head of the answer goes out before the command is started, and what keeps it from
+        starting is told in the stream: a client that reads the stream past its own buffer, as docker-py does, would
+        lose output that comes together with the head.
+        """
         body = read_fields(await call.request.json())
-        tty = body.flag("Tty") if "Tty" in body else None
-        exec_ = self._execs.find(call.name)
-        protocol, content_type = wanted_protocol(call), stream_type(exec_.request.tty, call.version)
-        detach = body.flag("Detach")
-        try:
-            attachment = await self._execs.start(call.name, detach, tty, body.size("ConsoleSize"))
-        except (CommandNotFound, CommandNotExecutable) as error:
-            if detach:
-                raise
-            return Hijack(_Complaint(error, exec_.request.tty), content_type, protocol)
-        if attachment is None:
+        exec_id = self._execs.find_startable(call.name).id
+        raw, size = body.flag("Tty"), body.size("ConsoleSize")
+        if body.flag("Detach"):
+            await self._execs.start(exec_id, True, size)
             return Response(200)
-        held = attachment
-        return Hijack(lambda duplex: relay(duplex, held), content_type, protocol)
+
+        async def session(duplex: Duplex) -> None:
+            try:
+                attachment = await self._execs.start(exec_id, False, size)
+            except HostvmError as error:
+                line = f"{error.message}\r\n".encode()
+                await duplex.write(line if raw else frame(1, line))
+                return
+            if attachment is not None:
+                await relay(duplex, attachment, framed=not raw)
+
+        return Hijack(session, stream_type(raw, call.version), wanted_protocol(call))
 
     async def resize(self, call: Call) -> Answer:
         self._execs.resize(call.name, *call.query.size())
@@ -53,18 +60,6 @@ class ExecsResource:
 
     async def inspect(self, call: Call) -> Answer:
         return json_response(render_exec(self._execs.find(call.name)))
-
-
-class _Complaint:
-    """A session that only says why the command didn't start: dockerd has hijacked by then, and clients read the exit
-    code from the exec's inspect."""
-
-    def __init__(self, error: HostvmError, tty: bool) -> None:
-        line = f"{error.message}\r\n".encode()
-        self._output = line if tty else frame(1, line)
-
-    async def __call__(self, duplex: Duplex) -> None:
-        await duplex.write(self._output)
 
 
 def parse_exec(container: str, body: Fields) -> ExecRequest:

@@ -60,7 +60,7 @@ class SessionResource:
 
         async def work(stream: SessionStream) -> None:
             stream.created(exec_id, ())
-            attachment = await self._engine.execs.start(exec_id, detach, request.tty, size)
+            attachment = await self._engine.execs.start(exec_id, detach, size)
             if attachment is not None:
                 stream.attached(attachment)
             stream.started(exec_id)

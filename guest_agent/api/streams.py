@@ -119,12 +119,8 @@ def frame_lines(stream: int, data: bytes) -> bytes:
 _line_header = lru_cache(4096)(encode_header)
 
 
-async def relay(duplex: Duplex, attachment: Attachment, multiplexed: bool = True) -> None:
-    """Both directions of a docker attach or exec, until the output has ended or the client is gone.
-
-    A terminal's one stream is never multiplexed.
-    """
-    framed = multiplexed and not attachment.tty
+async def relay(duplex: Duplex, attachment: Attachment, framed: bool) -> None:
+    """Both directions of a docker attach or exec, until the output has ended or the client is gone."""
     try:
         await first_of(_relay_output(duplex, attachment, framed), _relay_input(duplex, attachment))
     finally:

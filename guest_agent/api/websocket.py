@@ -43,7 +43,7 @@ class WebSocketResource:
         async def session(duplex: Duplex) -> None:
             socket = WebSocket(duplex, Opcode.BINARY if binary else Opcode.TEXT)
             try:
-                await relay(socket, attachment, multiplexed=False)
+                await relay(socket, attachment, framed=False)
             finally:
                 socket.close()
 

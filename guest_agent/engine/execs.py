@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import signal
@@ -107,16 +106,20 @@ class Execs:
         """Its maker has seen what came of it; idempotent."""
         self._execs.pop(exec_id, None)
 
-    async def start(
-        self, exec_id: str, detach: bool, tty: bool | None, console_size: tuple[int, int]
-    ) -> Attachment | None:
-        """Run it; None with `detach`. Raises CommandNotFound and the like before anything runs."""
+    def find_startable(self, exec_id: str) -> Exec:
+        """Raises NotFound, and Conflict where it has been started before or its container doesn't run."""
         one = self.find(exec_id)
         if one.started:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         container = self._parts.table.find(one.container_id)
         _check_active(container, container.id)
-        request = one.request if tty is None else dataclasses.replace(one.request, tty=tty)
+        return one
+
+    async def start(self, exec_id: str, detach: bool, console_size: tuple[int, int]) -> Attachment | None:
+        """Run it; None with `detach`. Raises CommandNotFound and the like before anything runs."""
+        one = self.find_startable(exec_id)
+        container = self._parts.table.find(one.container_id)
+        request = one.request
         size = console_size if any(console_size) else request.console_size
         one.started = True
         try:

@@ -105,7 +105,7 @@ class HealthMonitors:
 
     async def _run(self, exec_id: str, timeout_ns: int) -> tuple[int, str]:
         """The exit code and output of a probe; its time begins when the runtime has been called."""
-        attachment = await self._execs.start(exec_id, detach=False, tty=None, console_size=(0, 0))
+        attachment = await self._execs.start(exec_id, detach=False, console_size=(0, 0))
         assert attachment is not None  # it isn't detached
         output = ProbeOutput()
         reading = asyncio.ensure_future(_collect(attachment, output))

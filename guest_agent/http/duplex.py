@@ -9,6 +9,8 @@ from guest_agent.http.outlet import Outlet
 
 #: Unread bytes at which the socket isn't read any more.
 HIGH_WATER = 256 << 10
+#: Seconds for the client to read the head of the answer; one that takes longer on a busy machine may lose output.
+HEAD_TAKEN = 2.0
 
 
 class RawStream:
@@ -18,7 +20,7 @@ class RawStream:
         self._outlet = outlet
         self._on_taken = on_taken
         self._buffer = bytearray()
-        self._eof = False
+        self._eof = self._begun = False
         self._arrived = asyncio.Event()
         self._gone = asyncio.Event()
 
@@ -51,6 +53,10 @@ class RawStream:
         self._outlet.write(data)
 
     async def write(self, data: bytes) -> None:
+        """The first one waits until the client has read the head: docker-py drops what it reads together with it."""
+        if not self._begun:
+            self._begun = True
+            await self._outlet.taken(HEAD_TAKEN)
         self._outlet.write(data)
         await self._outlet.drain()
 

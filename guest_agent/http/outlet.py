@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import Callable
 
 #: A piece of a stream is held back until the event loop's next turn, or until this much has gathered: a log of many
 #: short lines leaves in few writes, a single line at once. 64 KiB is what one read of a pipe gives.
 CORK = 64 << 10
+#: Seconds between two looks at whether the client has read: a waiting client takes a tenth of it.
+LOOK_AGAIN = 0.0005
 
 
 class Outlet:
@@ -32,6 +37,19 @@ class Outlet:
     def write(self, data: bytes) -> None:
         if data and not self.transport.is_closing():
             self.transport.write(data)
+
+    async def taken(self, seconds: float) -> None:
+        """Waits until the client has read all that was written, at most so long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not self.transport.is_closing() and self._unread() and loop.time() < deadline:
+            await asyncio.sleep(LOOK_AGAIN)
+
+    def _unread(self) -> int:
+        """Bytes on their way to the client: a unix socket's SIOCOUTQ counts what its peer hasn't read (unix(7))."""
+        socket = self.transport.get_extra_info("socket")
+        (unread,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
+        return int(unread) + self.transport.get_write_buffer_size()
 
     async def drain(self) -> None:
         """Waits while the client doesn't read what it gets."""

@@ -70,9 +70,9 @@ async function attaches() {
 }
 
 async function volumesAndEvents() {
-  const events = await docker.getEvents({ filters: { container: ['told'] } });
+  const events = await docker.getEvents({ filters: { container: ['heard-of'] } });
   await docker.createVolume({ Name: 'data' });
-  const container = await docker.createContainer({ Image: 'busybox', name: 'told', HostConfig: { Binds: ['data:/data'] } });
+  const container = await docker.createContainer({ Image: 'busybox', name: 'heard-of', HostConfig: { Binds: ['data:/data'] } });
   const [line] = await once(events, 'data');
   const event = JSON.parse(line);
   assert.deepStrictEqual([event.Action, event.Actor.ID], ['create', container.id]);

@@ -90,8 +90,8 @@ def test_docker_py_attaches(client: docker.DockerClient) -> None:
 
 
 def test_docker_py_hears_events(client: docker.DockerClient) -> None:
-    stream = client.events(decode=True, filters={"container": "told"})
-    client.containers.run("busybox", "true", name="told", remove=True)
+    stream = client.events(decode=True, filters={"container": "heard-of"})
+    client.containers.run("busybox", "true", name="heard-of", remove=True)
     heard = []
     for event in stream:
         heard.append(event["Action"])

@@ -343,9 +343,10 @@ class FakeExecs:
         self._execs[exec_id] = FakeExec(exec_id, container.id, request)
         return exec_id
 
-    async def start(
-        self, exec_id: str, detach: bool, tty: bool | None, console_size: tuple[int, int]
-    ) -> Attachment | None:
+    def find_startable(self, exec_id: str) -> FakeExec:
+        return self.find(exec_id)
+
+    async def start(self, exec_id: str, detach: bool, console_size: tuple[int, int]) -> Attachment | None:
         held = self.find(exec_id)
         if held.request.command[0] == "nosuch":
             held.exit_code = 127
