@@ -1,7 +1,7 @@
 """Reading typed fields out of parsed JSON at the door.
 
-As Go's decoder for dockerd: unknown fields are ignored, null is the default, a value of the wrong type is an error that
-names its field.
+As Go's decoder for dockerd: unknown fields are ignored, a field's name is found in any case where it isn't there as it
+is, null is the default, a value of the wrong type is an error that names its field.
 """
 
 from __future__ import annotations
@@ -19,27 +19,36 @@ class Fields:
     def __init__(self, values: dict[str, object], path: str = "") -> None:
         self._values = values
         self._path = path
+        self._folded: dict[str, object] | None = None
+
+    def _value(self, name: str) -> object:
+        """docker-py says `detachKeys`, as dockerd's own description doesn't."""
+        if name in self._values:
+            return self._values[name]
+        if self._folded is None:
+            self._folded = {key.lower(): value for key, value in self._values.items()}
+        return self._folded.get(name.lower())
 
     def __contains__(self, name: str) -> bool:
-        return self._values.get(name) is not None
+        return self._value(name) is not None
 
     def raw(self, name: str) -> object:
-        return self._values.get(name)
+        return self._value(name)
 
     def text(self, name: str, default: str = "") -> str:
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return default
         return value if isinstance(value, str) else self._refuse(name, value, "string")
 
     def flag(self, name: str, default: bool = False) -> bool:
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return default
         return value if isinstance(value, bool) else self._refuse(name, value, "bool")
 
     def integer(self, name: str, default: int = 0) -> int:
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return default
         if isinstance(value, float) and value.is_integer():
@@ -50,7 +59,7 @@ class Fields:
 
     def texts(self, name: str) -> tuple[str, ...] | None:
         """None where nothing is said: `()` is something else for a command."""
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return None
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -59,7 +68,7 @@ class Fields:
 
     def text_lists(self, name: str) -> tuple[tuple[str, ...], ...]:
         """A list of lists of strings."""
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
@@ -68,11 +77,11 @@ class Fields:
 
     def words(self, name: str) -> tuple[str, ...] | None:
         """Docker's strslice: a list of strings, or one string."""
-        value = self._values.get(name)
+        value = self._value(name)
         return (value,) if isinstance(value, str) else self.texts(name)
 
     def text_map(self, name: str) -> dict[str, str]:
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return {}
         if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
@@ -81,7 +90,7 @@ class Fields:
 
     def keys(self, name: str) -> tuple[str, ...]:
         """Go's set: the keys of {"80/tcp": {}}."""
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return ()
         return tuple(value) if isinstance(value, dict) else self._refuse(name, value, "map[string]struct {}")
@@ -93,14 +102,14 @@ class Fields:
 
     def part(self, name: str) -> Fields:
         """A nested object; an empty one if it isn't there."""
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return Fields({}, self._at(name))
         return Fields(value, self._at(name)) if isinstance(value, dict) else self._refuse(name, value, "object")
 
     def parts(self, name: str) -> list[Fields]:
         """A list of objects."""
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -109,7 +118,7 @@ class Fields:
 
     def size(self, name: str) -> tuple[int, int]:
         """A console's [rows, columns]; (0, 0) if it isn't there."""
-        value = self._values.get(name)
+        value = self._value(name)
         if value is None:
             return 0, 0
         if not isinstance(value, list) or len(value) != 2 or not all(type(item) is int for item in value):
