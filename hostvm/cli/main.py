@@ -14,7 +14,7 @@ from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure, bad_run, refused, with_hint
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.parse import HelpWanted, parse
-from hostvm.cli.table import COLD_VERBS, NOUNS, VERBS, load
+from hostvm.cli.table import COLD_VERBS, NOUNS, VERBATIM, VERBS, load
 from hostvm.client.connection import Engine
 from hostvm.machines.connect import connect
 from hostvm.settings import Settings, read_settings
@@ -134,7 +134,7 @@ def call(path: str, words: list[str], settings: Settings) -> int:
     """Parses the words of a known command and runs its handler."""
     command = load(path)
     try:
-        arguments = parse(command, words)
+        arguments = Arguments(command, {}, words) if path in VERBATIM else parse(command, words)
     except HelpWanted:
         return _cold([*path.split(), "--help"], settings)
     try:

@@ -29,7 +29,7 @@ _PANELS = {
         "build",
         "rmi", "tag", "history", "push", "save", "load", "import", "commit", "search", "login", "logout",
     ),
-    "Engine": ("info", "version", "events", "env", "doctor", "completion"),
+    "Engine": ("info", "version", "events", "env", "context", "compose", "doctor", "completion"),
 }  # fmt: skip
 
 _METAVARS = {

@@ -9,7 +9,8 @@ from hostvm.cli.spec import Command
 
 VERBS = {
     "attach": "streams:ATTACH", "build": "build:BUILD",
-    "commit": "images:COMMIT", "completion": "system:COMPLETION", "cp": "files:CP",
+    "commit": "images:COMMIT", "completion": "system:COMPLETION", "compose": "system:COMPOSE",
+    "context": "machine:CONTEXT", "cp": "files:CP",
     "create": "run:CREATE", "diff": "files:DIFF", "doctor": "system:DOCTOR", "env": "system:ENV",
     "events": "system:EVENTS", "exec": "streams:EXEC", "export": "files:EXPORT", "history": "images:HISTORY",
     "images": "images:IMAGES", "import": "archives:IMPORT", "info": "system:INFO", "inspect": "system:INSPECT",
@@ -72,6 +73,9 @@ NOUN_HELP = {
     "system": "Look at the engine, and clean up",
     "volume": "Manage volumes",
 }
+
+#: Verbs whose words are another program's: none of them is parsed here.
+VERBATIM = ("compose",)
 
 #: Verbs that only `cold/` knows: they are typer commands of their own.
 COLD_VERBS = ("bootstrap",)

@@ -53,6 +53,17 @@ ENV = Command(
     (option("shell", "", "string", "For this shell: bash, fish"), switch("unset", "u", "Print how to undo it")),
     examples=('eval "$(hostvm env)" && docker ps',),
 )
+COMPOSE = Command(
+    "compose",
+    "compose:compose",
+    "Run the installed compose (docker's plugin, or docker-compose) with this engine",
+    (),
+    "[ARG...]",
+    0,
+    None,
+    interspersed=False,
+    examples=("hostvm compose up -d", "hostvm -m vm compose ps"),
+)
 DOCTOR = Command(
     "doctor",
     "doctor:doctor",
