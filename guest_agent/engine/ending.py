@@ -28,7 +28,6 @@ from guest_agent.runtime.crun import exit_code
 from guest_agent.store.files import move_to_grave, remove_tree
 from guest_agent.store.paths import EnginePaths
 from guest_agent.wire.errors import HostvmError
-from guest_agent.wire.models import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +80,14 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     await _release_as_far_as_possible(parts, container)
     container = parts.table.find(container_id)  # as it is by now: renamed, or marked as stopped by the user
     ended = _ended(parts, container, code)
+    parts.oom.forget(container.id)
     restart = plan_restart(ended, time.time_ns())
     if restart is not None:
         ended = dataclasses.replace(ended, state=dataclasses.replace(ended.state, status=Status.RESTARTING))
     doomed = restart is None and ended.host_config.auto_remove
     over = live.next_run()
     _store(parts, ended, doomed)
-    _announce(parts, ended, container.endpoints, doomed)
+    _announce(parts, container, ended, doomed)
     over.finish(code)
     over.close()
     live.clearing = parts.tasks.start(_clear(parts, ended, doomed), f"clear {container.short_id}")
@@ -129,7 +129,7 @@ def _ended(parts: Parts, container: Container, code: int) -> Container:
         pid=0,
         start_ticks=0,
         exit_code=code,
-        oom_killed=oom_killed(parts.host.cgroups, container.group),
+        oom_killed=container.state.oom_killed or oom_killed(parts.host.cgroups, container.group),
         finished_ns=time.time_ns(),
         health=health_without_probes(container.state.health),
     )
@@ -153,12 +153,12 @@ def _store(parts: Parts, ended: Container, doomed: bool) -> None:
             parts.table.remember_only(ended)
 
 
-def _announce(parts: Parts, ended: Container, left: tuple[Endpoint, ...], doomed: bool) -> None:
-    if ended.state.oom_killed:
+def _announce(parts: Parts, before: Container, ended: Container, doomed: bool) -> None:
+    if ended.state.oom_killed and not before.state.oom_killed:
         parts.tell(ended, "oom")
     duration = max(0, ended.state.finished_ns - ended.state.started_ns) // 10**9
     parts.tell(ended, "die", execDuration=str(duration), exitCode=str(ended.state.exit_code))
-    for endpoint in left:
+    for endpoint in before.endpoints:
         parts.tell_network(endpoint, "disconnect", ended.id)
     if doomed:
         parts.tell(ended, "destroy")

@@ -41,6 +41,7 @@ from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.runtime import cgroups
 from guest_agent.runtime.crun import OciRuntime, RuntimeChoice, protect_binary
+from guest_agent.runtime.oom import OomWatch
 from guest_agent.runtime.preflight import find_init, preflight
 from guest_agent.runtime.probe import probe_runtime
 from guest_agent.runtime.seccomp import FilterCache
@@ -159,6 +160,7 @@ def _wire(
         networks=Networks(_network_settings(config), keeper, records),
         runtime=OciRuntime(choice, paths.runtime_root, keeper, facts),
         filters=FilterCache(),
+        oom=OomWatch(facts),
         events=events,
         tasks=tasks,
         host=HostFacts(facts, detect_support(facts), capabilities, os.uname().machine, find_init()),

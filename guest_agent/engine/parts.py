@@ -18,6 +18,7 @@ from guest_agent.layers.store import LayerStore
 from guest_agent.networks.networks import Networks
 from guest_agent.runtime.cgroups import CgroupFacts
 from guest_agent.runtime.crun import OciRuntime
+from guest_agent.runtime.oom import OomWatch
 from guest_agent.runtime.seccomp import FilterCache
 from guest_agent.runtime.support import LimitSupport
 from guest_agent.store.paths import EnginePaths
@@ -51,6 +52,7 @@ class Parts:
     networks: Networks
     runtime: OciRuntime
     filters: FilterCache
+    oom: OomWatch
     events: EventBus
     tasks: BackgroundTasks
     host: HostFacts

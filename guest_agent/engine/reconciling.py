@@ -19,6 +19,7 @@ import os
 
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.ending import UNKNOWN_EXIT_CODE, discard_folder, record_exit, release, remove_folders
+from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import wants_start_with_engine
 from guest_agent.engine.starting import remove_remains
@@ -67,6 +68,7 @@ def _adopt(parts: Parts, container: Container) -> None:
     else:
         live.run.end_output()
     live.run.started.set()
+    watch_memory(parts, container)
     watch(parts, container, stranger=not fds)
 
 

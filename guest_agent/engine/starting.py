@@ -23,6 +23,7 @@ from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.health import health_at_start
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
+from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
@@ -313,6 +314,7 @@ async def start_container(parts: Parts, container: Container, reservation: Reser
     for endpoint in started.endpoints:
         parts.tell_network(endpoint, "connect", started.id)
     parts.tell(started, "start")
+    watch_memory(parts, started)
     return started
 
 

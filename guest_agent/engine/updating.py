@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from guest_agent.engine.container import Container
+from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import UpdateRequest
 from guest_agent.runtime.cgroups import lift_pids_limit
@@ -84,6 +85,7 @@ async def apply_update(parts: Parts, updated: Container, request: UpdateRequest)
     finally:
         for name in ("resources.json", "update.log"):
             _forget(f"{folder}/{name}")
+    watch_memory(parts, updated)
 
 
 def plan_changes(updated: Container, request: UpdateRequest, parts: Parts) -> Mapping[str, object]:

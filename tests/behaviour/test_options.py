@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour.harness.machine import Machine
+from tests.behaviour.harness.waiting import wait_for
 
 ONCE = ("run", "--rm")
 FOREVER = ("busybox", "sleep", "3600")
@@ -182,3 +184,19 @@ def test_update_of_a_stopped_container_and_refusals(machine: Machine) -> None:
     ):
         assert complaint in machine.fails(1, "update", *words)
     assert machine.attempt("update", "-c", "5", "nobody", "two").out == "two\n"
+
+
+# -- out of memory
+
+
+def test_a_container_that_outlives_the_kill_of_a_child(machine: Machine) -> None:
+    """docker tells at once, and inspect says so of a container that still runs."""
+    since = str(time.time() - 1)
+    script = "tail -c 200m /dev/zero; echo killed; exec sleep 3600"
+    machine("run", "-d", "--name", "one", "-m", "32m", "--memory-swap", "32m", "busybox", "sh", "-c", script)
+    wait_for(lambda: machine("logs", "one").endswith("killed"), "the child's end")
+    wait_for(lambda: machine.inspect("one")["State"]["OOMKilled"], "the kernel's word")
+    assert machine.status("one") == "running"
+    machine("rm", "-f", "one")
+    words = ("--since", since, "--until", str(time.time() + 1), "--filter", "container=one", "--filter", "event=oom")
+    assert len(machine("events", *words).splitlines()) == 1
