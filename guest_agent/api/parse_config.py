@@ -128,6 +128,7 @@ def parse_host_config(body: Fields) -> HostConfig:
         read_only_rootfs=body.flag("ReadonlyRootfs"),
         init=body.flag("Init") if "Init" in body else None,
         extra_hosts=_extra_hosts(body),
+        links=body.texts("Links") or (),
         dns=body.texts("Dns") or (),
         dns_options=body.texts("DnsOptions") or (),
         dns_search=body.texts("DnsSearch") or (),

@@ -9,7 +9,7 @@ from guest_agent.wire.resources import BlockLimit, Device, DeviceRequest, Resour
 Json = dict[str, object]
 
 #: Fields of Docker's HostConfig that mean nothing here and show their default.
-_HOST_DEFAULTS: Json = {"Cgroup": "", "Links": None}
+_HOST_DEFAULTS: Json = {"Cgroup": ""}
 
 
 def _words(words: tuple[str, ...] | None) -> list[str] | None:

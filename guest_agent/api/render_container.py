@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from guest_agent.api.render_config import Json, render_config, render_host_config
-from guest_agent.api.render_endpoints import find_default, render_addresses, render_networks
+from guest_agent.api.render_endpoints import find_default, render_addresses, render_links, render_networks
 from guest_agent.api.render_mounts import render_mount
 from guest_agent.api.times import SECOND, human_duration, rfc3339
 from guest_agent.engine.container import Container, Health, HealthStatus, State, Status
@@ -97,7 +97,7 @@ def render_inspect(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": list(exec_ids) or None,
-        "HostConfig": render_host_config(container.host_config, runtime),
+        "HostConfig": render_host_config(container.host_config, runtime) | {"Links": render_links(container)},
         "GraphDriver": {"Data": None, "Name": driver},
     }
     if sizes is not None:

@@ -76,3 +76,16 @@ def _render_wish(settings: EndpointSettings) -> Json | None:
 
 def _name_of(mode: str) -> str:
     return BRIDGE if mode in ("", DEFAULT) else mode
+
+
+def render_links(container: Container) -> list[str] | None:
+    """As dockerd keeps those on the default network: "/target:/container/alias"; elsewhere as they were asked for."""
+    links = container.host_config.links
+    if container.host_config.network_mode not in ("", DEFAULT, BRIDGE):
+        return list(links) or None
+    pairs = [link.partition(":")[::2] for link in links]
+    return [f"/{_bare(name)}:/{container.name}/{_bare(alias or name)}" for name, alias in pairs] or None
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("/")[2]

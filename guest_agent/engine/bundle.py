@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import plan_argv
+from guest_agent.engine.links import find_links, plan_variables
 from guest_agent.engine.parts import Parts
 from guest_agent.runtime.devices import find_devices, list_host_devices, refuse_device_requests
 from guest_agent.runtime.environment import plan_environment
@@ -25,7 +26,8 @@ def plan_hosts_file(parts: Parts, container: Container, endpoints: Iterable[Endp
     """The container's /etc/hosts with its addresses in these networks."""
     config, host, mode = container.config, container.host_config, container.host_config.network_mode
     addresses = [one for endpoint in endpoints for one in (endpoint.address, endpoint.address6) if one]
-    return parts.networks.hosts_file(mode, config.hostname, addresses, host.extra_hosts, config.domainname)
+    extra = (*host.extra_hosts, *(link.host for link in find_links(parts, container)))
+    return parts.networks.hosts_file(mode, config.hostname, addresses, extra, config.domainname)
 
 
 def write_config(parts: Parts, container: Container, network_namespace: str | None) -> None:
@@ -48,7 +50,12 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
         config=config,
         host_config=host_config,
         argv=plan_argv(config),
-        environment=plan_environment(hostname, config.environment, tty=config.tty, home=user.home),
+        environment=plan_environment(
+            hostname,
+            (*plan_variables(container.name, find_links(parts, container)), *config.environment),
+            tty=config.tty,
+            home=user.home,
+        ),
         user=user,
         rootfs=rootfs,
         cgroups_path=container.group,

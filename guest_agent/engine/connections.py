@@ -7,16 +7,19 @@ The record comes first. Where the engine is killed in between, start-up makes th
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from guest_agent.engine.bundle import plan_hosts_file
 from guest_agent.engine.container import Container
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
-from guest_agent.engine.wiring import implied_settings, plan_member, plan_published
+from guest_agent.engine.wiring import implied_settings, plan_member, plan_names, plan_published
 from guest_agent.networks.membership import Membership, publishing_endpoint
-from guest_agent.wire.errors import Forbidden, HostFailed, InvalidArgument, NotFound
+from guest_agent.wire.errors import Forbidden, HostFailed, HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.networks import HOST, NONE, EndpointSettings, Network
+
+log = logging.getLogger(__name__)
 
 
 async def connect(parts: Parts, network: Network, reference: str, settings: EndpointSettings) -> None:
@@ -57,6 +60,32 @@ async def disconnect(parts: Parts, network: Network, reference: str, force: bool
             await _leave(parts, unwanted, endpoint)
         else:
             parts.table.save(unwanted)
+
+
+def rename(parts: Parts, container: Container) -> Container:
+    """The record with the names in its networks that follow from its new one; they count at once."""
+    wanted = {one.network_id: one for one in container.networks}
+    endpoints = tuple(
+        dataclasses.replace(one, names=plan_names(container, wanted[one.network_id])) if one.names else one
+        for one in container.endpoints
+    )
+    for endpoint in endpoints:
+        parts.networks.rename(container.id, endpoint)
+    return dataclasses.replace(container, endpoints=endpoints)
+
+
+async def repair(parts: Parts, container: Container) -> None:
+    """At start-up: a killed engine had changed the record of a running container, and not yet its interfaces."""
+    if not (container.networks or container.unconnected):
+        return
+    try:
+        whole = await parts.networks.repair(container.id, container.state.pid, container.endpoints)
+    except HostvmError as error:
+        log.warning("the networks of container %s can't be restored: %s", container.short_id, error)
+        return
+    if whole != container.endpoints:
+        stored = parts.table.save(dataclasses.replace(container, endpoints=whole))
+        _follow_names(parts, stored)
 
 
 def _check(parts: Parts, container: Container, network: Network) -> None:

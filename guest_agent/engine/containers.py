@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable
 
+from guest_agent.engine import connections
 from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
 from guest_agent.engine.commits import commit_container
 from guest_agent.engine.container import Container, Status
@@ -190,7 +191,7 @@ class Containers:
             if name.removeprefix("/") == container.name:
                 raise InvalidArgument("Renaming a container with the same name as its current name")
             bare = self._allocate_name(name)
-            renamed = self._table.save(dataclasses.replace(container, name=bare))
+            renamed = self._table.save(connections.rename(self._parts, dataclasses.replace(container, name=bare)))
             self._parts.tell(renamed, "rename", oldName=f"/{container.name}")
 
     def _allocate_name(self, name: str) -> str:

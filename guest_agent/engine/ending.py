@@ -116,6 +116,8 @@ async def release(parts: Parts, container: Container) -> None:
     await parts.networks.release(container.id)
     for endpoint in container.endpoints:
         parts.networks.disconnect(container.id, endpoint)
+    if container.unconnected:
+        parts.networks.stop_names(container.id)
     for point in container.mount_points:
         let_go_of_volume(parts, container, point)
     parts.keeper.drop(stdio_key(container.id))

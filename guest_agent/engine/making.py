@@ -10,6 +10,7 @@ from guest_agent.engine.bundle import find_running
 from guest_agent.engine.container import Container, State
 from guest_agent.engine.creation import merge_config, plan_argv, plan_exposed_ports
 from guest_agent.engine.host_settings import settle_host_config
+from guest_agent.engine.links import check_links
 from guest_agent.engine.mount_points import make_mount_points
 from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.parts import Parts
@@ -34,6 +35,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     host_config, warnings = settle_host_config(parts, request.host_config, request.config)
     config = _complete_config(parts, merge_config(request.config, image.config.config), host_config, identity)
     _check(parts, config, host_config)
+    check_links(parts, host_config)
     networks = resolve_settings(parts, host_config, request.networks)
     argv = plan_argv(config)
     container = Container(

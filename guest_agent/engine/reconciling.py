@@ -17,6 +17,7 @@ import dataclasses
 import logging
 import os
 
+from guest_agent.engine.connections import repair
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.ending import UNKNOWN_EXIT_CODE, discard_folder, record_exit, release, remove_folders
 from guest_agent.engine.memory_events import watch_memory
@@ -47,11 +48,13 @@ async def reconcile(parts: Parts) -> None:
     adopted = [one for one in alive_ones if not one.state.provisional]
     parts.networks.reconcile({one.id: (one.endpoints, one.ports) for one in adopted})
     for container in adopted:
+        await repair(parts, container)
         _adopt(parts, container)
     parts.volumes.settle({point.name for one in adopted for point in one.mount_points})
     exits = parts.keeper.past_exits()  # after the look at who lives: what ended in between is in it
-    await _remove_strays(parts, {one.id for one in adopted})
-    for container in [one for one in parts.table.all() if one not in adopted]:
+    known: set[str] = {one.id for one in adopted}
+    await _remove_strays(parts, known)
+    for container in [one for one in parts.table.all() if one.id not in known]:
         await _settle(parts, container, exits)
     _remove_orphan_folders(parts)
 

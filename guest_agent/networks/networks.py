@@ -247,19 +247,17 @@ class Networks:
         self._directory.leave(container_id, endpoint.network_id)
         self._users.dismiss(endpoint)
 
-    def repair(self, container_id: str, pid: int, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-        """At start-up: makes what is recorded of a running container's interfaces, and isn't there.
-
-        The killed engine was about to make it.
-        """
+    async def repair(self, container_id: str, pid: int, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+        """At start-up: a running container's interfaces are those that are recorded, as the killed engine had meant."""
         with _translated(f"restore container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
-            there = sandbox.interfaces(namespace)
-            if all(one.interface in there for one in endpoints):
-                return tuple(endpoints)
+            there, wanted = sandbox.interfaces(namespace), {one.interface for one in endpoints}
+            for unwanted in there - wanted:
+                await sandbox.take_interface_away(namespace, unwanted)
             whole = tuple(
                 one if one.interface in there else self._plug(container_id, one, namespace, ()) for one in endpoints
             )
-            sandbox.route_out(namespace, whole)
+            if there != wanted:
+                sandbox.route_out(namespace, whole)
             return whole
 
     def _plug(self, container_id: str, endpoint: Endpoint, namespace: int, link_local: Iterable[str]) -> Endpoint:
@@ -351,6 +349,10 @@ class Networks:
         if not self._names.serves(container_id):
             with _translated("enter the container's namespace"), sandbox.namespace_of(pid) as namespace:
                 self.forward_names(container_id, namespace, asking)
+
+    def stop_names(self, container_id: str) -> None:
+        """For a container that has been taken out of every network. Idempotent."""
+        self._names.stop(container_id)
 
     def hosts_file(
         self,

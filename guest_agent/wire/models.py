@@ -147,6 +147,7 @@ class HostConfig:
     read_only_rootfs: bool = False
     init: bool | None = None  #: None where nothing was said
     extra_hosts: tuple[str, ...] = ()  #: "name:address"
+    links: tuple[str, ...] = ()  #: "container:alias"
     dns: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()

@@ -1,7 +1,5 @@
 """Networks."""
 
-import sys
-
 from guest_agent.wire.errors import NotFound
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.containers import each
@@ -67,18 +65,6 @@ def rm(context: "Context", arguments: Arguments) -> int:
     return each(arguments.positional, remove)
 
 
-def prune(context: "Context", arguments: Arguments) -> int:
-    if not arguments.flag("force") and not agreed(
-        "WARNING! This will remove all custom networks not used by at least one container."
-    ):
-        return 0
-    answer = context.engine.call("POST", with_query("/networks/prune", filters=filters(arguments)))
-    names = answer.get("NetworksDeleted") if isinstance(answer, dict) else None
-    if isinstance(names, list) and names:
-        write_out("".join(["Deleted Networks:\n", *(f"{name}\n" for name in names), "\n"]))
-    return 0
-
-
 def connect(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.request.attachments import plan_connect
 
@@ -100,9 +86,3 @@ def planned(plan: "Callable[[Arguments], dict[str, object]]", arguments: Argumen
         return plan(arguments)
     except ValueError as error:
         raise Failure(str(error), 1) from None
-
-
-def agreed(warning: str) -> bool:
-    """Asks; anything but y is a no, and so is the end of the input."""
-    write_out(f"{warning}\nAre you sure you want to continue? [y/N] ")
-    return sys.stdin.readline().strip().lower() == "y"

@@ -33,6 +33,13 @@ def images(context: "Context", arguments: Arguments) -> int:
     return 0
 
 
+def networks(context: "Context", arguments: Arguments) -> int:
+    if _agreed(arguments, "WARNING! This will remove all custom networks not used by at least one container.\n"):
+        text, _ = _networks(context, arguments)
+        write_out(f"{text}\n" if text else "")
+    return 0
+
+
 def volumes(context: "Context", arguments: Arguments) -> int:
     kind = "" if arguments.flag("all") else "anonymous "
     if _agreed(arguments, f"WARNING! This will remove {kind}local volumes not used by at least one container.\n"):

@@ -51,7 +51,7 @@ NOUNS: dict[str, dict[str, str]] = {
     },
     "network": {
         "connect": "networks:CONNECT", "create": "networks:CREATE", "disconnect": "networks:DISCONNECT",
-        "inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS", "prune": "networks:PRUNE",
+        "inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS", "prune": "prune:NETWORK",
         "remove": "networks:RM", "rm": "networks:RM",
     },
     "system": {

@@ -68,16 +68,6 @@ RM = Command(
     operand="network",
     examples=("hostvm network rm backend",),
 )
-PRUNE = Command(
-    "network prune",
-    "networks:prune",
-    "Remove all unused networks",
-    (
-        many("filter", "", "filter", 'Provide filter values (e.g. "until=<timestamp>")'),
-        switch("force", "f", "Do not prompt for confirmation"),
-    ),
-    examples=("hostvm network prune -f",),
-)
 CONNECT = Command(
     "network connect",
     "networks:connect",

@@ -12,6 +12,7 @@ IMAGE = Command(
     "Remove unused images",
     (switch("all", "a", "Remove all unused images, not just dangling ones"), PRUNE_FILTER, _FORCE),
 )
+NETWORK = Command("network prune", "pruning:networks", "Remove all unused networks", (PRUNE_FILTER, _FORCE))
 VOLUME = Command(
     "volume prune",
     "pruning:volumes",

@@ -1,0 +1,111 @@
+"""`--link` on the default network: the linked container's address in /etc/hosts, and what it offers as variables.
+
+Docker's oldest way for containers to find each other (daemon/links). Networks of users have names in place of it, and
+take their links as further names (`EndpointSettings.links`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from guest_agent.engine.container import Container
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.wiring import is_user_defined
+from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.wire.models import ContainerPort, HostConfig, Protocol
+from guest_agent.wire.networks import BRIDGE, HOST
+
+#: Variables of the linked container that say nothing to another one.
+_OWN_VARIABLES = ("HOME", "PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A linked container as the one that links sees it."""
+
+    alias: str
+    address: str
+    container: Container
+
+    @property
+    def host(self) -> str:
+        """As for --add-host: every name that the address has."""
+        names = dict.fromkeys((self.alias, self.container.config.hostname, self.container.name))
+        return f"{' '.join(names)}:{self.address}"
+
+
+def parse_link(text: str) -> tuple[str, str]:
+    """`NAME`, `NAME:ALIAS`, or what inspect says (`/name:/other/alias`): (name, alias)."""
+    name, colon, alias = text.partition(":")
+    if not name or (colon and not alias) or ":" in alias:
+        raise InvalidArgument(f"bad format for links: {text}")
+    bare = name.removeprefix("/")
+    return bare, (alias or bare).rpartition("/")[2]
+
+
+def check_links(parts: Parts, host_config: HostConfig) -> None:
+    """At a container's making. Raises InvalidArgument and NotFound in dockerd's words."""
+    mode = host_config.network_mode
+    if host_config.links and mode == HOST:
+        raise InvalidArgument(
+            "conflicting options: host type networking can't be used with links. "
+            "This would result in undefined behavior"
+        )
+    if host_config.links and mode.startswith("container:"):
+        raise InvalidArgument(
+            "conflicting options: container type network can't be used with links. "
+            "This would result in undefined behavior"
+        )
+    for text in () if is_user_defined(mode) else host_config.links:
+        name, _alias = parse_link(text)
+        try:
+            parts.table.find(name)
+        except NotFound as error:
+            raise NotFound(f"could not get container for {name}: {error.message}") from None
+
+
+def find_links(parts: Parts, container: Container) -> tuple[Link, ...]:
+    """What a start links to. Raises InvalidArgument where one doesn't run, or isn't on the default network."""
+    if is_user_defined(container.host_config.network_mode):
+        return ()
+    return tuple(_find(parts, container, *parse_link(text)) for text in container.host_config.links)
+
+
+def _find(parts: Parts, container: Container, name: str, alias: str) -> Link:
+    linked = parts.table.find(name)
+    if not linked.running:
+        raise InvalidArgument(f"Cannot link to a non running container: /{linked.name} AS /{container.name}/{alias}")
+    endpoint = next((one for one in linked.endpoints if one.network == BRIDGE), None)
+    if endpoint is None:
+        raise InvalidArgument(f"Cannot link to /{linked.name}, as it does not belong to the default network")
+    return Link(alias, endpoint.address, linked)
+
+
+def plan_variables(container_name: str, links: Iterable[Link]) -> tuple[str, ...]:
+    """DB_PORT_3306_TCP_ADDR and its like, for each port that the linked container exposes."""
+    return tuple(variable for link in links for variable in _variables_of(container_name, link))
+
+
+def _variables_of(container_name: str, link: Link) -> Iterator[str]:
+    prefix = link.alias.upper().replace("-", "_")
+    ports = sorted(
+        link.container.config.exposed_ports, key=lambda port: (port.protocol is not Protocol.TCP, port.number)
+    )
+    if ports:
+        yield f"{prefix}_PORT={_url(link, ports[0])}"
+    for port in ports:
+        name = f"{prefix}_PORT_{port.number}_{port.protocol.upper()}"
+        yield f"{name}={_url(link, port)}"
+        yield f"{name}_ADDR={link.address}"
+        yield f"{name}_PORT={port.number}"
+        yield f"{name}_PROTO={port.protocol}"
+    yield f"{prefix}_NAME=/{container_name}/{link.alias}"
+    for variable in link.container.config.environment:
+        name, equals, _ = variable.partition("=")
+        if equals and name not in _OWN_VARIABLES:
+            yield f"{prefix}_ENV_{variable}"
+
+
+def _url(link: Link, port: ContainerPort) -> str:
+    return f"{port.protocol}://{link.address}:{port.number}"
