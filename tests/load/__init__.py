@@ -1,0 +1,1 @@
+"""A hundred clients at once: what an engine's memory and descriptors do meanwhile."""
