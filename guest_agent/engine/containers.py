@@ -245,7 +245,9 @@ class Containers:
 
     def _end_restarting(self, container: Container) -> None:
         self._table.save(_with_state(container, status=Status.EXITED, stopped_by_user=True))
-        self._live(container.id).restart_cancelled.set()
+        live = self._live(container.id)
+        live.restart_cancelled.set()
+        live.next_run().give_up(container.state.exit_code)
 
     # -- waiting
 
@@ -259,7 +261,8 @@ class Containers:
         live = self._live(container.id)
         if condition not in ("", "not-running", "next-exit", "removed"):
             raise InvalidArgument(f'invalid condition: "{condition}"')
-        if condition in ("", "not-running") and not container.running:
+        alive = container.running or container.state.status is Status.RESTARTING
+        if condition in ("", "not-running") and not alive:
             return _result(container.state.exit_code)
         return _wait_for(live.run.exited, live if condition == "removed" else None, container)
 

@@ -19,7 +19,7 @@ from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
-from guest_agent.engine.restarting import plan_restart
+from guest_agent.engine.restarting import wants_restart
 from guest_agent.engine.starting import remove_remains
 from guest_agent.engine.volume_uses import let_go_of_volume
 from guest_agent.linux.process import open_process
@@ -81,10 +81,10 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     container = parts.table.find(container_id)  # as it is by now: renamed, or marked as stopped by the user
     ended = _ended(parts, container, code)
     parts.oom.forget(container.id)
-    restart = plan_restart(ended, time.time_ns())
-    if restart is not None:
+    restart = wants_restart(ended)
+    if restart:
         ended = dataclasses.replace(ended, state=dataclasses.replace(ended.state, status=Status.RESTARTING))
-    doomed = restart is None and ended.host_config.auto_remove
+    doomed = not restart and ended.host_config.auto_remove
     over = live.next_run()
     _store(parts, ended, doomed)
     _announce(parts, container, ended, doomed)

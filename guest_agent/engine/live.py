@@ -71,6 +71,8 @@ class Live:
         self.clearing: asyncio.Task[None] | None = None
         #: Woken to end a restart policy's pause.
         self.restart_cancelled = asyncio.Event()
+        #: Seconds that were waited before the last restart.
+        self.restart_pause = 0.0
 
     async def cleared(self) -> None:
         """Until nothing of the last run is in the way of the next."""

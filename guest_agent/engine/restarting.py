@@ -11,24 +11,25 @@ _LONGEST_PAUSE = 60.0
 _SETTLED_NS = 10 * 10**9
 
 
-def plan_restart(container: Container, now_ns: int) -> float | None:
-    """Seconds to wait before the next start, None where there is none. `container` is the record after its end."""
-    state = container.state
-    if state.stopped_by_user or not wants_restart(container):
-        return None
-    if now_ns - state.started_ns >= _SETTLED_NS:
-        return _FIRST_PAUSE
-    # The power is capped before the product is: 2 ** 2000 fits in no float.
-    return min(_FIRST_PAUSE * (1 << min(state.restart_count, 16)), _LONGEST_PAUSE)
-
-
 def wants_restart(container: Container) -> bool:
-    """Whether its policy asks for a restart after the exit that the record tells of."""
+    """Whether it is started again after the exit that the record tells of."""
     policy, state = container.host_config.restart_policy, container.state
+    if state.stopped_by_user:
+        return False
     if policy.condition is RestartCondition.ON_FAILURE:
         limit = policy.maximum_retry_count
         return state.exit_code != 0 and (not limit or state.restart_count < limit)
     return policy.condition in (RestartCondition.ALWAYS, RestartCondition.UNLESS_STOPPED)
+
+
+def plan_pause(container: Container, last: float) -> float:
+    """Seconds to wait before the next start; `last` is what was waited before the one that has ended.
+
+    A start that failed says nothing of how long the run before it was.
+    """
+    state = container.state
+    settled = not state.error and state.finished_ns - state.started_ns >= _SETTLED_NS
+    return _FIRST_PAUSE if settled or not state.restart_count else min(2 * last, _LONGEST_PAUSE)
 
 
 def wants_start_with_engine(container: Container, was_running: bool) -> bool:

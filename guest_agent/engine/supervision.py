@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.ending import record_exit, release, remove_folders, wait_for_process
 from guest_agent.engine.parts import Parts
-from guest_agent.engine.restarting import plan_restart
+from guest_agent.engine.restarting import plan_pause, wants_restart
 from guest_agent.engine.starting import start_container
 from guest_agent.networks.publisher import Reservation
 from guest_agent.wire.errors import RUN_EXIT_CODE, HostFailed, HostvmError
@@ -54,8 +53,9 @@ async def _pause(parts: Parts, container: Container) -> bool:
     """Wait as the policy says; False where the container was stopped or removed meanwhile."""
     live = parts.table.live(container.id)
     live.restart_cancelled.clear()
+    live.restart_pause = plan_pause(container, live.restart_pause)
     try:
-        async with asyncio.timeout(plan_restart(container, time.time_ns()) or 0):
+        async with asyncio.timeout(live.restart_pause):
             await live.restart_cancelled.wait()
         return False
     except TimeoutError:
@@ -81,7 +81,7 @@ async def _restart(parts: Parts, container: Container) -> Container | None:
 
 def _after_failed_restart(parts: Parts, container: Container) -> Container | None:
     current = parts.table.get(container.id)
-    if current is None or plan_restart(current, time.time_ns()) is None:
+    if current is None or not wants_restart(current):
         return None
     return parts.table.save(
         dataclasses.replace(

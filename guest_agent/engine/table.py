@@ -133,3 +133,4 @@ class ContainerTable:
         if live is not None:
             live.log.close()
             live.removed.set()
+            live.run.finish(container.state.exit_code)  # whoever waits for an exit that won't come any more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 
 import pytest
@@ -12,7 +13,7 @@ from guest_agent.engine.container import Status
 from guest_agent.engine.failpoints import parse_failpoints
 from guest_agent.engine.lifecycle import TRANSITIONS, Step, next_status
 from guest_agent.engine.naming import check_name, choose_name, new_id
-from guest_agent.engine.restarting import plan_restart, wants_start_with_engine
+from guest_agent.engine.restarting import plan_pause, wants_restart, wants_start_with_engine
 from guest_agent.engine.signals import parse_signal
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotModified
 from guest_agent.wire.models import ContainerId, RestartCondition
@@ -61,24 +62,40 @@ ALWAYS, FAILURE, UNLESS = RestartCondition.ALWAYS, RestartCondition.ON_FAILURE, 
 
 
 @pytest.mark.parametrize(
-    ("condition", "retries", "state", "seconds"),
+    ("condition", "retries", "state", "wanted"),
     [
-        (RestartCondition.NO, 0, {"exit_code": 1}, None),
-        (ALWAYS, 0, {"exit_code": 0}, 0.1),
-        (ALWAYS, 0, {"stopped_by_user": True}, None),
-        (UNLESS, 0, {"exit_code": 0}, 0.1),
-        (FAILURE, 0, {"exit_code": 0}, None),
-        (FAILURE, 0, {"exit_code": 1, "restart_count": 50}, 60),
-        (FAILURE, 3, {"exit_code": 1, "restart_count": 2}, 0.4),
-        (FAILURE, 3, {"exit_code": 1, "restart_count": 3}, None),
-        (ALWAYS, 0, {"restart_count": 10**6}, 60),
-        (ALWAYS, 0, {"restart_count": 30, "started_ns": 80 * SECOND}, 0.1),
+        (RestartCondition.NO, 0, {"exit_code": 1}, False),
+        (ALWAYS, 0, {"exit_code": 0}, True),
+        (ALWAYS, 0, {"stopped_by_user": True}, False),
+        (UNLESS, 0, {"exit_code": 0}, True),
+        (FAILURE, 0, {"exit_code": 0}, False),
+        (FAILURE, 0, {"exit_code": 1, "restart_count": 50}, True),
+        (FAILURE, 3, {"exit_code": 1, "restart_count": 2}, True),
+        (FAILURE, 3, {"exit_code": 1, "restart_count": 3}, False),
     ],
 )
-def test_restart_policies(condition: RestartCondition, retries: int, state: dict[str, int], seconds: float) -> None:
-    started = {"started_ns": 99 * SECOND, **state}
-    ended = container(Status.EXITED, condition=condition, retries=retries, **started)  # type: ignore[arg-type]
-    assert plan_restart(ended, 100 * SECOND) == seconds
+def test_restart_policies(condition: RestartCondition, retries: int, state: dict[str, int], wanted: bool) -> None:
+    ended = container(Status.EXITED, condition=condition, retries=retries, **state)  # type: ignore[arg-type]
+    assert wants_restart(ended) is wanted
+
+
+@pytest.mark.parametrize(
+    ("count", "last", "lived", "error", "seconds"),
+    [
+        (0, 0.0, 1, "", 0.1),
+        (0, 51.2, 1, "", 0.1),  # the user has started it meanwhile
+        (1, 0.1, 1, "", 0.2),
+        (9, 51.2, 1, "", 60),
+        (500, 60.0, 1, "", 60),
+        (30, 60.0, 10, "", 0.1),
+        (30, 12.8, 3600, "a port is taken", 25.6),  # the start failed after a long run
+    ],
+)
+def test_pauses_double(count: int, last: float, lived: int, error: str, seconds: float) -> None:
+    times = {"started_ns": 100 * SECOND, "finished_ns": (100 + lived) * SECOND}
+    ended = container(Status.RESTARTING, condition=ALWAYS, restart_count=count, **times)  # type: ignore[arg-type]
+    ended = dataclasses.replace(ended, state=dataclasses.replace(ended.state, error=error))
+    assert plan_pause(ended, last) == seconds
 
 
 @pytest.mark.parametrize(
