@@ -9,6 +9,8 @@ import time
 #: As much of the console as is worth showing.
 _TAIL_LINES = 12
 _TAIL_BYTES = 8192
+#: How the kernel begins its last words (kernel/panic.c).
+_PANIC = "Kernel panic"
 
 
 def say(text: str) -> None:
@@ -33,21 +35,29 @@ def qemu_words(log: str) -> str:
 
 def console_tail(path: str) -> str:
     """The console's last lines, each indented; "" where it said nothing."""
+    return "\n".join(f"  {line}" for line in worth_showing(_console_lines(path)))
+
+
+def has_panicked(console: str) -> bool:
+    """Whether the guest's kernel has given up."""
+    return any(_PANIC in line for line in _console_lines(console))
+
+
+def worth_showing(lines: list[str]) -> list[str]:
+    """A panic from its first line on, which says why; the registers at its end don't. Else the last lines."""
+    panics = [number for number, line in enumerate(lines) if _PANIC in line]
+    start = panics[-1] if panics else max(0, len(lines) - _TAIL_LINES)
+    return lines[start : start + _TAIL_LINES]
+
+
+def _console_lines(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except OSError:
-        return ""
-    lines = [printable(line) for line in text.splitlines() if line.strip()]
-    return "\n".join(f"  {line}" for line in worth_showing(lines))
-
-
-def worth_showing(lines: list[str]) -> list[str]:
-    """A panic from its first line on, which says why; the registers at its end don't. Else the last lines."""
-    panics = [number for number, line in enumerate(lines) if "Kernel panic" in line]
-    start = panics[-1] if panics else max(0, len(lines) - _TAIL_LINES)
-    return lines[start : start + _TAIL_LINES]
+        return []
+    return [printable(line) for line in text.splitlines() if line.strip()]
 
 
 def printable(line: str) -> str:

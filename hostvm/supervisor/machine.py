@@ -32,7 +32,7 @@ from hostvm.supervisor.bridges import Bridges
 from hostvm.supervisor.channel import Channel
 from hostvm.supervisor.guest import Guest, Message, read_error
 from hostvm.supervisor.host_settings import plan_begin, read_config, read_search
-from hostvm.supervisor.journal import qemu_words, say, with_console
+from hostvm.supervisor.journal import has_panicked, qemu_words, say, with_console
 from hostvm.supervisor.life import Life
 from hostvm.supervisor.lifecycle import Event, State, step
 from hostvm.supervisor.process import QemuProcess, start_qemu
@@ -150,8 +150,8 @@ class Machine:
             try:
                 await self._bring_up(launch, process)
             except HostvmError as error:
-                if launch.way is Way.BOOT:
-                    await asyncio.to_thread(diagnose_boot, self.paths, self.spec.arch, launch)
+                if launch.way is Way.BOOT and not has_panicked(self.files.console):
+                    await self._diagnose(launch)
                     raise
                 await self._boot_instead(launch, error)
         except HostvmError as error:
@@ -164,7 +164,7 @@ class Machine:
         return launch, start_qemu(self.files, launch, self._log)
 
     async def _boot_instead(self, launch: Launch, error: HostvmError) -> None:
-        """A state that doesn't come to life isn't tried again."""
+        """A state that doesn't come to life isn't tried again; a kernel that panicked is, once: TCG's may by chance."""
         words = qemu_words(self.files.log) or error.message
         await self._end_life()
         if launch.way is Way.TEMPLATE:
@@ -173,7 +173,18 @@ class Machine:
             set_aside(self.files.state)
         fresh, process = await asyncio.to_thread(self._launch)
         note = f"the {launch.way} state was not resumed: {words}"
-        await self._bring_up(replace(fresh, note=note), process)
+        if launch.way is Way.BOOT:
+            note = f"the guest's kernel panicked and was booted again: {self.files.console}.1 has its words"
+        try:
+            await self._bring_up(replace(fresh, note=note), process)
+        except HostvmError:
+            if launch.way is Way.BOOT:
+                await self._diagnose(fresh)
+            raise
+
+    async def _diagnose(self, launch: Launch) -> None:
+        """Raises what is wrong with that from which it was booted."""
+        await asyncio.to_thread(diagnose_boot, self.paths, self.spec.arch, launch)
 
     async def _give_up(self, error: HostvmError) -> None:
         say(f"the start failed: {error.message}")

@@ -15,7 +15,7 @@ from hostvm.machines.vm.host import start_time
 from hostvm.machines.vm.state import Identity
 from hostvm.supervisor.clock import GuestClock, HostClock
 from hostvm.supervisor.host_settings import plan_begin, read_config, read_search
-from hostvm.supervisor.journal import console_tail, with_console, worth_showing
+from hostvm.supervisor.journal import console_tail, has_panicked, with_console, worth_showing
 from hostvm.supervisor.process import QemuProcess, open_exit, peer_pid, reap
 from hostvm.supervisor.report import Report
 
@@ -78,6 +78,15 @@ def test_a_panic_is_shown_from_its_beginning() -> None:
     lines = [f"[{number}] before" for number in range(20)] + ["Kernel panic - why"] + ["register"] * 30
     assert worth_showing(lines) == ["Kernel panic - why"] + ["register"] * 11
     assert worth_showing(["a", "b"]) == ["a", "b"]
+
+
+def test_a_panic_is_told_from_a_guest_that_is_silent(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    assert not has_panicked(str(path))
+    path.write_text("[ 0.1] booting\n")
+    assert not has_panicked(str(path))
+    path.write_text("[ 2.7] Kernel panic - not syncing: Fatal exception in interrupt\n[ 2.8] Kernel Offset: disabled\n")
+    assert has_panicked(str(path))
 
 
 def test_what_a_guest_is_told(tmp_path: Path) -> None:
