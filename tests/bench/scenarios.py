@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,33 +11,11 @@ from tests.bench.contenders import Contender, Hostvm
 from tests.bench.figures import Promise, Result
 from tests.bench.latency import measure_port
 from tests.bench.processes import run
+from tests.bench.pulls import measure_pull
+from tests.bench.timing import Samples, interleave, milliseconds
 
-Samples = dict[str, list[float]]
 BARE = "unshare -m crun"
 LONG_RUNNING = ("-d", "busybox", "sleep", "3600")
-
-
-def interleave(measures: Mapping[str, Callable[[], float]], rounds: int) -> Samples:
-    """Calls every measure once a round; the first round warms up and is thrown away."""
-    samples: Samples = {name: [] for name in measures}
-    names = list(measures)
-    for number in range(rounds + 1):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            value = measures[name]()
-            if number:
-                samples[name].append(value)
-    return samples
-
-
-def milliseconds(argv: Sequence[str], environment: Mapping[str, str]) -> float:
-    """Wall-clock time of one command, from before its process exists until it has been reaped."""
-    begin = time.perf_counter()
-    done = subprocess.run(argv, env=environment, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, check=False)
-    took = (time.perf_counter() - begin) * 1000
-    if done.returncode:
-        raise RuntimeError(f"{argv} ended with {done.returncode}")
-    return took
 
 
 def timed(contender: Contender, argv: list[str]) -> Callable[[], float]:
@@ -175,4 +152,5 @@ SCENARIOS = {
     "parallel": measure_parallel,
     "memory": measure_memory,
     "port": measure_ports,
+    "pull": measure_pull,
 }

@@ -50,8 +50,8 @@ def digest_of(data: bytes) -> str:
 def compress(data: bytes, kind: str) -> tuple[bytes, str]:
     """(compressed, media type)."""
     media_type = f"{OCI}.layer.v1.tar"
-    if kind == "gzip":
-        return gzip.compress(data, mtime=0), media_type + "+gzip"
+    if kind in ("gzip", "gzip -1"):
+        return gzip.compress(data, 1 if kind == "gzip -1" else 9, mtime=0), media_type + "+gzip"
     if kind == "zstd":
         return zstandard.ZstdCompressor().compress(data), media_type + "+zstd"
     return data, media_type

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from tests.bench.figures import Promise, Result
-from tests.bench.scenarios import interleave
+from tests.bench.timing import interleave
 from tests.bench.vm import baseline
 from tests.bench.vm.channel_guest import BLOCK, REQUEST, SOCKET
 from tests.bench.vm.channel_host import MESSAGE_SIZE, Gate, Guest

@@ -31,7 +31,7 @@ from hostvm.machines.ssh.keys import keep_key_pair
 from hostvm.machines.vm.control import run_command
 from tests.bench.figures import Promise, Result
 from tests.bench.processes import run
-from tests.bench.scenarios import interleave
+from tests.bench.timing import interleave
 from tests.bench.vm import baseline, forward_guest
 from tests.bench.vm.channel import BYTES, Wire, echo, give, receive, take
 
