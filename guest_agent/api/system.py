@@ -113,7 +113,6 @@ _INFO_DEFAULTS: Json = {
     "IPv4Forwarding": True,
     "BridgeNfIptables": False,
     "BridgeNfIp6tables": False,
-    "OomKillDisable": False,
     "NFd": 0,
     "NGoroutines": 0,
     "NEventsListener": 0,
@@ -142,6 +141,15 @@ _INFO_DEFAULTS: Json = {
 }
 
 
+#: What start-up makes sure of, in the words of docker's overlay2.
+_DRIVER_STATUS = [
+    ["Supports d_type", "true"],
+    ["Using metacopy", "false"],
+    ["Native Overlay Diff", "true"],
+    ["userxattr", "false"],
+]
+
+
 def render_info(info: SystemInfo) -> Json:
     return {
         "ID": info.id,
@@ -151,8 +159,9 @@ def render_info(info: SystemInfo) -> Json:
         "ContainersStopped": info.stopped,
         "Images": info.images,
         "Driver": info.storage_driver,
-        "DriverStatus": [],
+        "DriverStatus": _DRIVER_STATUS,
         **_INFO_DEFAULTS,
+        "OomKillDisable": info.cgroup_version == "1",  # the unified hierarchy has no such switch
         "LoggingDriver": info.logging_driver,
         "Debug": info.debug,
         "SystemTime": rfc3339(info.system_time_ns),

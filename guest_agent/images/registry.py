@@ -26,6 +26,11 @@ from guest_agent.wire.models import Credentials, Digest
 _HUB = "https://registry-1.docker.io"
 _TEMPORARY = (408, 429, 500, 502, 503, 504)
 _MAX_ERROR_BODY = 64 << 10
+#: What a refusal without a body (of a HEAD) means, as registries word it.
+_SILENT_REFUSALS = {
+    401: "unauthorized: authentication required",
+    403: "denied: requested access to the resource is denied",
+}
 #: Seconds that we wait where a registry limits its rate; Docker Hub's window of hours is an error at once.
 _MAX_RETRY_AFTER = 60
 #: Tags asked for at once: what docker's client takes.
@@ -183,6 +188,8 @@ class Repository:
             if again and response.status == 429 and patience and self._wait_for_rate(response):
                 patience -= 1
                 continue
+            if response.status == 401 and "basic" in challenges and not used:
+                raise self._denied(401, "no basic auth credentials")
             raise self._refusal(url, response, text)
 
     def _wait_for_rate(self, response: Response) -> bool:
@@ -196,7 +203,7 @@ class Repository:
         name, full = self._reference.familiar_name, self._reference.familiar
         status = response.status
         if code in ("DENIED", "UNAUTHORIZED") or status in (401, 403):
-            return self._denied(status, text or "denied: requested access to the resource is denied")
+            return self._denied(status, text or _SILENT_REFUSALS.get(status, ""))
         if code == "NAME_UNKNOWN":
             return NotFound(f"repository {name} not found: {text}")
         if "/blobs/" in url and status == 404:

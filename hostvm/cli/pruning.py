@@ -56,6 +56,7 @@ def system(context: "Context", arguments: Arguments) -> int:
     if arguments.flag("volumes"):
         steps.append(_volumes(context, arguments, False))
     steps.append(_images(context, arguments))
+    steps.append(_build_cache(context, arguments))
     for text, _ in steps:
         write_out(f"{text}\n" if text else "")
     write_out(f"Total reclaimed space: {human_size(sum(space for _, space in steps), 4)}\n")
@@ -116,6 +117,13 @@ def _images(context: "Context", arguments: Arguments) -> "Outcome":
         for key, value in step.items()
     ]
     return _listed("Images", lines), _space(answer)
+
+
+def _build_cache(context: "Context", arguments: Arguments) -> "Outcome":
+    path = with_query("/build/prune", all=arguments.flag("all"))
+    answer = context.engine.call("POST", path)
+    plain = answer if isinstance(answer, dict) else {}
+    return _listed("build cache objects", plain.get("CachesDeleted")), _space(plain)
 
 
 def _pairs(arguments: Arguments) -> "list[tuple[str, str]]":

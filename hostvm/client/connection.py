@@ -101,17 +101,21 @@ class LineReader:
 
 
 class Engine:
-    """The engine as its client sees it: `connect` gives a fresh stream to it."""
+    """The engine as its client sees it: `connect` gives a fresh stream to it.
 
-    def __init__(self, connect: "Callable[[], Socket]") -> None:
+    `api` is the version that is asked for; "" takes what another engine has.
+    """
+
+    def __init__(self, connect: "Callable[[], Socket]", api: str = API) -> None:
         self._connect = connect
+        self._api = api
 
     def open(self, method: str, path: str, body: object = None, headers: str = "") -> Answer:
         """Sends a request and reads the answer's head. Raises the engine's error if that is what came."""
         stream = self._connect()
         payload = None if body is None else dumps(body).encode()
         try:
-            stream.sendall(encode_request(method, API + path, payload, headers))
+            stream.sendall(encode_request(method, self._api + path, payload, headers))
         except ConnectionError:
             pass  # refused before its end: the answer says why
         return self._receive(stream, method)
@@ -134,7 +138,7 @@ class Engine:
     def ask(self, method: str, path: str) -> "Callable[[], object]":
         """Sends a request; the function that it gives waits for the answer. Between the two there is time to use."""
         stream = self._connect()
-        stream.sendall(encode_request(method, API + path))
+        stream.sendall(encode_request(method, self._api + path))
         return lambda: _decode(self._receive(stream, method).read(), path)
 
     def find(self, path: str) -> dict[str, object]:
@@ -169,7 +173,7 @@ class Engine:
         stream = self._connect()
         headers += "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
         try:
-            stream.sendall(f"{method} {API}{path} HTTP/1.1\r\nHost: hostvm\r\n{headers}".encode())
+            stream.sendall(f"{method} {self._api}{path} HTTP/1.1\r\nHost: hostvm\r\n{headers}".encode())
             for chunk in body:
                 if chunk:
                     stream.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")

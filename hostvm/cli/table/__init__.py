@@ -37,7 +37,8 @@ NOUNS: dict[str, dict[str, str]] = {
     },
     "image": {
         "build": "build:BUILD",
-        "history": "images:HISTORY", "import": "archives:IMPORT", "inspect": "images:INSPECT", "list": "images:IMAGES",
+        "history": "images:HISTORY", "import": "archives:IMPORT", "import-from": "moving:IMPORT_FROM",
+        "inspect": "images:INSPECT", "list": "images:IMAGES",
         "load": "images:LOAD", "ls": "images:IMAGES", "prune": "prune:IMAGE", "pull": "images:PULL",
         "push": "archives:PUSH", "remove": "images:RMI", "rm": "images:RMI", "save": "archives:SAVE",
         "tag": "images:TAG",
