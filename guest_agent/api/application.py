@@ -13,6 +13,7 @@ from guest_agent.api.disk_usage import DiskUsageResource
 from guest_agent.api.events import EventsResource
 from guest_agent.api.execs import ExecsResource
 from guest_agent.api.images import ImagesResource
+from guest_agent.api.manifests import ManifestsResource
 from guest_agent.api.messages import Answer, Application, Request
 from guest_agent.api.networks import NetworksResource
 from guest_agent.api.plugins import PluginsResource
@@ -33,6 +34,7 @@ _RESOURCES = (
     StatsResource,
     ExecsResource,
     ImagesResource,
+    ManifestsResource,
     BuildResource,
     VolumesResource,
     NetworksResource,

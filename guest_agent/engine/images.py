@@ -14,6 +14,7 @@ from guest_agent.images.archive import load
 from guest_agent.images.compress import parse_compression
 from guest_agent.images.inquiries import Found, describe, download, list_tags, log_in, search_index
 from guest_agent.images.make import Recipe, make_image
+from guest_agent.images.manifest_lists import push_list, read_manifest
 from guest_agent.images.platforms import parse_platform
 from guest_agent.images.pull import pull
 from guest_agent.images.push import push
@@ -29,6 +30,7 @@ from guest_agent.wire.models import (
     Image,
     ImageDeletion,
     ImageId,
+    ListEntry,
 )
 
 #: Outside the class: its method `list` hides the type of that name.
@@ -126,6 +128,15 @@ class Images:
     async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
         """What a registry says of an image. Raises NotFound, Unauthorized, Unavailable."""
         return await asyncio.to_thread(describe, name, self._parts.registries, credentials)
+
+    async def read_manifest(self, name: str, credentials: Credentials | None) -> tuple[bytes, str]:
+        """What a registry has under a name, and its media type. Raises NotFound, Unauthorized, Unavailable."""
+        document = await asyncio.to_thread(read_manifest, name, self._parts.registries, credentials)
+        return document.data, document.media_type
+
+    async def push_list(self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None) -> str:
+        """A manifest list for a registry; its digest."""
+        return await asyncio.to_thread(push_list, name, entries, self._parts.registries, credentials)
 
     async def authenticate(self, server: str, credentials: Credentials) -> str:
         """Try credentials at a registry; what it is to say. Raises Unauthorized, Unavailable."""

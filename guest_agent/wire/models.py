@@ -280,3 +280,14 @@ class Distribution:
     digest: Digest
     size: int
     platforms: tuple[PlatformName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """A manifest that a manifest list is to name; `reference` says where it is."""
+
+    reference: str
+    media_type: str
+    digest: Digest
+    size: int
+    platform: PlatformName

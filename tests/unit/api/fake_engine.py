@@ -58,6 +58,7 @@ from guest_agent.wire.models import (
     ImageConfig,
     ImageDeletion,
     ImageId,
+    ListEntry,
     PublishedPort,
 )
 from guest_agent.wire.mounts import Volume
@@ -440,6 +441,12 @@ class FakeImages:
 
     async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
         return Distribution("application/json", Digest(BUSYBOX), 7, (("linux", "arm", "v7"),))
+
+    async def read_manifest(self, name: str, credentials: Credentials | None) -> tuple[bytes, str]:
+        return f"manifest of {name}".encode(), "application/vnd.test"
+
+    async def push_list(self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None) -> str:
+        return f"{name}: {', '.join(entry.platform[1] for entry in entries)}"
 
     async def authenticate(self, server: str, credentials: Credentials) -> str:
         if credentials.password != "right":

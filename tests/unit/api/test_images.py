@@ -128,3 +128,16 @@ def test_disk_usage(api: Api) -> None:
     _, some = api.call("GET", "/system/df", type="volume")
     assert isinstance(some, dict) and (some["Images"], len(some["Volumes"])) == (None, 1)
     assert api.message("GET", "/system/df", type="x") == (400, "unknown object type: x")
+
+
+def test_manifest_lists(api: Api) -> None:
+    answer = api.ask("GET", "/hostvm/manifests?name=localhost:5000/a")
+    assert (answer.read(), answer.headers["content-type"]) == (b"manifest of localhost:5000/a", "application/vnd.test")
+    entry = {
+        "Reference": "a",
+        "MediaType": "m",
+        "Digest": "d",
+        "Size": 1,
+        "Platform": {"os": "linux", "architecture": "arm"},
+    }
+    assert api.call("POST", "/hostvm/manifests", {"Name": "a:1", "Manifests": [entry]}) == (200, {"Digest": "a:1: arm"})
