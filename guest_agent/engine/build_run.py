@@ -10,14 +10,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from guest_agent.engine.build_roots import BuildRoot
-from guest_agent.engine.bundle import find_running, write_config
+from guest_agent.engine.bundle import find_running, plan_hosts_file, write_config
 from guest_agent.engine.container import Container
 from guest_agent.engine.descriptors import PipeSource
 from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.joining import join_networks, set_up_names
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.stdio import make_pipes
+from guest_agent.engine.wiring import resolve_settings
+from guest_agent.networks.networks import Attachments
 from guest_agent.runtime.crun import exit_code
-from guest_agent.wire.models import ContainerConfig, Endpoint, HostConfig, ImageId
+from guest_agent.wire.models import ContainerConfig, HostConfig, ImageId
 from guest_agent.wire.mounts import MountPoint
 
 #: How the classic builder shows what a command says on stderr.
@@ -77,6 +80,7 @@ def _plan_container(parts: Parts, root: BuildRoot, plan: RunPlan) -> Container:
         host_config=plan.host_config,
         path=words[0],
         args=words[1:],
+        networks=resolve_settings(parts, plan.host_config, ()),
         mount_points=tuple(plan.mounts),
     )
 
@@ -87,32 +91,27 @@ async def _connect(parts: Parts, container: Container, undo: AsyncExitStack) -> 
     networks, identity = parts.networks, container.id
     if mode.startswith("container:"):
         other = find_running(parts, mode.partition(":")[2])
-        _write_names(parts, container, Endpoint(mode, ""), -1)
+        _write_names(parts, container, Attachments((), -1))
         return f"/proc/{other.state.pid}/ns/net"
     if mode == "host":
-        _write_names(parts, container, networks.static_endpoint("host"), -1)
+        _write_names(parts, container, Attachments((networks.static_endpoint("host"),), -1))
         return None
     if mode == "none":
-        namespace, endpoint = networks.loopback_only(), networks.static_endpoint("none")
-        undo.callback(os.close, namespace)
+        joined = Attachments((networks.static_endpoint("none"),), networks.loopback_only())
     else:
-        attached = networks.connect(identity, container.config.hostname)
-        namespace, endpoint = attached.namespace, attached.endpoint
-        undo.callback(os.close, namespace)
+        joined = join_networks(parts, container)
+    undo.callback(os.close, joined.namespace)
+    for endpoint in joined.endpoints:
         undo.callback(networks.disconnect, identity, endpoint)
-    _write_names(parts, container, endpoint, namespace)
-    return f"/proc/{os.getpid()}/fd/{namespace}"
+    _write_names(parts, container, joined)
+    return f"/proc/{os.getpid()}/fd/{joined.namespace}"
 
 
-def _write_names(parts: Parts, container: Container, endpoint: Endpoint, namespace: int) -> None:
-    config, host, networks = container.config, container.host_config, parts.networks
-    mode = host.network_mode if host.network_mode in ("host", "none") else "bridge"
-    resolver = networks.resolver(mode, host.dns, host.dns_search, host.dns_options)
-    if resolver.wants_forwarder and endpoint.address:
-        networks.forward_names(container.id, namespace)
+def _write_names(parts: Parts, container: Container, joined: Attachments) -> None:
+    resolver = set_up_names(parts, container, joined.endpoints, joined.namespace)
     bundle = parts.paths.bundle(container.id)
-    hosts = networks.hosts_file(mode, config.hostname, endpoint.address, host.extra_hosts, config.domainname)
-    for name, text in (("resolv.conf", resolver.text()), ("hostname", f"{config.hostname}\n"), ("hosts", hosts)):
+    hosts, hostname = plan_hosts_file(parts, container, joined.endpoints), f"{container.config.hostname}\n"
+    for name, text in (("resolv.conf", resolver.text()), ("hostname", hostname), ("hosts", hosts)):
         with open(f"{bundle}/{name}", "w") as file:
             file.write(text)
         os.chmod(f"{bundle}/{name}", 0o644)

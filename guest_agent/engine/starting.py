@@ -21,16 +21,16 @@ from guest_agent.engine.container import Container, State
 from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.health import health_at_start
+from guest_agent.engine.joining import join_networks, set_up_names
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
-from guest_agent.engine.wiring import plan_members, plan_published
+from guest_agent.engine.wiring import plan_published
 from guest_agent.linux.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mount_overlay, umount_if_mounted
 from guest_agent.networks.membership import publishing_endpoint
-from guest_agent.networks.names import ResolverSettings
 from guest_agent.networks.publisher import Reservation
 from guest_agent.runtime.console import ConsoleSocket
 from guest_agent.runtime.crun import CreatedContainer
@@ -159,19 +159,12 @@ class Start:
         return self._wire_own()
 
     def _wire_own(self) -> _Network:
-        """The default network alone is the short way, which most containers take."""
         networks, identity = self.parts.networks, self.container.id
-        members = plan_members(self.parts, self.container)
-        if members or self.container.unconnected:
-            attachments = networks.attach(identity, members)
-            endpoints, namespace = attachments.endpoints, attachments.namespace
-        else:
-            attached = networks.connect(identity, self.container.config.hostname)
-            endpoints, namespace = (attached.endpoint,), attached.namespace
+        joined = join_networks(self.parts, self.container)
         self.undo.callback(self._close_namespace)
-        for endpoint in endpoints:
+        for endpoint in joined.endpoints:
             self.undo.callback(networks.disconnect, identity, endpoint)
-        return _Network(endpoints, _fd_path(namespace), namespace)
+        return _Network(joined.endpoints, _fd_path(joined.namespace), joined.namespace)
 
     def _write_files(self) -> None:
         with step("files"):
@@ -185,23 +178,10 @@ class Start:
             write_config(self.parts, self.container, self.network.path)
 
     def _write_name_files(self, bundle: str) -> None:
-        _write(f"{bundle}/resolv.conf", self._set_up_names().text())
+        resolver = set_up_names(self.parts, self.container, self.network.endpoints, self.network.namespace)
+        _write(f"{bundle}/resolv.conf", resolver.text())
         _write(f"{bundle}/hostname", f"{self.container.config.hostname}\n")
         _write(f"{bundle}/hosts", plan_hosts_file(self.parts, self.container, self.network.endpoints))
-
-    def _set_up_names(self) -> ResolverSettings:
-        """The container's resolver settings, with a name server behind them where its networks have names."""
-        host, networks = self.container.host_config, self.parts.networks
-        asked = (host.dns, host.dns_search, host.dns_options)
-        if any(endpoint.names for endpoint in self.network.endpoints):
-            resolver, asking = networks.own_resolver(*asked)
-            networks.forward_names(self.container.id, self.network.namespace, asking)
-            return resolver
-        mode = self._mode if self._mode in ("host", "none") else "bridge"
-        resolver = networks.resolver(mode, *asked)
-        if resolver.wants_forwarder and any(endpoint.address for endpoint in self.network.endpoints):
-            networks.forward_names(self.container.id, self.network.namespace)
-        return resolver
 
     async def _create(self) -> tuple[Stdio, CreatedContainer]:
         with step("create"):

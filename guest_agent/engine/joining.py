@@ -1,0 +1,39 @@
+"""A container's place on the network while it starts: its namespace with its interfaces, and the names it knows.
+
+Starts of containers and steps of builds share it.
+"""
+
+from __future__ import annotations
+
+from guest_agent.engine.container import Container
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.wiring import plan_members
+from guest_agent.networks.names import ResolverSettings
+from guest_agent.networks.networks import Attachments
+from guest_agent.wire.models import Endpoint
+from guest_agent.wire.networks import BRIDGE, HOST, NONE
+
+
+def join_networks(parts: Parts, container: Container) -> Attachments:
+    """All of its own networks, or nothing. The default network alone is the short way, which most containers take."""
+    members = plan_members(parts, container)
+    if members or container.unconnected:
+        return parts.networks.attach(container.id, members)
+    attached = parts.networks.connect(container.id, container.config.hostname)
+    return Attachments((attached.endpoint,), attached.namespace)
+
+
+def set_up_names(
+    parts: Parts, container: Container, endpoints: tuple[Endpoint, ...], namespace: int
+) -> ResolverSettings:
+    """The container's resolver settings, with a name server behind them where its networks have names."""
+    host, networks = container.host_config, parts.networks
+    asked = (host.dns, host.dns_search, host.dns_options)
+    if any(endpoint.names for endpoint in endpoints):
+        resolver, asking = networks.own_resolver(*asked)
+        networks.forward_names(container.id, namespace, asking)
+        return resolver
+    resolver = networks.resolver(host.network_mode if host.network_mode in (HOST, NONE) else BRIDGE, *asked)
+    if resolver.wants_forwarder and any(endpoint.address for endpoint in endpoints):
+        networks.forward_names(container.id, namespace)
+    return resolver
