@@ -11,7 +11,7 @@ from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
 from guest_agent.engine.commits import commit_container
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.detach import parse_detach_keys
-from guest_agent.engine.ending import remove_folders
+from guest_agent.engine.ending import remove_folders, undo_create
 from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
@@ -35,6 +35,7 @@ from guest_agent.engine.requests import (
 from guest_agent.engine.signals import DEFAULT_STOP_SIGNAL, parse_signal
 from guest_agent.engine.supervision import start_and_watch
 from guest_agent.engine.updating import apply_update, check_update, plan_update
+from guest_agent.engine.volume_filling import fill_new_volumes
 from guest_agent.linux.process import send_signal
 from guest_agent.runtime import cgroups
 from guest_agent.store.files import tree_size
@@ -86,6 +87,11 @@ class Containers:
     async def create(self, request: CreateRequest) -> Created:
         """Raises NotFound (image), Conflict (name), InvalidArgument."""
         container, warnings = make_container(self._parts, request, provisional=False)
+        try:
+            await fill_new_volumes(self._parts, container)
+        except BaseException:
+            undo_create(self._parts, container)
+            raise
         return Created(container.id, warnings)
 
     async def start(self, ref: str) -> None:

@@ -17,10 +17,13 @@ from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CreateRequest
 from guest_agent.engine.signals import parse_signal
 from guest_agent.engine.wiring import check_mode, resolve_settings
-from guest_agent.images.platforms import host_platform, parse_platform
+from guest_agent.images.platforms import Platform, host_platform, make_platform, parse_platform
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, ContainerId, HostConfig, Image, ImageConfig, RestartCondition
+
+#: (machine, what it runs as well).
+_OLDER_RELATIVES = (("amd64", "386"), ("arm64", "arm"))
 
 
 def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> tuple[Container, tuple[str, ...]]:
@@ -29,7 +32,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     A provisional record belongs to a `run` that isn't acknowledged yet: it isn't waited for on the disk.
     """
     image = _find_image(parts, request.config.image)
-    _check_platform(image.config, request.platform)
+    foreign = _check_platform(request.config.image, image.config, request.platform)
     identity = ContainerId(new_id())
     name = _find_name(parts, request.name, identity)
     host_config, warnings = settle_host_config(parts, request.host_config, request.config)
@@ -54,7 +57,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     )
     parts.table.save(container, durable=not provisional)
     parts.tell(container, "create")
-    return container, (*warnings, *_warnings(host_config))
+    return container, (*foreign, *warnings, *_warnings(host_config))
 
 
 def _find_image(parts: Parts, name: str) -> Image:
@@ -71,18 +74,29 @@ def with_tag(name: str) -> str:
     return name if ":" in last or "@" in last else f"{name}:latest"
 
 
-def _check_platform(config: ImageConfig, wanted: str) -> None:
-    """An image of another platform can't be what was asked for; one of our own needs no word."""
+def _check_platform(reference: str, config: ImageConfig, wanted: str) -> tuple[str, ...]:
+    """docker's warning for an image that is another machine's. Raises NotFound where it isn't the one asked for."""
+    found = make_platform(config.os, config.architecture, config.variant)
     if not wanted:
-        return
+        return _foreign_warning(found)
     asked = parse_platform(wanted)
-    if asked.architecture != config.architecture or asked.os != config.os:
-        found = f"{config.os}/{config.architecture}"
+    if asked.architecture != found.architecture or asked.os != found.os:
         raise NotFound(
-            "image with reference was found but does not match the specified platform: "
-            f"wanted {wanted}, actual: {found}",
+            f"image with reference {reference} was found but does not match the specified platform: "
+            f"wanted {asked}, actual: {found}",
             f"this machine runs {host_platform()}",
         )
+    return ()
+
+
+def _foreign_warning(found: Platform) -> tuple[str, ...]:
+    host = host_platform()
+    if host.runs(found) or (host.architecture, found.architecture) in _OLDER_RELATIVES:
+        return ()
+    return (
+        f"The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific "
+        "platform was requested",
+    )
 
 
 def _find_name(parts: Parts, wanted: str, identity: ContainerId) -> str:

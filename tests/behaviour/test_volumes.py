@@ -89,6 +89,18 @@ def test_tmpfs_by_mount(machine: Machine) -> None:
     assert [(mount["Type"], mount["Destination"]) for mount in seen_by_inspect["Mounts"]] == [("tmpfs", "/t")]
 
 
+def test_a_volume_is_filled_when_its_container_is_made(machine: Machine) -> None:
+    """Owner and mode of the folder itself, too; what is in it already stays."""
+    machine("create", "--name", "made", "-v", "etc:/etc", "-v", "run:/var/mail", "debian:bookworm", "true")
+    seen = machine(
+        *ONCE, "-v", "etc:/e", "-v", "run:/m", "busybox", "sh", "-c", "head -n 1 /e/passwd; stat -c '%g %a' /m"
+    )
+    assert seen.splitlines() == ["root:x:0:0:root:/root:/bin/bash", "8 2775"]
+    machine(*ONCE, "-v", "etc:/e", "busybox", "rm", "/e/passwd")
+    machine("start", "made")
+    assert machine.attempt(*ONCE, "-v", "etc:/e", "busybox", "ls", "/e/passwd").code == 1
+
+
 def test_volumes_from(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("bound\n")
     mounts = ("-v", "named:/n", "-v", "/anonymous", "-v", f"{tmp_path}:/b")

@@ -160,6 +160,15 @@ def test_bad_filters_of_ps(api: Api, filters: dict[str, object], message: str) -
     assert api.message("GET", "/containers/json", filters=filters) == (400, message)
 
 
+def test_update(api: Api) -> None:
+    api.create("web")
+    assert api.call("POST", "/containers/web/update", {"Memory": 7 << 20}) == (200, {"Warnings": ["a warning"]})
+    assert api.call("POST", "/v1.24/containers/web/update", {"CpuShares": 5}) == (200, {"Warnings": None})
+    assert api.message("POST", "/containers/nobody/update", {})[0] == 404
+    status, words = api.message("POST", "/containers/web/update", {"Memory": "much"})
+    assert status == 400 and "of type int64" in words
+
+
 def test_a_renamed_image_shows_as_its_id(api: Api) -> None:
     api.create("web")
     api.call("DELETE", "/images/busybox")
