@@ -4,8 +4,6 @@
 only the client knows where the user stands. `--mount` becomes an object of HostConfig.Mounts.
 """
 
-from hostvm.cli.request.csv import split_csv
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +40,8 @@ def _source(source: str, absolute: "Callable[[str], str]") -> str:
 
 def parse_mount(text: str) -> "Mount":
     """`type=bind,source=/a,target=/b,readonly` (opts.MountOpt). Raises ValueError."""
+    from hostvm.cli.request.csv import split_csv
+
     mount: Mount = {"Type": "volume"}
     for field in split_csv(text):
         key, found, value = field.partition("=")
