@@ -120,3 +120,24 @@ def test_another_engine_s_images(own: Machine, fresh_machine: MachineMaker) -> N
     assert other("image", "import-from", own.socket, "busybox") == "Loaded image: busybox:latest"
     assert "name some, or take --all" in other.fails(1, "image", "import-from", own.socket)
     assert other("images", "-q") == own("images", "-q")
+
+
+def test_a_manifest_list(own: Machine, registry: RegistryProcess, tmp_path: Path) -> None:
+    """Two platforms under one name, one of them from another repository; a pull takes the one that fits."""
+    root = tmp_path / "root.tar"
+    root.write_bytes(make_tar(File("hello", b"arm")))
+    arm, amd, both = (f"{registry.address}/{name}" for name in ("other:arm", "app:amd", "app:1"))
+    own("import", "--platform", "linux/arm64", str(root), arm)
+    own("tag", "busybox", amd)
+    for name in (arm, amd):
+        own("push", "-q", name)
+    assert own("manifest", "create", both, arm, amd) == f"Created manifest list {both}"
+    assert "refusing to amend" in own.fails(1, "manifest", "create", both, arm)
+    own("manifest", "annotate", "--variant", "v8", both, arm)
+    digest = own("manifest", "push", "--purge", both)
+    listed = json.loads(own("manifest", "inspect", both))["manifests"]
+    assert [entry["platform"]["architecture"] for entry in listed] == ["arm64", "amd64"]
+    assert own.fails(1, "manifest", "rm", both) == f"No such manifest: {both}\n"
+    own("rmi", amd, arm)
+    assert f"Digest: {digest}" in own("pull", "--platform", "linux/arm64", both)
+    assert own("image", "inspect", "-f", "{{.Architecture}}", both) == "arm64"

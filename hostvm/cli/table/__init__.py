@@ -50,6 +50,10 @@ NOUNS: dict[str, dict[str, str]] = {
         "rm": "machine:RM", "set": "machine:SET", "shell": "machine:SHELL", "ssh": "machine:SSH",
         "start": "machine:START", "stop": "machine:STOP", "unit": "machine:UNIT",
     },
+    "manifest": {
+        "annotate": "manifests:ANNOTATE", "create": "manifests:CREATE", "inspect": "manifests:INSPECT",
+        "push": "manifests:PUSH", "rm": "manifests:RM",
+    },
     "network": {
         "connect": "networks:CONNECT", "create": "networks:CREATE", "disconnect": "networks:DISCONNECT",
         "inspect": "networks:INSPECT", "list": "networks:LS", "ls": "networks:LS", "prune": "prune:NETWORK",
@@ -70,6 +74,7 @@ NOUN_HELP = {
     "container": "Manage containers",
     "image": "Manage images",
     "machine": "Manage the machines that engines run on",
+    "manifest": "Manage manifests and manifest lists",
     "network": "Manage networks",
     "system": "Look at the engine, and clean up",
     "volume": "Manage volumes",
