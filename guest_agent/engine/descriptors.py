@@ -92,6 +92,15 @@ class PipeSource:
                 os.close(fd)
         return None
 
+    async def drain(self) -> None:
+        """Read to the end what nobody wants: a writer must neither wait nor be told that his reader has gone."""
+        while await self.read() is not None:
+            pass
+
+    def copy(self) -> PipeSource:
+        """The same pipes by descriptors of its own."""
+        return PipeSource({os.dup(fd): stream for fd, stream in self._streams.items()})
+
     def close(self) -> None:
         """At once, or when the read under way has ended: a descriptor is never closed while the loop watches it."""
         self._closed = True

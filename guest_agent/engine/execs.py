@@ -8,7 +8,8 @@ import shutil
 import signal
 from dataclasses import dataclass
 
-from guest_agent.engine.attachment import Attachment
+from guest_agent.engine.attachment import Attachment, wanted_streams
+from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.descriptors import PipeSource
 from guest_agent.engine.detach import parse_detach_keys
@@ -134,9 +135,23 @@ class Execs:
         one.run.started.set()
         self._parts.tell(container, f"exec_start: {' '.join(request.command)}", execID=exec_id)
         self._parts.tasks.start(self._watch(one, container, runtime_pid), f"exec {exec_id[:12]}")
-        return None if detach else _attach(one, request)
+        attachment = self._attach(one, request)
+        if detach:
+            attachment.close()
+        return None if detach else attachment
 
     # -- doing
+
+    def _attach(self, one: Exec, request: ExecRequest) -> Attachment:
+        stdio = one.run.stdio
+        if request.tty:
+            streams = {os.dup(stdio.stdout): STDOUT}
+        else:
+            streams = {stdio.stdout: STDOUT, stdio.stderr: STDERR}
+            stdio.stdout = stdio.stderr = -1
+        source = _Leavable(PipeSource(streams), self._parts.tasks)
+        wanted = _attach_request(request, detach=False)
+        return Attachment(source, one.run, wanted, request.tty, stdin_ends_with_client=True, release_stdin=_nothing)
 
     async def _spawn(
         self, one: Exec, container: Container, request: ExecRequest, detach: bool, size: tuple[int, int]
@@ -149,8 +164,7 @@ class Execs:
         stdio = make_pipes(request.attach_stdin and not detach)
         one.run.stdio = stdio
         try:
-            if detach:
-                _discard_output(stdio)
+            _discard_output(stdio, wanted_streams(_attach_request(request, detach)))
             return await self._parts.runtime.spawn_exec(container.id, one.folder, process, dict(stdio.child_ends))
         finally:
             stdio.close_child_ends()
@@ -219,16 +233,33 @@ class Execs:
             del self._execs[identity]
 
 
-def _attach(one: Exec, request: ExecRequest) -> Attachment:
-    stdio = one.run.stdio
-    if request.tty:
-        streams = {os.dup(stdio.stdout): STDOUT}
-    else:
-        streams = {stdio.stdout: STDOUT, stdio.stderr: STDERR}
-        stdio.stdout = stdio.stderr = -1
-    wanted = AttachRequest(request.attach_stdin, True, True, detach_keys=request.detach_keys)
-    return Attachment(
-        PipeSource(streams), one.run, wanted, request.tty, stdin_ends_with_client=True, release_stdin=_nothing
+class _Leavable:
+    """Output of a command that outlives its reader: what it says then goes nowhere, and it never learns of it."""
+
+    def __init__(self, source: PipeSource, tasks: BackgroundTasks) -> None:
+        self._source = source
+        self._tasks = tasks
+        self._left = False
+
+    async def read(self) -> tuple[int, bytes] | None:
+        return await self._source.read()
+
+    def close(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        rest = self._source.copy()
+        self._source.close()
+        self._tasks.start(rest.drain(), "the output of an exec that its client has left")
+
+
+def _attach_request(request: ExecRequest, detach: bool) -> AttachRequest:
+    """A terminal has one stream, which is shown whatever is asked for."""
+    return AttachRequest(
+        stdin=request.attach_stdin and not detach,
+        stdout=(request.attach_stdout or request.tty) and not detach,
+        stderr=request.attach_stderr and not detach,
+        detach_keys=request.detach_keys,
     )
 
 
@@ -253,9 +284,9 @@ def _nothing() -> None:
     """An exec's streams aren't held by the keeper."""
 
 
-def _discard_output(stdio: Stdio) -> None:
-    """A detached exec writes into the void: a pipe that nobody reads would stop it."""
-    for number in (1, 2):
+def _discard_output(stdio: Stdio, wanted: set[int]) -> None:
+    """What nobody asked for goes into the void: a pipe that nobody reads would stop the command."""
+    for number in {1, 2} - wanted:
         os.close(stdio.child_ends.pop(number))
         stdio.child_ends[number] = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
