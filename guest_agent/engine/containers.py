@@ -345,8 +345,12 @@ class Containers:
         """Signals reach a frozen process when it thaws; SIGKILL must not wait for that."""
         send_signal(container.state.pid, container.state.start_ticks, number)
         self._parts.tell(container, "kill", signal=str(number))
-        if container.state.status is Status.PAUSED:
+        if container.state.status is Status.PAUSED and _ends_pause(container, number):
             cgroups.set_frozen(self._parts.host.cgroups, container.group, False, 0.0)
+            current = self._table.get(container.id)
+            if current is not None and current.state.status is Status.PAUSED:
+                self._table.save(_with_state(current, status=Status.RUNNING), durable=False)
+                self._parts.tell(current, "unpause")
 
 
 def attach_client(parts: Parts, container: Container, request: AttachRequest, from_start: bool) -> Attachment:
@@ -365,6 +369,12 @@ def attach_client(parts: Parts, container: Container, request: AttachRequest, fr
         stdin_ends_with_client=config.stdin_once,
         release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *run.stdio.held()),
     )
+
+
+def _ends_pause(container: Container, number: int) -> bool:
+    """Whether a signal lets a frozen container go on: any does, unless it has a stop signal of its own (dockerd)."""
+    own = container.config.stop_signal
+    return not own or number in (parse_signal(own), parse_signal("KILL"))
 
 
 def _fresh(container: Container) -> Container:

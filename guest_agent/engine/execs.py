@@ -71,7 +71,7 @@ class Execs:
         log = self._parts.table.live(container.id).log
         self._execs[identity] = Exec(identity, container.id, request, Run(log))
         self._forget_old()
-        self._parts.tell(container, f"exec_create: {' '.join(request.command)}", execID=identity)
+        self._parts.tell(container, f"exec_create: {_shown(request)}", execID=identity)
         return identity
 
     def find(self, exec_id: str) -> Exec:
@@ -123,6 +123,7 @@ class Execs:
         request = one.request
         size = console_size if any(console_size) else request.console_size
         one.started = True
+        self._parts.tell(container, f"exec_start: {_shown(request)}", execID=exec_id)
         try:
             runtime_pid = await self._parts.tasks.finish(self._spawn(one, container, request, detach, size), "exec")
         except (HostvmError, OSError) as error:
@@ -133,7 +134,6 @@ class Execs:
             raise
         one.running = True
         one.run.started.set()
-        self._parts.tell(container, f"exec_start: {' '.join(request.command)}", execID=exec_id)
         self._parts.tasks.start(self._watch(one, container, runtime_pid), f"exec {exec_id[:12]}")
         attachment = self._attach(one, request)
         if detach:
@@ -261,6 +261,11 @@ def _attach_request(request: ExecRequest, detach: bool) -> AttachRequest:
         stderr=request.attach_stderr and not detach,
         detach_keys=request.detach_keys,
     )
+
+
+def _shown(request: ExecRequest) -> str:
+    """The command in an event: docker joins its first word and the others by a space, also where there are none."""
+    return f"{request.command[0]} {' '.join(request.command[1:])}"
 
 
 def _check_active(container: Container, shown: str) -> None:

@@ -37,7 +37,7 @@ def test_a_whole_life_in_dockers_order(machine: Machine) -> None:
     machine("rm", "-f", name)
     events = of(machine, name)
     stop = ["kill", "kill", "die", "stop"]  # busybox's sleep as pid 1 doesn't hear SIGTERM
-    execs = ["exec_create: true", "exec_start: true", "exec_die"]
+    execs = ["exec_create: true ", "exec_start: true ", "exec_die"]
     assert actions(events) == [
         "create", "start", "pause", "unpause", *stop, "start", *stop, "start", "restart", "rename", *execs,
         "kill", "die", "destroy",

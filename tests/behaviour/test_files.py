@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import bz2
 import gzip
 import io
 import json
 import lzma
 import os
-import socket
 import tarfile
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
 import zstandard
 
+from tests.behaviour.harness.api import Api
 from tests.behaviour.harness.machine import DOCKER, Machine
-from tests.behaviour.harness.waiting import PATIENCE, patience
 
 Member = tuple[str, bytes, str]  #: name, type, and what a file holds or where a link leads
 FILE, FOLDER, LINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE
@@ -34,41 +31,6 @@ def tar_of(*members: Member, mode: str = "w") -> bytes:
             info.linkname, info.size = (text, 0) if kind == LINK else ("", len(text))
             archive.addfile(info, io.BytesIO(text.encode()))
     return data.getvalue()
-
-
-class Api:
-    """One request a connection, straight at the engine's socket."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._socket = machine.socket
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
-        connection = HTTPConnection("engine", timeout=patience(PATIENCE))
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(patience(PATIENCE))
-        connection.sock.connect(self._socket)
-        connection.request(method, path, body)
-        response = connection.getresponse()
-        data = response.read()
-        connection.close()
-        return response, data
-
-    def put(self, container: str, path: str, body: bytes, more: str = "") -> tuple[int, str]:
-        response, data = self.ask("PUT", f"/v1.44/containers/{container}/archive?path={path}{more}", body)
-        return response.status, str(json.loads(data)["message"]) if data else ""
-
-    def stat(self, container: str, path: str) -> dict[str, object]:
-        response, _ = self.ask("HEAD", f"/v1.44/containers/{container}/archive?path={path}")
-        assert response.status == 200
-        found = json.loads(base64.b64decode(response.headers["X-Docker-Container-Path-Stat"]))
-        assert isinstance(found, dict)
-        return found
-
-    def names(self, container: str, path: str) -> list[str]:
-        response, data = self.ask("GET", f"/v1.44/containers/{container}/archive?path={path}")
-        assert response.status == 200, data
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            return archive.getnames()
 
 
 @pytest.fixture
