@@ -17,6 +17,7 @@ from guest_agent.layers.copying import PathSource, PathTarget
 from guest_agent.layers.view import View, ViewMount
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.errors import NotFound
+from guest_agent.wire.mounts import Mount
 
 
 class Files:
@@ -77,9 +78,14 @@ async def _view_of(parts: Parts, container: Container) -> AsyncIterator[View]:
     """What a helper sees of it, outer mounts first."""
     planned = [mount for mount in plan_container_mounts(parts, container) if mount.type == "bind"]
     planned.sort(key=lambda mount: mount.destination.count("/"))
-    mounts = tuple(ViewMount(mount.source, mount.destination, "ro" in mount.options) for mount in planned)
+    mounts = tuple(ViewMount(mount.source, mount.destination, _is_read_only(mount)) for mount in planned)
     async with mounted_rootfs(parts, container) as root:
         yield View(root, mounts, container.host_config.read_only_rootfs)
+
+
+def _is_read_only(mount: Mount) -> bool:
+    """Alone, or (`rro`) with what is mounted below."""
+    return not {"ro", "rro"}.isdisjoint(mount.options)
 
 
 async def _read_stat(source: PathSource, ref: str) -> PathStat:
