@@ -118,7 +118,7 @@ def render_network(view: NetworkView, with_containers: bool) -> Json:
         "EnableIPv6": network.ipv6,
         "IPAM": {
             "Driver": network.ipam_driver,
-            "Options": dict(network.ipam_options) or (None if network.name in PREDEFINED else {}),
+            "Options": network.ipam_options,
             "Config": [_render_range(one) for one in network.ranges],
         },
         "Internal": network.internal,

@@ -28,7 +28,7 @@ def parse_network(body: Fields) -> Network:
         options=body.text_map("Options"),
         labels=body.text_map("Labels"),
         ipam_driver=ipam.text("Driver") or "default",
-        ipam_options=ipam.text_map("Options"),
+        ipam_options=ipam.text_map("Options") if "Options" in ipam else None,
         config_only=body.flag("ConfigOnly"),
         config_from=body.part("ConfigFrom").text("Network"),
     )

@@ -27,7 +27,10 @@ async def connect(parts: Parts, network: Network, reference: str, settings: Endp
     identity = parts.table.find(reference).id
     async with parts.table.live(identity).lock:
         container = parts.table.find(identity)
-        _check(parts, container, network)
+        _check_modes(container, network)
+        if any(one.network_id == network.id for one in implied_settings(parts, container)):
+            _refuse_second(container, network)
+            return
         known = dataclasses.replace(settings, network=network.name, network_id=network.id)
         member = plan_member(parts, container, known)
         parts.networks.check(member)
@@ -40,7 +43,7 @@ async def connect(parts: Parts, network: Network, reference: str, settings: Endp
 
 
 async def disconnect(parts: Parts, network: Network, reference: str, force: bool) -> None:
-    """Raises NotFound and InvalidArgument in dockerd's words."""
+    """Raises NotFound, InvalidArgument, and HostFailed where it isn't connected: dockerd answers 500."""
     try:
         identity = parts.table.find(reference).id
     except NotFound:
@@ -50,11 +53,11 @@ async def disconnect(parts: Parts, network: Network, reference: str, force: bool
     async with parts.table.live(identity).lock:
         container = parts.table.find(identity)
         if network.name == HOST or container.host_config.network_mode == HOST:
-            raise Forbidden("container cannot be disconnected from host network or connected to host network")
+            raise InvalidArgument("container cannot be disconnected from host network or connected to host network")
         left = tuple(one for one in implied_settings(parts, container) if one.network_id != network.id)
         endpoint = next((one for one in container.endpoints if one.network_id == network.id), None)
         if len(left) == len(implied_settings(parts, container)) and endpoint is None:
-            raise Forbidden(f"container {container.id} is not connected to network {network.name}")
+            raise HostFailed(f"container {container.id} is not connected to network {network.name}")
         unwanted = dataclasses.replace(container, networks=left, unconnected=not left)
         if container.running and endpoint is not None:
             await _leave(parts, unwanted, endpoint)
@@ -88,7 +91,13 @@ async def repair(parts: Parts, container: Container) -> None:
         _follow_names(parts, stored)
 
 
-def _check(parts: Parts, container: Container, network: Network) -> None:
+def _refuse_second(container: Container, network: Network) -> None:
+    """dockerd takes no notice where the container doesn't run."""
+    if container.running:
+        raise Forbidden(f"endpoint with name {container.name} already exists in network {network.name}")
+
+
+def _check_modes(container: Container, network: Network) -> None:
     mode = container.host_config.network_mode
     if mode.startswith("container:") or mode == HOST:
         raise InvalidArgument(
@@ -103,8 +112,6 @@ def _check(parts: Parts, container: Container, network: Network) -> None:
         raise InvalidArgument(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
-    if any(one.network_id == network.id for one in implied_settings(parts, container)):
-        raise Forbidden(f"endpoint with name {container.name} already exists in network {network.name}")
 
 
 # -- of a running container

@@ -50,8 +50,8 @@ def resolve_settings(
 
     The mode's network comes first. One that isn't there is an error of the start, as with dockerd.
     """
-    mode = host_config.network_mode
-    if mode.startswith(_SHARED) or mode in (HOST, NONE):
+    mode, asked = host_config.network_mode, tuple(asked)
+    if mode.startswith(_SHARED) or mode in (HOST, NONE) or (not asked and not is_user_defined(mode)):
         return ()
     settings = [_resolve(parts, BRIDGE if one.network == DEFAULT else one.network, one) for one in asked]
     main = network_of_mode(parts, mode)
