@@ -27,7 +27,7 @@ def plan_hosts_file(parts: Parts, container: Container, endpoints: Iterable[Endp
     config, host, mode = container.config, container.host_config, container.host_config.network_mode
     addresses = [one for endpoint in endpoints for one in (endpoint.address, endpoint.address6) if one]
     extra = (*host.extra_hosts, *(link.host for link in find_links(parts, container)))
-    return parts.networks.hosts_file(mode, config.hostname, addresses, extra, config.domainname)
+    return parts.networks.names.hosts_file(mode, config.hostname, addresses, extra, config.domainname)
 
 
 def write_config(parts: Parts, container: Container, network_namespace: str | None) -> None:

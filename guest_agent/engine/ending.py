@@ -117,7 +117,7 @@ async def release(parts: Parts, container: Container) -> None:
     for endpoint in container.endpoints:
         parts.networks.disconnect(container.id, endpoint)
     if container.unconnected:
-        parts.networks.stop_names(container.id)
+        parts.networks.names.stop(container.id)
     for point in container.mount_points:
         let_go_of_volume(parts, container, point)
     parts.keeper.drop(stdio_key(container.id))

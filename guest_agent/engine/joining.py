@@ -30,10 +30,10 @@ def set_up_names(
     host, networks = container.host_config, parts.networks
     asked = (host.dns, host.dns_search, host.dns_options)
     if any(endpoint.names for endpoint in endpoints):
-        resolver, asking = networks.own_resolver(*asked)
-        networks.forward_names(container.id, namespace, asking)
+        resolver, asking = networks.names.own_resolver(*asked)
+        networks.names.serve(container.id, namespace, asking)
         return resolver
-    resolver = networks.resolver(host.network_mode if host.network_mode in (HOST, NONE) else BRIDGE, *asked)
+    resolver = networks.names.resolver(host.network_mode if host.network_mode in (HOST, NONE) else BRIDGE, *asked)
     if resolver.wants_forwarder and any(endpoint.address for endpoint in endpoints):
-        networks.forward_names(container.id, namespace)
+        networks.names.serve(container.id, namespace)
     return resolver

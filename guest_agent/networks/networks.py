@@ -11,36 +11,28 @@ come out as HostFailed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guest_agent.linux.netlink import RouteSocket
-from guest_agent.linux.nftables import Nftables, NftablesError
+from guest_agent.linux.nftables import Nftables
 from guest_agent.networks import sandbox
 from guest_agent.networks.bridge_driver import host_binding
+from guest_agent.networks.container_names import ContainerNames
 from guest_agent.networks.default_network import DefaultNetwork, NetworkAttachment
 from guest_agent.networks.directory import Directory
 from guest_agent.networks.endpoints import open_loopback_namespace
 from guest_agent.networks.exposure import HostExposure, LeasedExposure, NothingToExpose
+from guest_agent.networks.failures import translated
 from guest_agent.networks.firewall import Firewall
 from guest_agent.networks.gateway import PortGateway
 from guest_agent.networks.leases import LeaseGateway
 from guest_agent.networks.local_ports import LocalGateway
 from guest_agent.networks.membership import Membership, publishing_endpoint
 from guest_agent.networks.name_service import NameService
-from guest_agent.networks.names import (
-    Asking,
-    ResolverSettings,
-    plan_host_network_hosts,
-    plan_hosts,
-    plan_own_resolver,
-    plan_resolver,
-    with_host_names,
-)
 from guest_agent.networks.publisher import Publisher, Reservation
 from guest_agent.networks.rules import BridgeRules
 from guest_agent.networks.settings import DescriptorHolder, NetworkSettings
@@ -50,7 +42,7 @@ from guest_agent.networks.user_networks import UserNetworks
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import HostFailed
 from guest_agent.wire.models import Endpoint, PortBinding, PublishedPort
-from guest_agent.wire.networks import BRIDGE, HOST, NONE, Network
+from guest_agent.wire.networks import HOST, NONE, Network
 
 Live = Mapping[str, tuple[tuple[Endpoint, ...], tuple[PublishedPort, ...]]]
 
@@ -78,6 +70,7 @@ class Networks:
         store = NetworkStore(records)
         store.load()
         self._users = UserNetworks(self._route, store, self._default, settings.table)
+        self.names = ContainerNames(settings, self._names, lambda: self._default.gateway_text)
         self._firewall = Firewall(self._nftables, settings.table, self._bridges, self._publisher.rebuild)
         self._lost_ports: tuple[str, ...] = ()
 
@@ -90,7 +83,7 @@ class Networks:
 
     def start(self) -> None:
         """Idempotent: makes what is missing, adopts what a predecessor left. Maps keep leading where they led."""
-        with _translated("set up the default network"):
+        with translated("set up the default network"):
             self._default.ensure()
             self._users.start()
             self._firewall.start()
@@ -101,7 +94,7 @@ class Networks:
         To be called once, with every container that has a process, whether or not it has ports.
         """
         failures = []
-        with _translated("restore the networks"):
+        with translated("restore the networks"):
             for container_id, (endpoints, ports) in live.items():
                 for endpoint in endpoints:
                     self._users.claim(endpoint)
@@ -126,7 +119,7 @@ class Networks:
 
     async def remove_all(self) -> None:
         """Takes everything out of the kernel, and closes. For when no container is left; idempotent."""
-        with _translated("remove the networks"):
+        with translated("remove the networks"):
             await self._publisher.release_all()
             self._names.adopt(())
             self._firewall.remove()
@@ -156,7 +149,7 @@ class Networks:
 
     def create(self, asked: Network) -> Network:
         """The network as it was made. Nothing is left when it fails, by the user's fault or the kernel's."""
-        with _translated(f"create network {asked.name}"):
+        with translated(f"create network {asked.name}"):
             network = self._users.create(asked)
             try:
                 self._firewall.apply()
@@ -168,7 +161,7 @@ class Networks:
 
     def remove(self, network: Network) -> None:
         """Takes one away that nobody uses."""
-        with _translated(f"remove network {network.name}"):
+        with translated(f"remove network {network.name}"):
             self._users.remove(network)
             self._firewall.apply()
             if bridge := self._users.bridge_of(network):
@@ -192,7 +185,7 @@ class Networks:
 
         That network answers no names, so it doesn't need the host's name.
         """
-        with _translated(f"connect container {container_id[:12]} to the default network"):
+        with translated(f"connect container {container_id[:12]} to the default network"):
             return self._default.connect()
 
     def check(self, member: Membership) -> None:
@@ -208,7 +201,7 @@ class Networks:
                 planned = self.admit(member, [one.interface for one in endpoints])
                 endpoints.append(planned)
                 endpoints[-1] = self._plug(container_id, planned, namespace, member.settings.link_local)
-            with _translated("set the container's routes"):
+            with translated("set the container's routes"):
                 sandbox.route_out(namespace, endpoints)
         except BaseException:
             for endpoint in endpoints:
@@ -222,21 +215,21 @@ class Networks:
 
         `taken` are the names of its other interfaces. Raises Forbidden where the wanted address isn't free.
         """
-        with _translated("choose the container's addresses"):
+        with translated("choose the container's addresses"):
             return self._users.admit(member, taken)
 
     def join(
         self, container_id: str, pid: int, endpoint: Endpoint, others: Iterable[Endpoint], link_local: Iterable[str]
     ) -> Endpoint:
         """Makes an admitted endpoint's interface in a running container; the endpoint with the host's end named."""
-        with _translated(f"connect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+        with translated(f"connect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
             joined = self._plug(container_id, endpoint, namespace, link_local)
             sandbox.route_out(namespace, [*others, joined])
         return joined
 
     async def leave(self, container_id: str, pid: int, endpoint: Endpoint, others: Sequence[Endpoint]) -> None:
         """Takes one interface out of a running container that keeps the other ones. Idempotent."""
-        with _translated(f"disconnect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+        with translated(f"disconnect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
             self._directory.leave(container_id, endpoint.network_id)
             await sandbox.take_interface_away(namespace, endpoint.interface)
             sandbox.route_out(namespace, others)
@@ -249,7 +242,7 @@ class Networks:
 
     async def repair(self, container_id: str, pid: int, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
         """At start-up: a running container's interfaces are those that are recorded, as the killed engine had meant."""
-        with _translated(f"restore container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+        with translated(f"restore container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
             there, wanted = sandbox.interfaces(namespace), {one.interface for one in endpoints}
             for unwanted in there - wanted:
                 await sandbox.take_interface_away(namespace, unwanted)
@@ -261,7 +254,7 @@ class Networks:
             return whole
 
     def _plug(self, container_id: str, endpoint: Endpoint, namespace: int, link_local: Iterable[str]) -> Endpoint:
-        with _translated(f"connect container {container_id[:12]} to network {endpoint.network}"):
+        with translated(f"connect container {container_id[:12]} to network {endpoint.network}"):
             plugged = self._users.plug(endpoint, namespace)
             sandbox.configure(namespace, plugged, link_local)
         self._enter(container_id, plugged)
@@ -276,7 +269,7 @@ class Networks:
 
     def loopback_only(self) -> int:
         """The network `none`: a descriptor of a namespace with lo; the caller owns it."""
-        with _translated("make a network namespace"):
+        with translated("make a network namespace"):
             return open_loopback_namespace()
 
     def join_host(self, container_id: str) -> Endpoint:
@@ -293,12 +286,12 @@ class Networks:
 
     async def reserve(self, container_id: str, bindings: Iterable[PortBinding], name: str = "") -> Reservation:
         """Binds all the ports or none. Raises AddressInUse in docker's words; `name` is the container's in them."""
-        with _translated("publish ports"):
+        with translated("publish ports"):
             return await self._publisher.reserve(container_id, name or container_id[:12], bindings)
 
     async def activate(self, reservation: Reservation, address: str) -> None:
         """Leads the reserved ports to that address. Idempotent; on failure they stay reserved."""
-        with _translated("publish ports"):
+        with translated("publish ports"):
             await self._publisher.activate(reservation.container_id, address)
 
     async def publish(
@@ -315,59 +308,8 @@ class Networks:
 
     async def release(self, container_id: str) -> None:
         """Frees the container's ports. Idempotent."""
-        with _translated("release ports"):
+        with translated("release ports"):
             await self._publisher.release(container_id)
-
-    # -- names
-
-    def resolver(
-        self,
-        mode: str = BRIDGE,
-        servers: tuple[str, ...] = (),
-        search: tuple[str, ...] = (),
-        options: tuple[str, ...] = (),
-    ) -> ResolverSettings:
-        """The container's resolver settings: `.text()` is its resolv.conf; if `.wants_forwarder`, `forward_names`."""
-        asked = ResolverSettings(servers, search, options)
-        if mode == HOST:
-            return plan_resolver(self._names.raw_host_settings(), asked, own_namespace=False)
-        return plan_resolver(self._names.host_settings(), asked, own_namespace=True)
-
-    def own_resolver(
-        self, servers: tuple[str, ...] = (), search: tuple[str, ...] = (), options: tuple[str, ...] = ()
-    ) -> tuple[ResolverSettings, Asking]:
-        """The same for a container whose networks have names: its own name server asks those that it would ask."""
-        return plan_own_resolver(self._names.host_settings(), ResolverSettings(servers, search, options))
-
-    def forward_names(self, container_id: str, namespace: int, asking: Asking | None = None) -> None:
-        """Answers name queries at 127.0.0.11 inside that namespace until `disconnect`."""
-        with _translated("open the name server of the container"):
-            self._names.serve(container_id, namespace, asking or Asking())
-
-    def forward_names_of(self, container_id: str, pid: int, asking: Asking) -> None:
-        """The same for a running container, unless it has a name server."""
-        if not self._names.serves(container_id):
-            with _translated("enter the container's namespace"), sandbox.namespace_of(pid) as namespace:
-                self.forward_names(container_id, namespace, asking)
-
-    def stop_names(self, container_id: str) -> None:
-        """For a container that has been taken out of every network. Idempotent."""
-        self._names.stop(container_id)
-
-    def hosts_file(
-        self,
-        mode: str,
-        hostname: str,
-        addresses: Sequence[str] = (),
-        extra: Iterable[str] = (),
-        domainname: str = "",
-    ) -> str:
-        """The container's /etc/hosts; `extra` are "name:address" with docker's `host-gateway`."""
-        host = self._settings.host_address
-        if mode == HOST:
-            return plan_host_network_hosts(_read_hosts(), with_host_names(extra, host), host or "127.0.0.1")
-        named = with_host_names(extra, host if addresses else "")
-        return plan_hosts(hostname, addresses, named, host or self._default.gateway_text, domainname)
 
     # -- views
 
@@ -390,28 +332,8 @@ def _on_host_network(live: Live) -> list[str]:
     return [identity for identity, (endpoints, _) in live.items() if any(one.network == HOST for one in endpoints)]
 
 
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except NftablesError as failure:
-        text = str(failure).partition("\n")[0]
-        raise HostFailed(f"can't {what}: nftables: {text}", hint="is the kernel's nf_tables module there?") from failure
-    except OSError as failure:
-        reason = failure.strerror or (os.strerror(failure.errno) if failure.errno else str(failure))
-        raise HostFailed(f"can't {what}: {reason}") from failure
-
-
 def _open_nftables() -> Nftables:
     try:
         return Nftables()
     except OSError as failure:
         raise HostFailed(f"nftables isn't usable: {failure}", hint="apt-get install nftables") from failure
-
-
-def _read_hosts() -> str:
-    try:
-        with open("/etc/hosts", encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return "127.0.0.1\tlocalhost\n"

@@ -84,9 +84,9 @@ async def test_a_server_on_the_hosts_loopback_answers_by_udp_and_tcp_and_after_a
     serve_names("127.0.0.53")
     holder, ours_settings = MemoryHolder(), settings("127.0.0.53")
     ours, namespace = started(holder, ours_settings)
-    resolver = ours.resolver()
+    resolver = ours.names.resolver()
     assert resolver.text() == "nameserver 127.0.0.11\nsearch example.com\n" and resolver.wants_forwarder
-    ours.forward_names(ID, namespace)
+    ours.names.serve(ID, namespace)
     assert await asyncio.to_thread(ask, namespace) == ANSWER
     assert await asyncio.to_thread(ask_by_stream, namespace) == ANSWER
     ours.close()
@@ -107,7 +107,7 @@ async def test_a_dead_server_is_passed_over_and_none_at_all_is_said() -> None:
     serve_names("127.0.0.53")
     ours_settings = settings("127.0.0.99", "127.0.0.53")
     ours, namespace = started(MemoryHolder(), ours_settings)
-    ours.forward_names(ID, namespace)
+    ours.names.serve(ID, namespace)
     assert await asyncio.to_thread(ask, namespace) == ANSWER
     with open(ours_settings.upstream_resolv_conf, "w") as file:
         file.write("nameserver 127.0.0.98\n")
@@ -124,7 +124,7 @@ async def test_after_disconnect_nothing_keeps_the_namespace() -> None:
     ours = make_networks(settings("127.0.0.53"), holder)
     ours.start()
     attachment = connected(ours)
-    ours.forward_names(ID, attachment.namespace)
+    ours.names.serve(ID, attachment.namespace)
     ours.disconnect(ID, attachment.endpoint)
     ours.disconnect(ID, attachment.endpoint)
     os.close(attachment.namespace)
