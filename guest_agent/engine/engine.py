@@ -21,6 +21,7 @@ from guest_agent.engine.execs import Execs
 from guest_agent.engine.files import Files
 from guest_agent.engine.images import Images
 from guest_agent.engine.log_config import LogDefaults, check_log_config
+from guest_agent.engine.mounting import drop_left_mounts
 from guest_agent.engine.networks import NetworkVerbs
 from guest_agent.engine.parts import HostFacts, Parts
 from guest_agent.engine.probing import HealthMonitors
@@ -121,6 +122,7 @@ async def open_engine(paths: EnginePaths, config: EngineConfig, keeper: KeeperCl
             raise HostFailed(finding.message, finding.hint)
     for folder in (paths.bundles, paths.containers, paths.volumes, paths.temporary):
         os.makedirs(folder, mode=0o711, exist_ok=True)
+    drop_left_mounts(paths)
     records = Records(paths.database, paths.set_aside)
     parts, warnings = _wire(paths, config, keeper, facts, records)
     parts.networks.start()

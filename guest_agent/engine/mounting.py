@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.parts import Parts
-from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
+from guest_agent.linux.mounts import mount_overlay, mounts_below, umount, umount_if_mounted
+from guest_agent.store.paths import EnginePaths
 
 
 @asynccontextmanager
@@ -24,6 +25,16 @@ async def mounted_rootfs(parts: Parts, container: Container) -> AsyncIterator[st
         await live.cleared()
         async with _own_mount(parts, container) as target:
             yield target
+
+
+def drop_left_mounts(paths: EnginePaths) -> None:
+    """At start-up: a killed engine's own mounts are still there, since the keeper holds the mount namespace.
+
+    MUST happen before anything below `temporary` is removed: whatever is removed through such a mount is gone from the
+    container that it shows.
+    """
+    for target in mounts_below(paths.temporary):
+        umount(target)
 
 
 @asynccontextmanager

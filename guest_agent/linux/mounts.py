@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 from collections.abc import Sequence
 
 MS_RDONLY = 0x1
@@ -79,6 +80,22 @@ def umount_if_mounted(target: str) -> bool:
             return False
         raise
     return True
+
+
+def mounts_below(folder: str) -> list[str]:
+    """Mount points inside a folder, the latest first: the order in which they can be taken away."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return parse_mounts_below(file.read(), os.path.realpath(folder))
+
+
+def parse_mounts_below(mountinfo: str, folder: str) -> list[str]:
+    """The fifth field of each line, its octal escapes undone (proc_pid_mountinfo(5))."""
+    points = [_unescaped(line.split(" ", 5)[4]) for line in mountinfo.splitlines()]
+    return [point for point in reversed(points) if point.startswith(f"{folder}/")]
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 def unshare_mount_namespace() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import glob
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -49,6 +50,23 @@ def test_a_container_that_ends_while_there_is_no_engine(fragile: Machine) -> Non
     fragile.kill_engine()
     assert fragile("wait", name) == "5"
     assert fragile("logs", name) == "end"
+
+
+def test_a_stopped_container_s_files_while_the_engine_dies(fragile: Machine) -> None:
+    """A killed engine leaves the mount by which it read them, since the keeper holds the mount namespace. What its
+    successor clears away must not be cleared away through that mount: the container's files would go with it."""
+    name = fragile("run", "-d", "busybox", "sh", "-c", "echo x >/kept; head -c 16000000 /dev/zero >/big; mkdir /d")
+    fragile("wait", name)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(fragile.socket)
+        client.sendall(f"GET /containers/{name}/archive?path=/big HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.1 200"  # and nothing more is read: the engine waits in the middle
+        fragile.kill_engine()
+        fragile.engine_pid()
+    wait_for(lambda: not fragile.names_inside(f"{fragile.data}/tmp"), "the clearing up")
+    assert fragile("diff", name) == "A /big\nA /d\nA /kept"
+    fragile("start", name)
+    assert fragile("wait", name) == "1"  # /d is there already
 
 
 def test_big_output_while_the_engine_dies(fragile: Machine) -> None:

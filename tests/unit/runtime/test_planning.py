@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guest_agent.linux.capabilities import NAMES, names_of, parse_bounding_set
-from guest_agent.linux.mounts import overlay_options
+from guest_agent.linux.mounts import overlay_options, parse_mounts_below
 from guest_agent.runtime import cgroups, devices, failures, filesystems, limits, users
 from guest_agent.runtime.environment import plan_environment, plan_exec_environment, replace_or_append
 from guest_agent.runtime.privileges import DEFAULT_CAPABILITIES, parse_security_options, plan_capabilities
@@ -311,3 +311,11 @@ def test_what_runtimes_say(said: str, error: type[Exception]) -> None:
 
 def test_overlay_options_escape() -> None:
     assert overlay_options(["a", "b:c"], "/u,p", "/w") == "lowerdir=a:b\\:c,upperdir=/u\\,p,workdir=/w"
+
+
+def test_mounts_below_a_folder() -> None:
+    line = "36 35 0:33 / {} rw,relatime shared:1 - overlay overlay rw\n"
+    text = "".join(
+        line.format(place) for place in ("/", "/data", "/data/tmp", "/data/tmp/a\\040b", "/data/tmp/a\\040b/c")
+    )
+    assert parse_mounts_below(text, "/data/tmp") == ["/data/tmp/a b/c", "/data/tmp/a b"]
