@@ -80,11 +80,11 @@ def _joined_pid(parts: Parts, kind: str, mode: str) -> int:
     if prefix != "container":
         return 0
     other = parts.table.find(reference)
-    complaint = f"can't join {kind} of container {reference}"
+    complaint = f"can't join IPC of container {reference}: " if kind == "IPC" else ""
     if not other.running:
-        raise Conflict(f"{complaint}: container {other.id} is not running")
+        raise Conflict(f"{complaint}container {other.id} is not running")
     if kind == "IPC" and other.host_config.ipc_mode not in ("shareable", "host"):
-        raise InvalidArgument(f"{complaint}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+        raise InvalidArgument(f"{complaint}non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
     return other.state.pid
 
 
@@ -99,10 +99,10 @@ def _find_shared_memory(parts: Parts, container: Container) -> str:
 
 
 def find_running(parts: Parts, reference: str) -> Container:
-    """The container whose namespaces another one joins. Conflict where it doesn't run."""
+    """The container whose network another one joins. Conflict where it doesn't run."""
     container = parts.table.find(reference)
     if not container.running:
-        raise Conflict(f"cannot join the namespaces of a non running container: {container.id}")
+        raise Conflict(f"cannot join network of a non running container: {container.id}")
     return container
 
 

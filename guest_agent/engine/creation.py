@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from guest_agent.engine.health import merge_healthcheck
-from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, HostConfig, PortBinding
 
@@ -23,7 +22,7 @@ def merge_config(wanted: ContainerConfig, image: ContainerConfig) -> ContainerCo
         wanted,
         entrypoint=entrypoint,
         command=command,
-        environment=replace_or_append(image.environment, wanted.environment),
+        environment=_merge_environment(wanted.environment, image.environment),
         exposed_ports=_union(image.exposed_ports, wanted.exposed_ports),
         volumes=_union(image.volumes, wanted.volumes),
         labels={**image.labels, **wanted.labels},
@@ -34,6 +33,12 @@ def merge_config(wanted: ContainerConfig, image: ContainerConfig) -> ContainerCo
         healthcheck=merge_healthcheck(wanted.healthcheck, image.healthcheck),
         shell=wanted.shell or image.shell,
     )
+
+
+def _merge_environment(wanted: tuple[str, ...], image: tuple[str, ...]) -> tuple[str, ...]:
+    """The user's first, then what only the image has, as docker shows them; a bare name unsets the image's."""
+    said = {variable.partition("=")[0] for variable in wanted}
+    return (*wanted, *(variable for variable in image if variable.partition("=")[0] not in said))
 
 
 def _merge_command(wanted: ContainerConfig, image: ContainerConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:

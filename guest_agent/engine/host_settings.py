@@ -10,7 +10,7 @@ import dataclasses
 from guest_agent.engine.log_config import resolve_log_config
 from guest_agent.engine.parts import Parts
 from guest_agent.runtime.limit_checks import settle_limits
-from guest_agent.wire.errors import HostFailed, InvalidArgument
+from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, HostConfig
 
 _IPC_MODES = ("", "none", "private", "shareable", "host")
@@ -20,7 +20,7 @@ _LABELS_OFF = "label=disable"
 
 
 def settle_host_config(parts: Parts, wanted: HostConfig, config: ContainerConfig) -> tuple[HostConfig, tuple[str, ...]]:
-    """The settings to store, and warnings. Raises InvalidArgument, NotFound (of a container that is joined)."""
+    """The settings to store, and warnings. Raises InvalidArgument, HostFailed."""
     resources, warnings = settle_limits(wanted.resources, parts.host.support)
     _check_modes(wanted, config)
     _check_runtime(parts, wanted.runtime)
@@ -42,9 +42,14 @@ def settle_host_config(parts: Parts, wanted: HostConfig, config: ContainerConfig
 
 
 def _resolve(parts: Parts, mode: str) -> str:
-    """`container:NAME` becomes `container:ID`, so that a rename changes nothing."""
+    """`container:NAME` becomes `container:ID`, so that a rename changes nothing. It is the start that needs it."""
     kind, _colon, reference = mode.partition(":")
-    return f"container:{parts.table.find(reference).id}" if kind == "container" else mode
+    if kind != "container":
+        return mode
+    try:
+        return f"container:{parts.table.find(reference).id}"
+    except NotFound:
+        return mode
 
 
 def _default_cgroupns(parts: Parts, privileged: bool) -> str:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import time
 
-from guest_agent.engine.bundle import find_running
 from guest_agent.engine.container import Container, State
 from guest_agent.engine.creation import merge_config, plan_argv, plan_exposed_ports
 from guest_agent.engine.host_settings import settle_host_config
@@ -115,8 +114,9 @@ def _complete_config(
     if mode == "host" and not hostname:
         hostname = os.uname().nodename
     elif mode.startswith("container:"):
-        other = find_running(parts, mode.partition(":")[2]).config
-        hostname, domainname = other.hostname, other.domainname
+        donor = parts.table.get(ContainerId(mode.partition(":")[2]))
+        if donor is not None:  # it needn't run yet: compose makes all containers before it starts any
+            hostname, domainname = donor.config.hostname, donor.config.domainname
     return dataclasses.replace(
         config,
         hostname=hostname or identity[:12],

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from guest_agent.engine.container import Container
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.sources import missing_source
-from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, HostConfig
 from guest_agent.wire.mounts import MountPoint, MountRequest, MountType, ReadOnlyDepth
 
@@ -31,8 +31,13 @@ def make_mount_points(parts: Parts, config: ContainerConfig, host_config: HostCo
 
 
 def _inherit(parts: Parts, text: str) -> Iterable[MountPoint]:
+    """Not NotFound, which clients of a create take for a missing image."""
     reference, access = parse_volumes_from(text)
-    return plan_inherited(parts.table.find(reference), read_only=access == "ro")
+    try:
+        donor = parts.table.find(reference)
+    except NotFound as error:
+        raise InvalidArgument(error.message, error.hint) from None
+    return plan_inherited(donor, read_only=access == "ro")
 
 
 def parse_volumes_from(text: str) -> tuple[str, str]:

@@ -85,7 +85,8 @@ def plan_root_propagation(mounts: Iterable[Mount]) -> str:
 def _check_tmpfs_option(word: str) -> None:
     name = word.partition("=")[0]
     if name not in _VALUED and not any(word in group for group in _OPPOSITES):
-        raise InvalidArgument(f'invalid tmpfs option ["{word}"]')
+        parts = " ".join(f'"{part}"' for part in word.split("=", 1))
+        raise InvalidArgument(f"invalid tmpfs option [{parts}]")
 
 
 def merge_options(words: Sequence[str]) -> tuple[str, ...]:

@@ -35,17 +35,21 @@ class MountPlan:
     propagation: int = 0
 
 
-def check_options(options: Mapping[str, str]) -> None:
+def check_options(volume: str, options: Mapping[str, str]) -> None:
     """Raises InvalidArgument in moby's words."""
-    for name in options:
-        if name not in _NEEDS:
-            raise InvalidArgument(f'invalid option: "{name}"')
+    problem = _find_problem(options)
+    if problem:
+        raise InvalidArgument(f"create {volume}: {problem}")
+
+
+def _find_problem(options: Mapping[str, str]) -> str:
+    unknown = [name for name in options if name not in _NEEDS]
+    if unknown:
+        return f'invalid option: "{unknown[0]}"'
     if options.get("size"):
-        raise InvalidArgument("quota size requested but no quota support")
-    for name in options:
-        for needed in _NEEDS[name]:
-            if needed not in options:
-                raise InvalidArgument(f'missing required option: "{needed}"')
+        return "quota size requested but no quota support"
+    missing = [needed for name in options for needed in _NEEDS[name] if needed not in options]
+    return f'missing required option: "{missing[0]}"' if missing else ""
 
 
 def plan_mount(options: Mapping[str, str]) -> MountPlan | None:

@@ -82,7 +82,7 @@ class Volumes:
         _check_name(name)
         if self._records.get(_KIND, name) is not None:
             return self._with_folder(self.find(name))
-        check_options(options or {})
+        check_options(name, options or {})
         marks = {_ANONYMOUS_LABEL: ""} if anonymous else {}
         volume = Volume(
             name=name,

@@ -84,6 +84,17 @@ def test_namespaces_that_are_shared(machine: Machine) -> None:
     assert "/hostvm/" not in private
 
 
+def test_a_donor_need_not_run_when_its_guest_is_made(machine: Machine) -> None:
+    """compose makes all containers of a project before it starts any."""
+    machine("create", "--name", "donor", "--hostname", "host-of-both", *FOREVER)
+    joins = ("--network", "container:donor", "--pid", "container:donor")
+    machine("create", "--name", "guest", *joins, "busybox", "sh", "-c", "hostname; ps")
+    assert "non running container" in machine.fails(1, "start", "guest")
+    machine("start", "donor")
+    seen = machine("start", "-a", "guest")
+    assert "host-of-both" in seen and "sleep 3600" in seen
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

@@ -49,6 +49,11 @@ def test_the_users_word_wins_and_the_image_completes() -> None:
     assert (merged.labels, merged.volumes) == ({"a": "m", "b": "i"}, ("/v", "/w"))
 
 
+def test_the_users_variables_come_first() -> None:
+    merged = merge_config(ContainerConfig(environment=("C=3", "A")), replace(IMAGE, environment=("A=1", "B=2")))
+    assert merged.environment == ("C=3", "A", "B=2")
+
+
 def test_a_variable_keeps_its_place() -> None:
     assert replace_or_append(["A=1", "B=2"], ["C=3", "A=x=y"]) == ("A=x=y", "B=2", "C=3")
 

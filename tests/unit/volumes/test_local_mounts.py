@@ -21,8 +21,8 @@ from guest_agent.wire.errors import HostFailed, InvalidArgument
 )
 def test_options_that_docker_refuses(options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        check_options(options)
-    assert caught.value.message == words
+        check_options("vv", options)
+    assert caught.value.message == f"create vv: {words}"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_options_that_docker_refuses(options: dict[str, str], words: str) -> Non
     ],
 )
 def test_plans(options: dict[str, str], plan: MountPlan | None) -> None:
-    check_options(options)
+    check_options("vv", options)
     assert plan_mount(options) == plan
 
 
