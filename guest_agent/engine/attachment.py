@@ -85,8 +85,11 @@ class Attachment:
         tty: bool,
         stdin_ends_with_client: bool,
         release_stdin: Callable[[], None],
+        tell_detached: Callable[[], None],
     ) -> None:
-        """`release_stdin` makes the keeper forget its copy of the pipe, so that closing ours is an end of file."""
+        """`release_stdin` makes the keeper forget its copy of the pipe, so that closing ours is an end of file;
+        `tell_detached` is called when the client has typed the detach keys.
+        """
         self.tty = tty
         self.detached = False
         self._source = source
@@ -94,6 +97,7 @@ class Attachment:
         self._request = request
         self._stdin_ends_with_client = stdin_ends_with_client
         self._release_stdin = release_stdin
+        self._tell_detached = tell_detached
         self._scanner = DetachScanner(parse_detach_keys(request.detach_keys)) if tty else None
         self._leaving = asyncio.Event()
 
@@ -115,6 +119,7 @@ class Attachment:
         await self._run.stdio.write(data)
         if self.detached:
             self._leaving.set()
+            self._tell_detached()
 
     async def close_stdin(self) -> None:
         """The client's input has ended. The process learns of it where the pipe was made for one client."""

@@ -368,6 +368,7 @@ def attach_client(parts: Parts, container: Container, request: AttachRequest, fr
         config.tty,
         stdin_ends_with_client=config.stdin_once,
         release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *run.stdio.held()),
+        tell_detached=lambda: parts.tell(container, "detach"),
     )
 
 

@@ -38,6 +38,7 @@ from guest_agent.images.transport import RegistrySettings
 from guest_agent.keeper.client import KeeperClient
 from guest_agent.layers.store import LayerStore
 from guest_agent.linux.capabilities import available
+from guest_agent.linux.memory import limit_arenas
 from guest_agent.networks.networks import Networks
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.runtime import cgroups
@@ -55,6 +56,9 @@ from guest_agent.wire.errors import Conflict, HostFailed, NotModified
 from guest_agent.wire.mounts import Volume
 
 log = logging.getLogger(__name__)
+
+#: Heaps of the C library: one for the event loop, one for whatever thread works beside it.
+_ARENAS = 2
 
 #: Seconds that a shutdown gives the engine's own tasks.
 _JOIN_TIMEOUT = 20.0
@@ -113,6 +117,7 @@ class Engine:
 
 async def open_engine(paths: EnginePaths, config: EngineConfig, keeper: KeeperClient) -> Engine:
     """Open the stores, probe the host, reconcile. Raises HostvmError with what keeps the engine from starting."""
+    limit_arenas(_ARENAS)
     check_log_config(config.log_driver, config.log_options)
     lock_data(paths)
     facts = cgroups.detect()

@@ -135,14 +135,14 @@ class Execs:
         one.running = True
         one.run.started.set()
         self._parts.tasks.start(self._watch(one, container, runtime_pid), f"exec {exec_id[:12]}")
-        attachment = self._attach(one, request)
+        attachment = self._attach(one, container, request)
         if detach:
             attachment.close()
         return None if detach else attachment
 
     # -- doing
 
-    def _attach(self, one: Exec, request: ExecRequest) -> Attachment:
+    def _attach(self, one: Exec, container: Container, request: ExecRequest) -> Attachment:
         stdio = one.run.stdio
         if request.tty:
             streams = {os.dup(stdio.stdout): STDOUT}
@@ -151,7 +151,15 @@ class Execs:
             stdio.stdout = stdio.stderr = -1
         source = _Leavable(PipeSource(streams), self._parts.tasks)
         wanted = _attach_request(request, detach=False)
-        return Attachment(source, one.run, wanted, request.tty, stdin_ends_with_client=True, release_stdin=_nothing)
+        return Attachment(
+            source,
+            one.run,
+            wanted,
+            request.tty,
+            stdin_ends_with_client=True,
+            release_stdin=_nothing,
+            tell_detached=lambda: self._parts.tell(container, "exec_detach", execID=one.id),
+        )
 
     async def _spawn(
         self, one: Exec, container: Container, request: ExecRequest, detach: bool, size: tuple[int, int]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.behaviour.harness.machine import Machine
+from tests.behaviour.harness.terminal import Terminal
 
 Told = list[dict[str, Any]]
 
@@ -80,3 +82,16 @@ def test_until_a_time_to_come(machine: Machine) -> None:
         machine("rm", machine("create", "busybox"))
     out, err = watching.communicate()
     assert b" container create " in out and not err and watching.returncode == 0
+
+
+def test_who_detaches_is_told_of(machine: Machine, terminal: Callable[..., Terminal]) -> None:
+    with terminal("run", "-it", "--name", "left", "busybox", "sh") as screen:
+        screen.expect("/ # ")
+        screen.type("\x10\x11")
+        assert screen.wait() == 0
+    with terminal("exec", "-it", "left", "sh") as screen:
+        screen.expect("/ # ")
+        screen.type("\x10\x11")
+        assert screen.wait() == 0
+    seen = actions(of(machine, "left"))
+    assert "detach" in seen and "exec_detach" in seen

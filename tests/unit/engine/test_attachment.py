@@ -30,13 +30,18 @@ class Stage:
         self.run.started.set()
         self.tty = tty
         self.released = 0
+        self.told_detached = 0
 
     def attach(self, from_start: bool = False, follow: bool = True) -> Attachment:
         source = LogSource(self.log, self.run, from_start, BOTH, follow)
-        return Attachment(source, self.run, AttachRequest(True, True, True), self.tty, True, self._release)
+        request = AttachRequest(True, True, True)
+        return Attachment(source, self.run, request, self.tty, True, self._release, self._detached)
 
     def _release(self) -> None:
         self.released += 1
+
+    def _detached(self) -> None:
+        self.told_detached += 1
 
     def close(self) -> None:
         self.run.close()
