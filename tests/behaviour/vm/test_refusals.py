@@ -101,7 +101,7 @@ os.execv({qemu!r}, [{qemu!r}, *words])
 
 
 def test_a_guest_whose_kernel_panicked_is_booted_once_more(cold: VmMachine, tmp_path: Path) -> None:
-    """Seen twice in a hundred boots under TCG ("Fatal exception in interrupt"), and never at the next try."""
+    """Seen twice in some seventy boots under TCG ("Fatal exception in interrupt"), and never at the next try."""
     cache, stand_in = tmp_path / "cache", tmp_path / "qemu"
     cache.mkdir()
     (cache / "guest").symlink_to(f"{CACHE}/guest")
