@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 
 from guest_agent.engine.bundle import plan_container_mounts
 from guest_agent.engine.container import Container
 from guest_agent.engine.mounting import mounted_rootfs
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import Change, ExtractRequest, PathStat
+from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
 from guest_agent.layers.changes import find_changes
 from guest_agent.layers.copying import PathSource, PathTarget
 from guest_agent.layers.view import View, ViewMount
 from guest_agent.runtime.users import resolve_user
 from guest_agent.wire.errors import NotFound
-from guest_agent.wire.mounts import Mount
+from guest_agent.wire.mounts import Mount, MountType
 
 
 class Files:
@@ -76,11 +77,23 @@ class Files:
 @asynccontextmanager
 async def _view_of(parts: Parts, container: Container) -> AsyncIterator[View]:
     """What a helper sees of it, outer mounts first."""
-    planned = [mount for mount in plan_container_mounts(parts, container) if mount.type == "bind"]
-    planned.sort(key=lambda mount: mount.destination.count("/"))
-    mounts = tuple(ViewMount(mount.source, mount.destination, _is_read_only(mount)) for mount in planned)
     async with mounted_rootfs(parts, container) as root:
-        yield View(root, mounts, container.host_config.read_only_rootfs)
+        with _volumes_in_use(parts, container):
+            planned = [mount for mount in plan_container_mounts(parts, container) if mount.type == "bind"]
+            planned.sort(key=lambda mount: mount.destination.count("/"))
+            mounts = tuple(ViewMount(mount.source, mount.destination, _is_read_only(mount)) for mount in planned)
+            yield View(root, mounts, container.host_config.read_only_rootfs)
+
+
+@contextmanager
+def _volumes_in_use(parts: Parts, container: Container) -> Iterator[None]:
+    """A stopped container's volumes are mounted for the time; a running one has them."""
+    points = [point for point in container.mount_points if point.type is MountType.VOLUME and not container.running]
+    with ExitStack() as undo:
+        for point in points:
+            undo.callback(let_go_of_volume, parts, container, point)
+            use_volume(parts, container, point)
+        yield
 
 
 def _is_read_only(mount: Mount) -> bool:

@@ -213,6 +213,17 @@ def test_volumes_and_what_may_not_be_written(machine: Machine, api: Api, tmp_pat
     assert os.listdir(tmp_path) == ["seen"]
 
 
+def test_a_volume_with_a_file_system_of_its_own(machine: Machine, api: Api) -> None:
+    """It is mounted while a container runs, and so it must be while a stopped one's files are looked at."""
+    machine("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    name = machine("create", "-v", "memory:/m", "busybox", "true")
+    other = run_idle(machine, "-v", "memory:/m")
+    assert api.put(name, "/m", tar_of(("shared", FILE, "x"))) == (200, "")
+    assert machine("exec", other, "ls", "/m") == "shared"
+    machine("rm", "-f", other)
+    assert api.names(name, "/m") == ["m"]
+
+
 def test_diff(machine: Machine) -> None:
     script = (
         "mkdir /new; echo x >/new/a; rm /bin/yes; echo x >>/etc/passwd; mkdir /etc/d; rmdir /etc/d; echo x >/data/y"
