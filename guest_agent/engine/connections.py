@@ -141,8 +141,9 @@ async def _leave(parts: Parts, container: Container, endpoint: Endpoint) -> None
     stored = parts.table.save(dataclasses.replace(container, endpoints=others))
     failpoint("disconnect.record.after")
     await parts.networks.leave(container.id, container.state.pid, endpoint, others)
-    _follow_names(parts, stored)
-    await _follow_ports(parts, stored, before)
+    if _runs_on(parts, stored):
+        _follow_names(parts, stored)
+        await _follow_ports(parts, stored, before)
     parts.tell_network(endpoint, "disconnect", container.id)
 
 
@@ -179,4 +180,13 @@ async def _follow_ports(parts: Parts, container: Container, before: tuple[Endpoi
     await parts.networks.release(container.id)
     bindings = plan_published(parts, container) if leading is not None else ()
     ports = await parts.networks.publish(container.id, leading.address, bindings) if leading and bindings else ()
-    parts.table.save(dataclasses.replace(parts.table.find(container.id), ports=ports))
+    if _runs_on(parts, container):
+        parts.table.save(dataclasses.replace(parts.table.find(container.id), ports=ports))
+    else:
+        await parts.networks.release(container.id)
+
+
+def _runs_on(parts: Parts, container: Container) -> bool:
+    """It may have ended while something was waited for."""
+    current = parts.table.get(container.id)
+    return current is not None and current.running and current.state.pid == container.state.pid

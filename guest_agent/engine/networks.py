@@ -48,6 +48,8 @@ class NetworkVerbs:
         if any(asked.name == other.name for other in self._parts.networks.all()):
             raise Conflict(f"network with name {asked.name} already exists")
         complete = dataclasses.replace(self._with_configuration(asked), id=new_id(), created_ns=time.time_ns())
+        if complete.config_only:
+            complete = dataclasses.replace(complete, driver="null")
         network = self._parts.networks.create(complete)
         self._tell(network, "create")
         return network
