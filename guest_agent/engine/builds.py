@@ -166,7 +166,7 @@ class Builds:
         identity = ImageId(snapshot.parent if _is_base(snapshot) else digest_of(config))
         if images.has(identity):
             for name in names:
-                if images.has_name(name) != identity:
+                if images.names.find(name) != identity:
                     images.tag(identity, name.familiar)
             await self._keep_layers(session)
             return identity

@@ -65,7 +65,7 @@ async def load(
 
 
 def _moved(store: ImageStore, name: Reference, image_id: str) -> Iterator[str]:
-    old = store.has_name(name)
+    old = store.names.find(name)
     if old not in (None, image_id):
         yield f"The image {name.familiar} already exists, renaming the old one with ID {old} to empty string\n"
 

@@ -6,7 +6,9 @@ OCI image-spec config.md, and docker's additions (Healthcheck, OnBuild, Shell, A
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from guest_agent.images.manifests import parse_document
@@ -25,6 +27,8 @@ from guest_agent.wire.models import (
 )
 
 _WHAT = "the image configuration"
+#: RFC 3339 with any fraction; Python takes six digits of it.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
 def parse_config(data: bytes) -> ImageConfig:
@@ -179,3 +183,16 @@ def _plain_history(entry: HistoryEntry) -> dict[str, Any]:
     plain = {"created": entry.created, "created_by": entry.created_by, "comment": entry.comment}
     kept: dict[str, Any] = {key: value for key, value in plain.items() if value}
     return {**kept, "empty_layer": True} if entry.empty_layer else kept
+
+
+def parse_time(text: str) -> int:
+    """RFC 3339 -> nanoseconds since the epoch; 0 for what isn't one, and for times before it."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return 0
+    whole, fraction, zone = match.groups()
+    try:
+        seconds = datetime.fromisoformat(whole + ("+00:00" if zone == "Z" else zone)).timestamp()
+    except ValueError:
+        return 0
+    return max(0, int(seconds) * 10**9 + int((fraction or "0")[:9].ljust(9, "0")))

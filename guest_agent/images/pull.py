@@ -88,7 +88,7 @@ class _Pull:
         tag = self._reference.tag or self._reference.digest
         self.progress.put_nowait({"status": f"Pulling from {self._reference.path}", "id": tag})
         resolved = await asyncio.to_thread(self._resolve)
-        known = self._store.has_name(self._reference) == resolved.config.id
+        known = self._store.names.find(self._reference) == resolved.config.id
         staging = self._store.layers.stage()
         keep = self.transport.settings.keep_finished
         try:

@@ -57,7 +57,7 @@ async def push(
     Raises HostvmError at any point. Closing the iterator cancels.
     """
     yield line(f"The push refers to repository [{name.name}]")
-    tags = store.named(name)
+    tags = store.names.tags_in(name)
     if not tags:
         raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
     if name.tag and name not in tags:

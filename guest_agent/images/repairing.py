@@ -43,7 +43,7 @@ async def fetch_layer(store: ImageStore, diff_id: DiffId, settings: RegistrySett
 async def fetch_documents(store: ImageStore, image_id: ImageId, settings: RegistrySettings) -> str:
     """Configuration and manifest; says where they came from. Raises the last HostvmError."""
     problem: HostvmError = NotFound("no registry is known to have it")
-    for name in store.digest_names(image_id):
+    for name in (name for name in store.names.recorded(image_id) if name.digest):
         repository = Repository(Transport(settings), name, None)
         try:
             documents = await asyncio.to_thread(_documents, repository, Digest(name.digest), image_id)

@@ -59,12 +59,12 @@ def choose_images(store: ImageStore, texts: Sequence[str]) -> tuple[Chosen, ...]
 def _meant(store: ImageStore, text: str) -> list[tuple[ImageId, Reference | None]]:
     image_id, reference = _find(store, text)
     if reference is None or not (reference.tag or reference.digest):
-        tags = store.named(reference) if reference else ()
+        tags = store.names.tags_in(reference) if reference else ()
         if tags:
             return [(store.find(name.canonical).config.id, name) for name in tags]
     if image_id is None:
         raise NotFound(f"reference does not exist: {text}" if reference is None else f"No such image: {text}")
-    named = reference if reference and reference.tag and store.has_name(reference) == image_id else None
+    named = reference if reference and reference.tag and store.names.find(reference) == image_id else None
     return [(image_id, named)]
 
 

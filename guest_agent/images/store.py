@@ -1,9 +1,8 @@
 """Images and their names, in records; configurations and manifests in the content store.
 
-Records: kind "image", key image id: {"manifest_digest", "parent", "blobs", "hidden"}; kind "tag", key a canonical
-reference with tag or digest: the image id; kind "tag-time", key image id: when it last got a name. An image that was
-removed by force while a stopped container needs it is *hidden*: no name, in no list, and its layers stay until
-`collect` finds that nobody uses it.
+Records: kind "image", key image id: {"manifest_digest", "parent", "blobs", "hidden"}; names are in `images.names`. An
+image that was removed by force while a stopped container needs it is *hidden*: no name, in no list, and its layers
+stay until `collect` finds that nobody uses it.
 
 All methods belong to the main thread, except where they say that they wait.
 """
@@ -12,16 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import time
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from guest_agent.images.configs import parse_config
+from guest_agent.images.configs import parse_config, parse_time
 from guest_agent.images.contracts import ImageLayers, LayerStaging
 from guest_agent.images.downloads import Downloads
+from guest_agent.images.names import ID_PREFIX, Names
 from guest_agent.images.provenance import KnownBlob, Provenance
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.removal import Users, chain_ids, check_deletable, check_untaggable
@@ -31,12 +27,7 @@ from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import DiffId, Digest, Image, ImageConfig, ImageDeletion, ImageId
 
 _IMAGE = "image"
-_TAG = "tag"
-_TAG_TIME = "tag-time"
 _PREFIX = "sha256:"
-_ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
-#: RFC 3339 with any fraction; Python takes six digits of it.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +61,7 @@ class ImageStore:
         self.provenance = Provenance(records)
         self.downloads = Downloads(layers)
         self._images: dict[ImageId, _Stored] = {}
-        self._names: dict[str, ImageId] = {}
-        self._tag_times: dict[ImageId, int] = {}
+        self.names = Names(records)
         self._unreadable: dict[ImageId, str] = {}
         #: Some image can't be read: nobody knows which layers and blobs are its own, so none is taken as unused.
         self._keeps_all = False
@@ -88,9 +78,7 @@ class ImageStore:
             except (HostvmError, ValueError, LookupError) as error:
                 warnings.append(f"image {key} can't be used: {error}")
                 self._unreadable[ImageId(key)] = str(error)
-        tags = self._records.items(_TAG)
-        self._names = {name: ImageId(image_id) for name, image_id in tags if image_id in self._images}
-        self._tag_times = {ImageId(key): int(value) for key, value in self._records.items(_TAG_TIME)}
+        self.names.start(self._images)
         self._keeps_all = bool(warnings)
         if not warnings:
             self._content.retain(blob for stored in self._images.values() for blob in stored.blobs)
@@ -101,7 +89,7 @@ class ImageStore:
 
     def all(self) -> tuple[Image, ...]:
         """Every image, newest first."""
-        names = self._names_by_image()
+        names = self.names.by_image()
         images = [self._image(key, names[key]) for key, stored in self._images.items() if not stored.hidden]
         return tuple(sorted(images, key=lambda image: image.created_ns, reverse=True))
 
@@ -113,15 +101,11 @@ class ImageStore:
         """By full id, hidden ones too. Raises NotFound."""
         if image_id not in self._images:
             raise _no_such_image(image_id)
-        return self._image(image_id, self._names_by_image()[image_id])
+        return self._image(image_id, self.names.of(image_id))
 
     def has(self, image_id: ImageId) -> bool:
         """Whether it is there, and not hidden."""
         return image_id in self._images and not self._images[image_id].hidden
-
-    def has_name(self, reference: Reference) -> ImageId | None:
-        """The image that a reference with tag or digest names."""
-        return self._names.get(reference.canonical)
 
     async def add(self, new: NewImage, staging: LayerStaging) -> ImageId:
         """Record an image whose layers are complete in `staging`. Waits for the disk; then it is durable.
@@ -135,15 +119,12 @@ class ImageStore:
         with self._records.transaction():
             staging.record()
             self._records.put(_IMAGE, config.id, _encode(stored))
-            for name in new.names:
-                self._records.put(_TAG, name.canonical, config.id)
+            self.names.record(new.names, config.id)
             for diff_id, blob in new.blobs.items():
                 self.provenance.add(diff_id, blob)
-            if new.names:
-                self._note_tag(config.id)
         staging.recorded()
         self._images[config.id] = stored
-        self._names.update((name.canonical, config.id) for name in new.names)
+        self.names.apply(new.names, config.id)
         return config.id
 
     def tag(self, source: str, target: str) -> ImageId:
@@ -152,11 +133,10 @@ class ImageStore:
         reference = parse_reference(target)
         if reference.digest:
             raise InvalidArgument("refusing to create a tag with a digest reference")
-        name = reference.with_default_tag().canonical
+        names = (reference.with_default_tag(),)
         with self._records.transaction():
-            self._records.put(_TAG, name, image_id)
-            self._note_tag(image_id)
-        self._names[name] = image_id
+            self.names.record(names, image_id)
+        self.names.apply(names, image_id)
         return image_id
 
     async def remove(self, text: str, force: bool, users: Users, prune: bool = True) -> tuple[ImageDeletion, ...]:
@@ -167,15 +147,15 @@ class ImageStore:
         """
         image_id = self._resolve(text)
         containers = users.get(image_id, ())
-        name = self._named(text) if not self._is_id(text, image_id) else None
+        name = self.names.meant(text) if not self._is_id(text, image_id) else None
         if name is not None:
             deletions = self._remove_name(image_id, text, name, force, containers)
-            if self._names_by_image()[image_id] or any(running for _, running in containers):
+            if self.names.of(image_id) or any(running for _, running in containers):
                 return deletions
         else:
-            names = self._names_by_image()[image_id]
+            names = self.names.of(image_id)
             check_deletable(image_id, names, force, containers, self.has_children(image_id))
-            deletions = self._untag([other.canonical for other in names])
+            deletions = self._untag(names)
         if not self.has_children(image_id):
             deletions += self._delete_line(image_id, bool(containers), users if prune else None)
         await asyncio.to_thread(self.layers.sweep)
@@ -204,13 +184,8 @@ class ImageStore:
 
     def note_digest(self, image_id: ImageId, name: Reference) -> None:
         """A registry has it under this digest: one name more."""
-        self._records.put(_TAG, name.canonical, image_id)
-        self._names[name.canonical] = image_id
-
-    def named(self, repository: Reference) -> tuple[Reference, ...]:
-        """Every tag that a repository has here, by name."""
-        found = (parse_reference(name) for name in sorted(self._names))
-        return tuple(name for name in found if name.tag and name.name == repository.name)
+        self.names.record((name,), image_id)
+        self.names.apply((name,), image_id)
 
     async def drop_unused_layers(self) -> None:
         """Remove layers that belong to no image: an archive may hold some."""
@@ -232,11 +207,6 @@ class ImageStore:
                     found[image_id] = error.message
         return list(found.items())
 
-    def digest_names(self, image_id: ImageId) -> tuple[Reference, ...]:
-        """The names with a digest that an image has, also one that can't be read."""
-        names = (parse_reference(name) for name, value in self._records.items(_TAG) if value == image_id)
-        return tuple(name for name in names if name.digest)
-
     def restore_documents(self, *documents: bytes) -> None:
         """Put verified documents of an image in the place of damaged ones. Any thread."""
         for data in documents:
@@ -247,20 +217,16 @@ class ImageStore:
         """Take an image that has been mended into use again. Raises HostvmError if it still can't be read."""
         value = self._records.get(_IMAGE, image_id)
         self._images[image_id] = self._read(json.loads(value or "{}"), image_id)
-        self._names.update((name, ImageId(value)) for name, value in self._records.items(_TAG) if value == image_id)
+        self.names.apply(self.names.recorded(image_id), image_id)
         self._unreadable.pop(image_id, None)
         self._keeps_all = bool(self._unreadable)
 
     def forget(self, image_id: ImageId) -> None:
         """Remove an image that can't be mended, with its names and what only it had."""
         blobs = self._images[image_id].blobs if image_id in self._images else ()
-        names = [name for name, value in self._records.items(_TAG) if value == image_id]
         with self._records.transaction():
-            for name in names:
-                self._records.delete(_TAG, name)
+            self.names.forget(image_id)
             self._records.delete(_IMAGE, image_id)
-        for name in names:
-            self._names.pop(name, None)
         self._images.pop(image_id, None)
         self._unreadable.pop(image_id, None)
         self._keeps_all = bool(self._unreadable)
@@ -294,9 +260,10 @@ class ImageStore:
 
     def _resolve(self, text: str) -> ImageId:
         found = self._images_by_id(text) if text.startswith(_PREFIX) else []
-        reference = None if found else self._named(text)
-        if reference is not None:
-            return self._names[reference.canonical]
+        reference = None if found else self.names.meant(text)
+        named = self.names.find(reference) if reference else None
+        if named is not None:
+            return named
         found = found or self._images_by_id(text)
         if len(found) > 1:
             raise InvalidArgument(f"ambiguous image ID prefix: {text}")
@@ -304,29 +271,12 @@ class ImageStore:
             raise _no_such_image(text)
         return found[0]
 
-    def _named(self, text: str) -> Reference | None:
-        """The stored name that the text means."""
-        try:
-            reference = parse_reference(text).with_default_tag()
-        except InvalidArgument:
-            if _ID_PREFIX.fullmatch(text):
-                return None
-            raise
-        candidates = (reference, reference.digested(Digest(reference.digest))) if reference.digest else (reference,)
-        return next((name for name in candidates if name.canonical in self._names), None)
-
     def _images_by_id(self, text: str) -> list[ImageId]:
-        match = _ID_PREFIX.fullmatch(text)
+        match = ID_PREFIX.fullmatch(text)
         if match is None:
             return []
         wanted = _PREFIX + match[1]
         return [key for key, stored in self._images.items() if key.startswith(wanted) and not stored.hidden]
-
-    def _names_by_image(self) -> defaultdict[ImageId, list[Reference]]:
-        names: defaultdict[ImageId, list[Reference]] = defaultdict(list)
-        for name in sorted(self._names):
-            names[self._names[name]].append(parse_reference(name))
-        return names
 
     def _image(self, image_id: ImageId, names: Sequence[Reference]) -> Image:
         stored = self._images[image_id]
@@ -338,13 +288,8 @@ class ImageStore:
             created_ns=parse_time(stored.config.created),
             parent=stored.parent,
             manifest_digest=stored.manifest_digest,
-            tagged_ns=self._tag_times.get(image_id, 0),
+            tagged_ns=self.names.tagged_ns(image_id),
         )
-
-    def _note_tag(self, image_id: ImageId) -> None:
-        """Within a transaction: when an image last got a name (`Metadata.LastTagTime`)."""
-        self._tag_times[image_id] = time.time_ns()
-        self._records.put(_TAG_TIME, image_id, str(self._tag_times[image_id]))
 
     # -- removal
 
@@ -355,20 +300,16 @@ class ImageStore:
         self, image_id: ImageId, text: str, name: Reference, force: bool, users: Sequence[tuple[str, bool]]
     ) -> tuple[ImageDeletion, ...]:
         """Untag; with the last tag of a repository its digests go as well."""
-        names = self._names_by_image()[image_id]
+        names = self.names.of(image_id)
         if not force:
             check_untaggable(image_id, text, names, users)
         same = [other for other in names if other.name == name.name and other != name]
         orphans = [] if not name.tag or any(other.tag for other in same) else same
-        return self._untag([name.canonical, *(other.canonical for other in orphans)])
+        return self._untag([name, *orphans])
 
-    def _untag(self, names: Sequence[str]) -> tuple[ImageDeletion, ...]:
-        with self._records.transaction():
-            for name in names:
-                self._records.delete(_TAG, name)
-        ids = [self._names.pop(name) for name in names]
-        untagged = (parse_reference(name).familiar for name in names)
-        return tuple(ImageDeletion(name, "", key) for name, key in zip(untagged, ids, strict=True))
+    def _untag(self, names: Sequence[Reference]) -> tuple[ImageDeletion, ...]:
+        ids = self.names.remove(names)
+        return tuple(ImageDeletion(name.familiar, "", key) for name, key in zip(names, ids, strict=True))
 
     def _delete_line(self, image_id: ImageId, hide: bool, users: Users | None) -> tuple[ImageDeletion, ...]:
         """Delete it; then its parents as long as they have no name, no other child and no user (None: no parent)."""
@@ -376,7 +317,7 @@ class ImageStore:
         deletions = self._delete(image_id, hide)
         if users is None or parent not in self._images or self._images[parent].hidden:
             return deletions
-        if self._names_by_image()[parent] or self.has_children(parent) or users.get(parent):
+        if self.names.of(parent) or self.has_children(parent) or users.get(parent):
             return deletions
         return deletions + self._delete_line(parent, False, users)
 
@@ -390,9 +331,8 @@ class ImageStore:
         before = set(self.layers.known())
         with self._records.transaction():
             self._records.delete(_IMAGE, image_id)
-            self._records.delete(_TAG_TIME, image_id)
+            self.names.forget(image_id)
             del self._images[image_id]
-            self._tag_times.pop(image_id, None)
             paths = self._remove_unused_layers()
         self.layers.discard(paths)
         self._delete_blobs(stored.blobs)
@@ -433,19 +373,6 @@ class ImageStore:
             blobs=tuple(Digest(str(blob)) for blob in blobs),
             hidden=bool(plain.get("hidden")),
         )
-
-
-def parse_time(text: str) -> int:
-    """RFC 3339 -> nanoseconds since the epoch; 0 for what isn't one, and for times before it."""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return 0
-    whole, fraction, zone = match.groups()
-    try:
-        seconds = datetime.fromisoformat(whole + ("+00:00" if zone == "Z" else zone)).timestamp()
-    except ValueError:
-        return 0
-    return max(0, int(seconds) * 10**9 + int((fraction or "0")[:9].ljust(9, "0")))
 
 
 def _encode(stored: _Stored) -> str:

@@ -139,3 +139,13 @@ def test_a_damaged_layer_is_found(stores: Stores) -> None:
         with pytest.raises(DataDamaged, match=complaint):
             b"".join(stores.layers.tar(diff_id))
         release.touch()
+
+
+def test_a_crash_between_a_layer_and_its_image(stores: Stores) -> None:
+    """Layer and outline are in their places, and no record tells of them: the next engine removes both."""
+    staging = stores.layers.stage()
+    unpacker = staging.unpacker()
+    unpacker.write(BASE)
+    unpacker.finish()
+    assert len(stores.leftovers()) == 2
+    assert stores.reopen().leftovers() == []

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from guest_agent.images.configs import parse_time
 from guest_agent.images.make import Recipe, make_image
 from guest_agent.images.removal import Users
-from guest_agent.images.store import ImageStore, parse_time
+from guest_agent.images.store import ImageStore
 from guest_agent.store.content import ContentStore
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
