@@ -38,7 +38,7 @@ async def _chunks(data: bytes, size: int = 60_000) -> AsyncIterator[bytes]:
 
 
 async def _load(stores: Stores, data: bytes) -> list[str]:
-    return [progress["stream"] async for progress in load(stores.images, _chunks(data))]
+    return [line["stream"] async for line in load(stores.images, _chunks(data)) if "stream" in line]
 
 
 def _archive(tmp_path: Path, form: str, *layers: bytes) -> bytes:
