@@ -31,7 +31,7 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
     A provisional record belongs to a `run` that isn't acknowledged yet: it isn't waited for on the disk.
     """
     image = _find_image(parts, request.config.image)
-    foreign = _check_platform(request.config.image, image.config, request.platform)
+    foreign = check_platform(request.config.image, image.config, request.platform)
     identity = ContainerId(new_id())
     name = _find_name(parts, request.name, identity)
     host_config, warnings = settle_host_config(parts, request.host_config, request.config)
@@ -73,7 +73,7 @@ def with_tag(name: str) -> str:
     return name if ":" in last or "@" in last else f"{name}:latest"
 
 
-def _check_platform(reference: str, config: ImageConfig, wanted: str) -> tuple[str, ...]:
+def check_platform(reference: str, config: ImageConfig, wanted: str) -> tuple[str, ...]:
     """docker's warning for an image that is another machine's. Raises NotFound where it isn't the one asked for."""
     found = make_platform(config.os, config.architecture, config.variant)
     if not wanted:
