@@ -99,7 +99,7 @@ def _engine_component(version: SystemVersion) -> Json:
 _INFO_DEFAULTS: Json = {
     "Plugins": {
         "Volume": ["local"],
-        "Network": ["bridge", "host", "null"],
+        "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
         "Authorization": None,
         "Log": ["json-file", "local"],
     },
