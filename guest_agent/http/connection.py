@@ -210,9 +210,9 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         finally:
             self.task = None
-        if self._transport.is_closing():
-            self._server.connections.discard(self)
-        elif self._raw is None:
+            if self._transport.is_closing():
+                self._server.connections.discard(self)
+        if self._raw is None and not self._transport.is_closing():
             self._next_request()
 
     async def _send(self, request: Request, answer: Answer) -> None:

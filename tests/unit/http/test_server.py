@@ -356,3 +356,14 @@ def test_shutdown_lets_answers_end_and_cuts_streams(application: list[Applicatio
         assert place.loop
         place.loop.call_soon_threadsafe(application[0].release.set)
         assert b"204" in receive_all(busy)
+
+
+def test_nothing_is_kept_of_a_client_that_left_in_the_middle(server: Served, application: list[Application]) -> None:
+    """Cut off by the cancellation of its task, a connection stayed in the server's set for ever."""
+    for _ in range(3):
+        client = server.connect()
+        client.sendall(GET % b"forever")
+        receive_until(client, b"begun")
+        client.close()
+    wait_until(lambda: application[0].log == ["ended"] * 3)
+    wait_until(lambda: server.server is not None and not server.server.connections)
