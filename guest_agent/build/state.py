@@ -32,10 +32,12 @@ from guest_agent.build.instructions import (
     Words,
     WorkingDir,
 )
-from guest_agent.build.reading import Line
+from guest_agent.build.reading import Heredoc, Line
 from guest_agent.build.variables import Arguments, environment_of
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Protocol
 
+#: The place for a RUN's heredoc that is a program. (BuildKit's is in /dev, where crun makes no mount points.)
+PROGRAMS = "/run/pipes"
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
 _SIGNAL = re.compile(r"(?:SIG)?[A-Z]+\d*(?:[+-]\d+)?|\d{1,3}", re.IGNORECASE)
@@ -91,11 +93,23 @@ def plan_run_words(state: StageState, run: Run) -> tuple[str, ...]:
         return words.words
     text = words.words[0] if words.words else ""
     heredocs = run.line.heredocs
-    if len(heredocs) == 1 and re.fullmatch(r"<<-?[\"']?[^\s\"']+[\"']?", text):
-        return (*state.shell, heredocs[0].text)
+    if is_script(run):
+        program = heredocs[0].text.startswith("#!")
+        return (f"{PROGRAMS}/{heredocs[0].name}",) if program else (*state.shell, heredocs[0].text)
     for heredoc in heredocs:
         text += f"\n{heredoc.content}{heredoc.name}"
     return (*state.shell, text)
+
+
+def is_script(run: Run) -> bool:
+    """Its whole command is one heredoc."""
+    words = run.words.words[0] if run.words.shell and run.words.words else ""
+    return len(run.line.heredocs) == 1 and bool(re.fullmatch(r"<<-?[\"']?[^\s\"']+[\"']?", words))
+
+
+def find_program(run: Run) -> Heredoc | None:
+    """The heredoc that is a program of its own, since it begins with `#!`; it is mounted where the argv says."""
+    return run.line.heredocs[0] if is_script(run) and run.line.heredocs[0].text.startswith("#!") else None
 
 
 def describe_run(state: StageState, argv: tuple[str, ...]) -> str:

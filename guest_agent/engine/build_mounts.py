@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 
 from guest_agent.build.copying import Attributes, copy_selection
 from guest_agent.build.instructions import MountKind, Run, RunMount
+from guest_agent.build.reading import Heredoc
 from guest_agent.build.selecting import digest_selection, select
 from guest_agent.build.snapshots import Snapshot
-from guest_agent.build.state import absolute
+from guest_agent.build.state import PROGRAMS, absolute
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
 from guest_agent.linux.paths import open_in_root
 from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
-from guest_agent.wire.mounts import MountPoint, MountType
+from guest_agent.wire.mounts import MountPoint, MountType, ReadOnlyDepth
 
 _SECRETS = "/run/secrets"
 #: BuildKit's place for the agent of `--mount=type=ssh`.
@@ -99,8 +100,13 @@ async def _make_bind(
         await asyncio.to_thread(copy_selection, tree, selection, root.path, "/", Attributes())
     source = _path_in(root.path, mount.source)
     read_only = mount.read_only is not False
-    mounted.points.append(MountPoint(MountType.VOLUME, mount.target, source, read_only=read_only))
+    mounted.points.append(_bound(mount.target, source, read_only))
     mounted.stubs.append(mount.target + ("/" if os.path.isdir(source) else ""))
+
+
+def _bound(target: str, source: str, read_only: bool) -> MountPoint:
+    """A path of the engine's own. It has no mounts below, and crun can't make a file read-only recursively."""
+    return MountPoint(MountType.VOLUME, target, source, read_only=read_only, depth=ReadOnlyDepth.WRITABLE)
 
 
 def _path_in(root: str, path: str) -> str:
@@ -126,7 +132,7 @@ async def _make_cache(
         os.makedirs(folder)
         os.chown(folder, mount.uid, mount.gid)
         os.chmod(folder, 0o755 if mount.mode is None else mount.mode)
-    mounted.points.append(MountPoint(MountType.VOLUME, mount.target, folder, read_only=bool(mount.read_only)))
+    mounted.points.append(_bound(mount.target, folder, bool(mount.read_only)))
     mounted.stubs.append(mount.target + "/")
 
 
@@ -134,8 +140,16 @@ async def _make_tmpfs(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
     options = f"exec,size={mount.size}" if mount.size else "exec"
-    mounted.points.append(MountPoint(MountType.TMPFS, mount.target, "", mode=options, options=options))
+    mounted.points.append(MountPoint(MountType.TMPFS, mount.target, "", options=options))
     mounted.stubs.append(mount.target + "/")
+
+
+def mount_program(session: BuildSession, heredoc: Heredoc, undo: AsyncExitStack, mounted: Mounted) -> None:
+    """A RUN's heredoc that begins with `#!`."""
+    data = heredoc.text.encode("utf-8", "surrogateescape")
+    path = _private_file(session, undo, data, 0o755, 0, 0)
+    mounted.points.append(_bound(f"{PROGRAMS}/{heredoc.name}", path, True))
+    mounted.stubs.append(f"{PROGRAMS}/{heredoc.name}")
 
 
 async def _make_secret(
@@ -150,19 +164,19 @@ async def _make_secret(
     if mount.env:
         mounted.environment.append(f"{mount.env}={secret.decode('utf-8', 'surrogateescape')}")
     if mount.target:
-        path = _private_file(session, undo, secret, 0o400 if mount.mode is None else mount.mode, mount)
-        mounted.points.append(MountPoint(MountType.VOLUME, mount.target, path, read_only=True))
+        path = _private_file(session, undo, secret, 0o400 if mount.mode is None else mount.mode, mount.uid, mount.gid)
+        mounted.points.append(_bound(mount.target, path, True))
         mounted.stubs.append(mount.target)
 
 
-def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode: int, mount: RunMount) -> str:
+def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode: int, uid: int, gid: int) -> str:
     folder = f"{session.parts.paths.build_secrets}/{os.urandom(16).hex()}"
     os.makedirs(folder, mode=0o700)
     undo.callback(shutil.rmtree, folder, True)
     path = f"{folder}/secret"
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
-    os.chown(path, mount.uid, mount.gid)
+    os.chown(path, uid, gid)
     os.chmod(path, mode)
     return path
 

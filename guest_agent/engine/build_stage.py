@@ -12,11 +12,11 @@ from guest_agent.build.instructions import Copy, Instruction, Run, WorkingDir
 from guest_agent.build.parsing import parse_trigger
 from guest_agent.build.planning import Origin, PlannedStage
 from guest_agent.build.snapshots import Snapshot, StepResult
-from guest_agent.build.state import apply, describe_run, plan_run_words
+from guest_agent.build.state import apply, describe_run, find_program, plan_run_words
 from guest_agent.build.variables import environment_of
 from guest_agent.engine.build_bases import begin_stage
 from guest_agent.engine.build_files import make_working_dir, perform_copy, plan_copy
-from guest_agent.engine.build_mounts import Mounted, describe_mounts, expand_mounts, make_mounts
+from guest_agent.engine.build_mounts import Mounted, describe_mounts, expand_mounts, make_mounts, mount_program
 from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_run import RunPlan, run_step
@@ -126,11 +126,14 @@ class StageBuild:
             described = await describe_mounts(self._session, origins, mounts)
             config = snapshot.state.config
             around = (config.environment, config.user, config.working_dir)
-            identity = repr(("RUN", created_by, described, run.network, around))
+            program = find_program(run)
+            identity = repr(("RUN", created_by, described, run.network, around, program and program.text))
 
             async def work() -> str:
                 async with AsyncExitStack() as undo:
                     mounted = await make_mounts(self._session, origins, mounts, undo)
+                    if program is not None:
+                        mount_program(self._session, program, undo, mounted)
                     return await self._execute(snapshot, run, argv, mounted)
 
             return await self._take_or_make(snapshot, snapshot.next_key(identity), created_by, work)

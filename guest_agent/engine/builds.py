@@ -27,6 +27,7 @@ from guest_agent.engine.build_context import BuildBody, read_body
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_session import BuildSession
+from guest_agent.engine.build_squash import squash
 from guest_agent.engine.build_stage import StageBuild
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
@@ -86,6 +87,8 @@ class Builds:
             session = self._open_session(request, body, reports)
             try:
                 snapshot = await self._run_stages(session)
+                if request.squash:
+                    snapshot = await squash(session, snapshot)
                 identity = await self._keep(session, snapshot, names)
             except BaseException:
                 await self._keep_layers(session)

@@ -1,0 +1,72 @@
+"""/build: what clients send, and how errors reach them."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from guest_agent.api.build import parse_build, parse_registry_config
+from guest_agent.api.query import Query
+from guest_agent.engine.build_requests import BuildStepFailed
+from guest_agent.wire.errors import InvalidArgument, Unsupported
+from guest_agent.wire.models import Credentials
+from guest_agent.wire.resources import Ulimit
+from tests.unit.api.conftest import Api
+
+
+def test_every_parameter_of_the_classic_builder() -> None:
+    request = parse_build(
+        Query(
+            "t=a&t=b:1&dockerfile=x%2FDockerfile&target=dev&buildargs=%7B%22A%22%3A%221%22%2C%22B%22%3Anull%7D"
+            "&labels=%7B%22l%22%3A%22v%22%7D&nocache=1&pull=1&cachefrom=%5B%22c%22%5D&platform=linux%2Farm64&squash=1"
+            "&networkmode=host&extrahosts=h%3A1.2.3.4&memory=100&memswap=-1&cpushares=2&cpuperiod=3&cpuquota=4"
+            "&cpusetcpus=0&cpusetmems=0&shmsize=5&ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A1%2C%22Hard%22"
+            "%3A2%7D%5D&q=1&rm=1&forcerm=1&remote=http%3A%2F%2Fx&version=1"
+        )
+    )
+    assert (request.tags, request.dockerfile, request.target) == (("a", "b:1"), "x/Dockerfile", "dev")
+    assert request.arguments == {"A": "1", "B": None} and request.labels == {"l": "v"}
+    assert request.no_cache and request.pull and request.squash and request.quiet
+    assert (request.cache_from, request.platform, request.remote) == (("c",), "linux/arm64", "http://x")
+    assert (request.network_mode, request.extra_hosts, request.shm_size) == ("host", ("h:1.2.3.4",), 5)
+    resources = request.resources
+    assert (resources.memory, resources.memory_swap, resources.cpu_shares) == (100, -1, 2)
+    assert resources.ulimits == (Ulimit("nofile", 1, 2),)
+
+
+@pytest.mark.parametrize(
+    "query", ["buildargs=x", "buildargs=%5B1%5D", "labels=%5B%5D", "ulimits=1", "cachefrom=1"]
+)
+def test_what_cant_be_read(query: str) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_build(Query(query))
+
+
+def test_buildkit_isnt_here() -> None:
+    with pytest.raises(Unsupported):
+        parse_build(Query("version=2"))
+
+
+def test_credentials() -> None:
+    header = base64.urlsafe_b64encode(json.dumps({"r:5000": {"username": "u", "password": "p"}}).encode()).decode()
+    assert parse_registry_config(header) == {"r:5000": Credentials("u", "p")}
+    with pytest.raises(InvalidArgument):
+        parse_registry_config("%%%")
+
+
+def test_an_early_error_is_an_answer_a_later_one_a_line(api: Api) -> None:
+    api.engine.builds.error = InvalidArgument("dockerfile parse error line 2: unknown instruction: FOO")
+    assert api.message("POST", "/build", b"tar") == (400, "dockerfile parse error line 2: unknown instruction: FOO")
+    api.engine.builds.error = BuildStepFailed("The command 'x' returned a non-zero code: 7", 7, "a hint")
+    lines = api.ask("POST", "/build?t=x", b"tar").read().splitlines()
+    last = json.loads(lines[-1])
+    assert json.loads(lines[0])["stream"] == "Step 1/1 : FROM scratch\n"
+    assert last["error"] == last["errorDetail"]["message"] == "The command 'x' returned a non-zero code: 7"
+    assert (last["errorDetail"]["code"], last["errorDetail"]["hint"]) == (7, "a hint")
+    assert api.engine.builds.bodies == [b"tar", b"tar"]
+
+
+def test_prune(api: Api) -> None:
+    assert api.call("POST", "/build/prune") == (200, {"CachesDeleted": ["key"], "SpaceReclaimed": 7})

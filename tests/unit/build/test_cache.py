@@ -1,0 +1,94 @@
+"""The cache's records and the layers that it holds; the order of what stages say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from guest_agent.build.cache import BuildCache
+from guest_agent.build.snapshots import Snapshot, StepResult
+from guest_agent.build.state import StageState
+from guest_agent.build.variables import Arguments
+from guest_agent.engine.build_output import BuildOutput
+from guest_agent.store.records import Records
+from guest_agent.wire.models import ContainerConfig, DiffId
+
+
+class Layers:
+    """Which layers there are, and how often each is held."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = set(known)
+        self.held: Counter[str] = Counter()
+
+    def hold(self, diff_id: DiffId) -> bool:
+        self.held[diff_id] += diff_id in self.known
+        return diff_id in self.known
+
+    def let_go(self, diff_ids: Collection[DiffId]) -> None:
+        self.held.subtract(diff_ids)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    records = Records(str(tmp_path / "db"), str(tmp_path / "aside"))
+    yield records
+    records.close()
+
+
+def test_what_is_remembered_outlives_the_engine(records: Records) -> None:
+    BuildCache(records, Layers("l")).remember({"k": StepResult("now", "l"), "m": StepResult("now")}, {"s": "digest"})
+    layers = Layers("l")
+    again = BuildCache(records, layers)
+    assert again.find("k") == StepResult("now", "l") and again.find("m") == StepResult("now")
+    assert again.source_digest("s") == "digest" and layers.held["l"] == 1
+
+
+def test_a_step_whose_layer_is_gone_is_forgotten(records: Records) -> None:
+    BuildCache(records, Layers("l")).remember({"k": StepResult("now", "l")}, {})
+    assert BuildCache(records, Layers()).find("k") is None
+    assert BuildCache(records, Layers("l")).find("k") is None
+
+
+def test_each_step_holds_its_layer_once(records: Records) -> None:
+    layers = Layers("l", "n")
+    cache = BuildCache(records, layers)
+    cache.remember({"k": StepResult("now", "l")}, {})
+    cache.remember({"k": StepResult("later", "n"), "other": StepResult("now", "l")}, {})
+    assert (layers.held["l"], layers.held["n"]) == (1, 1) and cache.layers == {"l", "n"}
+    assert set(cache.clear()) == {"k", "other"}
+    assert not +layers.held and len(cache) == 0 and not list(records.items("build"))
+
+
+def test_a_key_knows_everything_before_it() -> None:
+    start = Snapshot("base", StageState(ContainerConfig(), Arguments({}, {})))
+    key = start.next_key("RUN x")
+    after = start.after(key, "RUN x", StepResult("now", "l"))
+    assert after.key != start.after(key, "RUN x", StepResult("now", "other")).key, "built on another layer"
+    assert after.key == start.after(key, "RUN x", StepResult("later", "l")).key, "times don't count"
+    assert (after.diff_ids, after.history[0].empty_layer, after.created) == (("l",), False, "now")
+    assert start.after(key, "ENV", StepResult("now")).history[0].empty_layer
+
+
+def test_stages_speak_in_the_dockerfiles_order() -> None:
+    said: list[str] = []
+    output = BuildOutput(lambda report: said.append(str(report["stream"])), [0, 1, 2], quiet=False)
+    for stage, text in ((1, "b1"), (0, "a1"), (2, "c1")):
+        output.say(stage, text)
+    output.finish(1)
+    output.say(0, "a2")
+    output.finish(0)
+    output.say(2, "c2")
+    assert said == ["a1", "a2", "b1", "c1", "c2"]
+
+
+def test_what_failed_is_shown_although_it_isnt_its_turn() -> None:
+    said: list[str] = []
+    output = BuildOutput(lambda report: said.append(str(report["stream"])), [0, 1], quiet=False)
+    output.say(0, "a")
+    output.say(1, "b")
+    output.fail(1)
+    assert said == ["a", "b"]
