@@ -36,9 +36,7 @@ def test_every_parameter_of_the_classic_builder() -> None:
     assert resources.ulimits == (Ulimit("nofile", 1, 2),)
 
 
-@pytest.mark.parametrize(
-    "query", ["buildargs=x", "buildargs=%5B1%5D", "labels=%5B%5D", "ulimits=1", "cachefrom=1"]
-)
+@pytest.mark.parametrize("query", ["buildargs=x", "buildargs=%5B1%5D", "labels=%5B%5D", "ulimits=1", "cachefrom=1"])
 def test_what_cant_be_read(query: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_build(Query(query))
