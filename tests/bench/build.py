@@ -19,7 +19,8 @@ from tests.behaviour.harness.images import archive
 from tests.bench.contenders import Docker, Hostvm
 from tests.bench.figures import Result, keep, show
 from tests.bench.processes import end_all_that_name, run
-from tests.bench.scenarios import interleave, milliseconds, ratio_promises, wait_until_idle
+from tests.bench.scenarios import ratio_promises, wait_until_idle
+from tests.bench.timing import interleave, milliseconds
 
 RESULTS = ".cache/bench"
 BASE = "debian:bookworm"
