@@ -14,6 +14,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from tests.behaviour.harness.images import archive
 from tests.bench.contenders import Docker, Hostvm
@@ -149,7 +150,7 @@ def measure(builders: list[Builder], folder: str, rounds: int) -> Iterator[Resul
 
 
 def _measure(name: str, builders: list[Builder], rounds: int, action: Callable[[Builder], float]) -> Result:
-    samples = interleave({one.name: (lambda one=one: action(one)) for one in builders}, rounds)
+    samples = interleave({one.name: partial(action, one) for one in builders}, rounds)
     return Result(f"build-{name}", f"build of ten steps, {name}", "ms", samples, ())
 
 
