@@ -107,7 +107,7 @@ def _closest(tree: Tree, path: str) -> str:
     place = resolve(tree, folder)
     entry = None if place is None else tree.find(place)
     names = tree.names(place or "") if entry is not None and entry.is_folder else ()
-    close = get_close_matches(base, names, 1)
+    close = get_close_matches(base, [name for name in names if name != base], 1)
     return f"did you mean {posixpath.join(folder, close[0])}?" if close else ""
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.behaviour.conftest import MachineMaker
 from tests.behaviour.harness.machine import DOCKER, HOSTVM, Machine
+from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.test_crashes import find_failpoints
 
 Project = Callable[..., str]
 
@@ -183,3 +189,73 @@ def test_standard_input(machine: Machine, project: Project) -> None:
     machine.command([*shell, f"tar -C {folder} -cz . | {DOCKER} build -q -t piped -"])
     assert machine("run", "--rm", "piped") == "A"
     machine("rmi", "piped")
+
+
+def test_a_cancelled_build_leaves_nothing(machine: Machine, project: Project) -> None:
+    """The audit behind every test looks for processes, mounts and folders."""
+    folder = project("FROM busybox\nRUN echo begun; sleep 3600")
+    building = machine.start("build", "-t", "cancelled", folder)
+    assert building.stdout is not None
+    while building.stdout.readline() != b"begun\n":
+        assert building.poll() is None
+    building.send_signal(signal.SIGINT)
+    building.communicate()
+    assert building.returncode == 130
+    wait_for(lambda: machine.names_inside(f"{machine.data}/containers") == machine.containers(), "the step's end")
+    assert machine("images", "-q", "cancelled") == ""
+
+
+def hostile(members: dict[str, bytes | str]) -> bytes:
+    """A tar with a Dockerfile that copies everything; a str is a link's target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in {"Dockerfile": b"FROM scratch\nCOPY . /c", **members}.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+            else:
+                member.type, member.linkname = tarfile.SYMTYPE, content
+                archive.addfile(member)
+    return buffer.getvalue()
+
+
+def test_hostile_contexts(machine: Machine) -> None:
+    def fails(data: bytes) -> str:
+        return machine.fails(1, "build", "-", stdin=data)
+
+    outside: dict[str, bytes | str] = {"Dockerfile": b"FROM scratch\nCOPY e /c", "e": "../../../etc/passwd"}
+    assert "file not found in build context" in fails(hostile(outside))
+    assert "leads outside of the archive" in fails(hostile({"../x": b""}))
+    assert "unexpected end of the archive" in fails(hostile({"x": b"y" * 9000})[:5000])
+    assert "unexpected end of the compressed data" in fails(gzip.compress(hostile({}))[:60])
+    strange = hostile({"\udcff\n": b"x", "a": "/etc", "a/x": b"inside", "link": "/nowhere"})
+    machine("build", "-q", "-t", "strange", "-", stdin=strange)
+    machine("rmi", "strange")
+
+
+def test_squash_makes_one_layer_with_the_same_files(machine: Machine, project: Project) -> None:
+    steps = "COPY d /d\nRUN rm /d/a && echo c > /d/c && rm -r /etc && mkdir /etc && rm /bin/vi"
+    folder = project(f"FROM busybox\n{steps}\nCMD ls /d /etc", {"d/a": "a", "d/b": "b"})
+    machine("build", "-t", "plain", folder)
+    machine("build", "-t", "squashed", "--squash", folder)
+    layers = "{{len .RootFS.Layers}}"
+    assert machine("inspect", "-f", layers, "squashed") == "2"
+    assert machine("run", "--rm", "squashed") == machine("run", "--rm", "plain")
+    machine("rmi", "plain", "squashed")
+
+
+@pytest.mark.parametrize("action", ["error", "kill"])
+def test_every_step_of_a_build_may_fail(fresh_machine: MachineMaker, project: Project, action: str) -> None:
+    """Failing or killed at each step: nothing is tagged, nothing is left, and a retry succeeds."""
+    folder = project("FROM busybox\nCOPY a /\nRUN echo made > /made\nCMD cat /a /made", {"a": "a"})
+    machine = fresh_machine("busybox")
+    for name in find_failpoints(builds=True):
+        machine.restart({"HOSTVM_FAILPOINTS": f"{name}={action}"})
+        assert machine.attempt("build", "--no-cache", "-t", "tried", folder).code, name
+        machine.restart({})
+        if name != "build.image.after":
+            assert machine("images", "-q", "tried") == "", name
+        assert machine.names_inside(f"{machine.data}/containers") == [], name
+    machine("build", "-q", "-t", "tried", folder)
+    assert machine("run", "--rm", "tried") == "amade"

@@ -185,13 +185,16 @@ def test_the_keeper_killed(fragile: Machine) -> None:
 # -- every step of a start
 
 
-def find_failpoints() -> list[str]:
-    """Names of all failpoints of a run, from the engine's sources: `step("x")` has two, `failpoint("y")` is one."""
+def find_failpoints(builds: bool = False) -> list[str]:
+    """Names of all failpoints of a run, from the engine's sources: `step("x")` has two, `failpoint("y")` is one.
+
+    `builds`: those of a build instead.
+    """
     found: set[str] = set()
     for path in glob.glob(f"{ROOT}/guest_agent/engine/*.py"):
         with open(path, encoding="utf-8") as file:
             found.update(*map(failpoints_of, ast.walk(ast.parse(file.read()))))
-    return sorted(found)
+    return sorted(name for name in found if name.startswith("build.") is builds)
 
 
 def failpoints_of(node: ast.AST) -> Iterator[str]:
