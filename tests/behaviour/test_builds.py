@@ -235,8 +235,8 @@ def test_hostile_contexts(machine: Machine) -> None:
 
 
 def test_squash_makes_one_layer_with_the_same_files(machine: Machine, project: Project) -> None:
-    steps = "COPY d /d\nRUN rm /d/a && echo c > /d/c && rm -r /etc && mkdir /etc && rm /bin/vi"
-    folder = project(f"FROM busybox\n{steps}\nCMD ls /d /etc", {"d/a": "a", "d/b": "b"})
+    steps = "COPY d /d\nRUN rm /d/a && echo c > /d/c && rm -r /d/s && mkdir /d/s && rm /bin/vi"
+    folder = project(f"FROM busybox\n{steps}\nCMD ls /d /d/s", {"d/a": "a", "d/b": "b", "d/s/hidden": ""})
     machine("build", "-t", "plain", folder)
     machine("build", "-t", "squashed", "--squash", folder)
     layers = "{{len .RootFS.Layers}}"
