@@ -257,5 +257,6 @@ def test_every_step_of_a_build_may_fail(fresh_machine: MachineMaker, project: Pr
         if name != "build.image.after":
             assert machine("images", "-q", "tried") == "", name
         assert machine.names_inside(f"{machine.data}/containers") == [], name
+        machine.attempt("rmi", "tried")
     machine("build", "-q", "-t", "tried", folder)
     assert machine("run", "--rm", "tried") == "amade"
