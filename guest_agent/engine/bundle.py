@@ -43,7 +43,7 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
     refuse_device_requests(host_config.resources.device_requests)
     rootfs = parts.paths.rootfs(container.id)
     user = resolve_user(rootfs, config.user, host_config.group_add)
-    hostname = os.uname().nodename if host_config.uts_mode == "host" else config.hostname
+    hostname = find_hostname(container)
     return SpecInputs(
         container_id=container.id,
         hostname=hostname,
@@ -72,6 +72,10 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
         extra_devices=find_devices(host_config.resources.devices),
         annotations=host_config.annotations,
     )
+
+
+def find_hostname(container: Container) -> str:
+    return os.uname().nodename if container.host_config.uts_mode == "host" else container.config.hostname
 
 
 def _joined_pid(parts: Parts, kind: str, mode: str) -> int:

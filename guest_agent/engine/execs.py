@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from guest_agent.engine.attachment import Attachment, wanted_streams
 from guest_agent.engine.background import BackgroundTasks
+from guest_agent.engine.bundle import find_hostname
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.descriptors import PipeSource
 from guest_agent.engine.detach import parse_detach_keys
@@ -22,7 +23,7 @@ from guest_agent.engine.requests import AttachRequest, ExecRequest
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.runtime.console import ConsoleSocket
 from guest_agent.runtime.crun import exec_pid
-from guest_agent.runtime.environment import plan_exec_environment
+from guest_agent.runtime.environment import plan_environment
 from guest_agent.runtime.executables import check_command, check_working_dir
 from guest_agent.runtime.spec import plan_exec_process
 from guest_agent.runtime.users import resolve_user
@@ -195,15 +196,10 @@ class Execs:
     def _plan(self, container: Container, request: ExecRequest, size: tuple[int, int]) -> dict[str, object]:
         """The process, checked against what the container sees. Raises CommandNotFound, CommandNotExecutable."""
         root = f"/proc/{container.state.pid}/root"
-        user_text = request.user or container.config.user
-        user = resolve_user(root, user_text, container.host_config.group_add)
-        environment = plan_exec_environment(
-            _process_environment(container),
-            request.environment,
-            tty=request.tty,
-            home=user.home,
-            same_user=user_text == container.config.user,
-        )
+        user = resolve_user(root, request.user or container.config.user, container.host_config.group_add)
+        # As docker plans it, not as init has it: programs overwrite their environment with their title (redis, nginx).
+        given = (*container.config.environment, *request.environment)
+        environment = plan_environment(find_hostname(container), given, tty=request.tty, home=user.home)
         working_dir = request.working_dir or container.config.working_dir or "/"
         check_working_dir(root, working_dir)
         check_command(root, request.command[0], environment, working_dir)
@@ -302,12 +298,3 @@ def _discard_output(stdio: Stdio, wanted: set[int]) -> None:
     for number in {1, 2} - wanted:
         os.close(stdio.child_ends.pop(number))
         stdio.child_ends[number] = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-
-
-def _process_environment(container: Container) -> tuple[str, ...]:
-    """What the container's init was started with."""
-    try:
-        with open(f"/proc/{container.state.pid}/environ", "rb") as file:
-            return tuple(item.decode(errors="surrogateescape") for item in file.read().split(b"\0") if item)
-    except OSError:
-        return container.config.environment

@@ -18,17 +18,6 @@ def plan_environment(hostname: str, given: Sequence[str], *, tty: bool, home: st
     return merged if has_variable(merged, "HOME") else (*merged, f"HOME={home or '/'}")
 
 
-def plan_exec_environment(
-    container: Sequence[str], given: Sequence[str], *, tty: bool, home: str, same_user: bool
-) -> tuple[str, ...]:
-    """An exec has the container's environment, then its own; another user gets his own HOME."""
-    kept = [item for item in container if same_user or not item.startswith("HOME=")]
-    if tty and not has_variable(kept, "TERM"):
-        kept.append("TERM=xterm")
-    merged = replace_or_append(kept, given)
-    return merged if has_variable(merged, "HOME") else (*merged, f"HOME={home or '/'}")
-
-
 def replace_or_append(defaults: Iterable[str], overrides: Iterable[str]) -> tuple[str, ...]:
     """Later wins, each variable keeps its first place; an override without "=" removes the variable."""
     merged = {item.partition("=")[0]: item for item in defaults}
