@@ -112,9 +112,13 @@ Answer = Response | Stream | Hijack
 Application = Callable[[Request], Awaitable[Answer]]
 
 
+#: Kept: `json.dumps` with separators makes one each time, which takes longer than an event's text.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 def render_json(value: object) -> bytes:
     """Compact, with a newline, as Go's encoder writes. ASCII: a lone surrogate in a label must not break `ps`."""
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 def json_response(value: object, status: int = 200) -> Response:

@@ -71,6 +71,10 @@ class Filters:
     def __contains__(self, name: str) -> bool:
         return bool(self._values.get(name))
 
+    def __bool__(self) -> bool:
+        """Whether anything is asked for."""
+        return any(self._values.values())
+
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return self._values.get(name, ())
 
