@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.bench.bare_crun import BareCrun
+from tests.bench.calls import measure_api
 from tests.bench.contenders import Contender, Hostvm
 from tests.bench.figures import Promise, Result
 from tests.bench.latency import measure_port
@@ -153,4 +154,5 @@ SCENARIOS = {
     "memory": measure_memory,
     "port": measure_ports,
     "pull": measure_pull,
+    "api": measure_api,
 }
