@@ -101,7 +101,7 @@ def source_folder(suite: Suite) -> str:
 
 def command(suite: Suite, report: str, more: Sequence[str]) -> list[str]:
     """The argv that runs the suite and writes a JUnit report."""
-    limits = ["--tb=no", "--timeout=60", "--timeout-method=thread", "-p", "no:cacheprovider"]
+    limits = ["--tb=no", "--timeout=90", "--timeout-method=signal", "-p", "no:cacheprovider"]
     return [suite.python, "-m", "pytest", "-q", *limits, f"--junitxml={report}", *suite.tests, *more]
 
 
