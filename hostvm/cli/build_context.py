@@ -7,12 +7,13 @@ as docker's client sends them. Names are bytes, whatever they are.
 import os
 import stat
 
-from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
 from hostvm.cli.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from guest_agent.wire.ignore_patterns import IgnorePatterns
 
 _BLOCK = 512
 _PIECE = 1 << 18
@@ -30,13 +31,7 @@ class Context:
             raise Failure(f'unable to prepare context: path "{folder}" not found', 1)
         self._folder = os.path.abspath(folder)
         self._always = always
-        try:
-            with open(ignore_file, "rb") as file:
-                self._patterns = IgnorePatterns(parse_ignore_file(file.read()))
-        except OSError:
-            self._patterns = IgnorePatterns(())
-        except ValueError as error:
-            raise Failure(f"{ignore_file}: {error}", 1) from error
+        self._patterns = _read_patterns(ignore_file)
 
     def entries(self) -> "Iterator[tuple[str, str]]":
         """(path on disk, path in the context), a folder before what is in it."""
@@ -51,11 +46,26 @@ class Context:
                 raise unreadable(place, error) from error
             for name, is_folder in names:
                 path = f"{inner}/{name}" if inner else name
-                taken = path in self._always or not self._patterns.matches(path)
+                taken = not self._patterns or path in self._always or not self._patterns.matches(path)
                 if taken:
                     yield os.path.join(place, name), path
-                if is_folder and (taken or self._patterns.needs_walk(path)):
+                if is_folder and (taken or (self._patterns and self._patterns.needs_walk(path))):
                     pending.append(path)
+
+
+def _read_patterns(path: str) -> "IgnorePatterns | None":
+    """None where there is no such file: regular expressions take a tenth of a cached build's time to import."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return None
+    from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
+
+    try:
+        return IgnorePatterns(parse_ignore_file(data))
+    except ValueError as error:
+        raise Failure(f"{path}: {error}", 1) from error
 
 
 def unreadable(path: str, error: OSError) -> Failure:

@@ -1,7 +1,6 @@
 """A build as its user sees it: the classic builder's lines as they are, or a line for each step on a terminal."""
 
 from posix import environ, isatty
-from re import compile as pattern
 from time import monotonic
 
 from hostvm.cli.failure import Failure
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-_STEP = pattern(r"Step (\d+)/(\d+) : (.*)\n")
 _CLOSING = ("Successfully built ", "Successfully tagged ", "[Warning]", "# Executing ")
 #: Lines of a running step's output that are shown below it.
 _TAIL = 6
@@ -95,10 +93,10 @@ class StepDisplay:
         self._finish()
 
     def _take_line(self, line: str) -> None:
-        step = _STEP.fullmatch(line)
-        if step:
+        count, found, source = line.partition(" : ")
+        if found and count.startswith("Step ") and "/" in count:
             self._finish()
-            self._title = f"[{step[1]}/{step[2]}] {step[3]}"
+            self._title = f"[{count.removeprefix('Step ')}] {source.rstrip()}"
             self._begin = monotonic()
             self._draw()
         elif line.startswith(" ---> Using cache"):
