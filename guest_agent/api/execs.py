@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from guest_agent.api.container_streams import wanted_protocol
-from guest_agent.api.contract import Engine, Exec
+from guest_agent.api.contract import Attachment, Engine, Exec
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.messages import Answer, Duplex, Hijack, Response, json_response
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import frame, relay, stream_type
+from guest_agent.api.streams import first_of, frame, relay, stream_type
 from guest_agent.engine.requests import ExecRequest
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
@@ -51,6 +51,7 @@ class ExecsResource:
                 return
             if attachment is not None:
                 await relay(duplex, attachment, framed=not raw)
+                await _until_recorded(duplex, attachment)
 
         return Hijack(session, stream_type(raw, call.version), wanted_protocol(call))
 
@@ -60,6 +61,16 @@ class ExecsResource:
 
     async def inspect(self, call: Call) -> Answer:
         return json_response(render_exec(self._execs.find(call.name)))
+
+
+async def _until_recorded(duplex: Duplex, attachment: Attachment) -> None:
+    """The stream ends after the exit code is known: clients ask for it as soon as they have read to the end."""
+
+    async def exited() -> None:
+        await attachment.wait_exit()
+
+    if not attachment.detached:
+        await first_of(exited(), duplex.wait_gone())
 
 
 def parse_exec(container: str, body: Fields) -> ExecRequest:

@@ -65,6 +65,8 @@ def test_docker_py_life_cycle(client: docker.DockerClient) -> None:
     )
     assert told == (4, (b"b d\n100\n", b"to stderr\n"))
     assert b"".join(container.exec_run("seq 1 1000", stream=True).output).split()[-1] == b"1000"
+    # Its output ends before it does: the stream must not, as the exit code is asked for at the stream's end.
+    assert container.exec_run(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 5"]) == (5, b"")
     container.pause()
     container.reload()
     assert container.status == "paused"
