@@ -22,7 +22,7 @@ Project = Callable[..., str]
 
 
 @pytest.fixture
-def project(machine: Machine, tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> Project:
     """Makes a folder with a Dockerfile and further files; its path."""
     folder = tmp_path / "project"
 
