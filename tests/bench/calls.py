@@ -40,14 +40,22 @@ class Client:
         """All of a stream."""
         connection = self._connect()
         try:
-            connection.request(method, f"/v1.41{path}", json.dumps(body or {}), {"Content-Type": "application/json"})
+            _send(connection, method, path, body)
             return connection.getresponse().read()
         finally:
             connection.close()
 
 
+def _send(connection: http.client.HTTPConnection, method: str, path: str, body: object) -> None:
+    """As Docker's clients do: JSON with a POST only."""
+    if method == "POST":
+        connection.request(method, f"/v1.41{path}", json.dumps(body or {}), {"Content-Type": "application/json"})
+    else:
+        connection.request(method, f"/v1.41{path}")
+
+
 def _ask(connection: http.client.HTTPConnection, method: str, path: str, body: object) -> Any:
-    connection.request(method, f"/v1.41{path}", json.dumps(body or {}), {"Content-Type": "application/json"})
+    _send(connection, method, path, body)
     answer = connection.getresponse()
     data = answer.read()
     if answer.status >= 400:
