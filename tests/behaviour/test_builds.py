@@ -250,7 +250,7 @@ def test_every_step_of_a_build_may_fail(fresh_machine: MachineMaker, project: Pr
     """Failing or killed at each step: nothing is tagged, nothing is left, and a retry succeeds."""
     folder = project("FROM busybox\nCOPY a /\nRUN echo made > /made\nCMD cat /a /made", {"a": "a"})
     machine = fresh_machine("busybox")
-    for name in find_failpoints(builds=True):
+    for name in find_failpoints("build"):
         machine.restart({"HOSTVM_FAILPOINTS": f"{name}={action}"})
         assert machine.attempt("build", "--no-cache", "-t", "tried", folder).code, name
         machine.restart({})

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from guest_agent.linux.mounts import unshare_mount_namespace
+from tests.behaviour.harness.worker import Worker
 from tests.behaviour.shares.stage import NOBODY, Stage
 
 
-@pytest.fixture(scope="session")
-def own_mounts() -> None:
-    """The mounts of these tests are this process's alone."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting FUSE needs root")
-    unshare_mount_namespace()
-
-
-@pytest.fixture(scope="session")
-def stage(own_mounts: None) -> Iterator[Stage]:
-    """For tests that break nothing."""
+@pytest.fixture(scope="module")
+def stage(worker: Worker) -> Iterator[Stage]:
+    """For tests that break nothing. It ends with their module: the audit of another's machine would find it."""
     stage = Stage()
     yield stage
     stage.close()
 
 
 @pytest.fixture
-def share(own_mounts: None) -> Iterator[Stage]:
+def share(worker: Worker) -> Iterator[Stage]:
     stage = Stage()
     yield stage
     stage.close()
 
 
 @pytest.fixture
-def squashed(own_mounts: None) -> Iterator[Stage]:
+def squashed(worker: Worker) -> Iterator[Stage]:
     """The server is a plain user."""
     stage = Stage(NOBODY)
     yield stage

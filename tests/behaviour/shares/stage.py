@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -57,7 +59,6 @@ class Stage:
         self._relay.kill()
         self._relay.wait(10)
         self._relay = self._start_relay()
-        time.sleep(0.5)
         self._wait_for_mount()
 
     def start_server(self, *rules: str) -> subprocess.Popen[str]:
@@ -87,7 +88,7 @@ class Stage:
 
     def _wait_for_mount(self) -> None:
         deadline = time.monotonic() + 10
-        while not is_mounted(self.mount_point):
+        while not is_served(self.mount_point):
             assert time.monotonic() < deadline and self._relay.poll() is None, "the share isn't mounted"
             time.sleep(0.01)
 
@@ -107,6 +108,16 @@ class Stage:
                 if stream is not None:
                     stream.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_served(path: str) -> bool:
+    """Mounted by a relay that lives: the kernel itself answers for one that died, with ENOTCONN."""
+    try:
+        return is_mounted(path) and stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        return False
 
 
 def is_mounted(path: str) -> bool:
