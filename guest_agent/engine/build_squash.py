@@ -28,7 +28,7 @@ async def squash(session: BuildSession, snapshot: Snapshot) -> Snapshot:
         return snapshot
     async with build_root(session.parts, base) as root:
         for diff_id in new:
-            await asyncio.to_thread(_apply, session.parts.layers.path(diff_id), root.path)
+            await asyncio.to_thread(apply_layer, session.parts.layers.path(diff_id), root.path)
         merged = await keep_changes(session.parts, root, session.staging)
     steps = (replace(entry, empty_layer=True) for entry in snapshot.history[_base_steps(snapshot) :])
     comment = f"merge {snapshot.key} to {snapshot.parent or 'scratch'}"
@@ -48,19 +48,23 @@ def _base_steps(snapshot: Snapshot) -> int:
     return len(snapshot.history)
 
 
-def _apply(layer: str, root: str) -> None:
-    """What a layer removes is removed, then what it has is copied. Nobody else touches either."""
+def apply_layer(layer: str, root: str) -> None:
+    """What a layer removes is removed, then what it has is copied. Nobody else touches either.
+
+    A link of the root may lead anywhere, also out of it, so none is followed: the walk comes to a folder before what is
+    in it, and then there is a folder, or nothing, at its place.
+    """
     items = []
     for item in _walk(FolderTree(layer)):
         place = posixpath.join(root, item.path)
         if stat.S_ISCHR(item.entry.mode) and item.entry.device == 0:
             _remove(place)
             continue
-        if item.entry.is_folder and _is_opaque(posixpath.join(layer, item.path)) and os.path.isdir(place):
+        if item.entry.is_folder != _is_folder(place):
+            _remove(place)
+        elif item.entry.is_folder and _is_opaque(posixpath.join(layer, item.path)):
             for name in os.listdir(place):
                 _remove(posixpath.join(place, name))
-        elif os.path.lexists(place) and item.entry.is_folder != _is_folder(place):
-            _remove(place)
         items.append(item)
     copy_selection(FolderTree(layer), Selection(tuple(items), into_folder=True), root, "/", Attributes())
 
@@ -86,12 +90,12 @@ def _is_opaque(place: str) -> bool:
 
 
 def _is_folder(place: str) -> bool:
-    return stat.S_ISDIR(os.lstat(place).st_mode)
+    """The place itself: a link to a folder is none."""
+    return os.path.isdir(place) and not os.path.islink(place)
 
 
 def _remove(place: str) -> None:
-    if os.path.lexists(place):
-        if _is_folder(place):
-            shutil.rmtree(place)
-        else:
-            os.unlink(place)
+    if _is_folder(place):
+        shutil.rmtree(place)
+    elif os.path.lexists(place):
+        os.unlink(place)
