@@ -127,7 +127,9 @@ def plan_container_mounts(parts: Parts, container: Container) -> tuple[Mount, ..
 def _plan_mount(parts: Parts, point: MountPoint) -> Mount:
     if point.type is MountType.TMPFS:
         return plan_tmpfs(point.destination, point.options or point.mode)
-    source = _provide_source(parts, point) if point.type is MountType.BIND else point.source
+    if point.type is MountType.VOLUME:  # not looked at: it may lie on a server that doesn't answer
+        return plan_bind(point, point.source, folder=True)
+    source = _provide_source(parts, point)
     return plan_bind(point, source, folder=os.path.isdir(source))
 
 

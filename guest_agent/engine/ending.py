@@ -119,7 +119,7 @@ async def release(parts: Parts, container: Container) -> None:
     if container.unconnected:
         parts.networks.names.stop(container.id)
     for point in container.mount_points:
-        let_go_of_volume(parts, container, point)
+        await let_go_of_volume(parts, container, point)
     parts.keeper.drop(stdio_key(container.id))
 
 

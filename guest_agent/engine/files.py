@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from guest_agent.engine.bundle import plan_container_mounts
 from guest_agent.engine.container import Container
@@ -77,22 +77,21 @@ class Files:
 @asynccontextmanager
 async def _view_of(parts: Parts, container: Container) -> AsyncIterator[View]:
     """What a helper sees of it, outer mounts first."""
-    async with mounted_rootfs(parts, container) as root:
-        with _volumes_in_use(parts, container):
-            planned = [mount for mount in plan_container_mounts(parts, container) if mount.type == "bind"]
-            planned.sort(key=lambda mount: mount.destination.count("/"))
-            mounts = tuple(ViewMount(mount.source, mount.destination, _is_read_only(mount)) for mount in planned)
-            yield View(root, mounts, container.host_config.read_only_rootfs)
+    async with mounted_rootfs(parts, container) as root, _volumes_in_use(parts, container):
+        planned = [mount for mount in plan_container_mounts(parts, container) if mount.type == "bind"]
+        planned.sort(key=lambda mount: mount.destination.count("/"))
+        mounts = tuple(ViewMount(mount.source, mount.destination, _is_read_only(mount)) for mount in planned)
+        yield View(root, mounts, container.host_config.read_only_rootfs)
 
 
-@contextmanager
-def _volumes_in_use(parts: Parts, container: Container) -> Iterator[None]:
+@asynccontextmanager
+async def _volumes_in_use(parts: Parts, container: Container) -> AsyncIterator[None]:
     """A stopped container's volumes are mounted for the time; a running one has them."""
     points = [point for point in container.mount_points if point.type is MountType.VOLUME and not container.running]
-    with ExitStack() as undo:
+    async with AsyncExitStack() as undo:
         for point in points:
-            undo.callback(let_go_of_volume, parts, container, point)
-            use_volume(parts, container, point)
+            undo.push_async_callback(let_go_of_volume, parts, container, point)
+            await use_volume(parts, container, point)
         yield
 
 

@@ -50,7 +50,7 @@ async def reconcile(parts: Parts) -> None:
     for container in adopted:
         await repair(parts, container)
         _adopt(parts, container)
-    parts.volumes.settle({point.name for one in adopted for point in one.mount_points})
+    parts.volumes.settle((point.name, one.id) for one in adopted for point in one.mount_points)
     exits = parts.keeper.past_exits()  # after the look at who lives: what ended in between is in it
     known: set[str] = {one.id for one in adopted}
     await _remove_strays(parts, known)

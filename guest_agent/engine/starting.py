@@ -34,7 +34,6 @@ from guest_agent.networks.membership import publishing_endpoint
 from guest_agent.networks.publisher import Reservation
 from guest_agent.runtime.console import ConsoleSocket
 from guest_agent.runtime.crun import CreatedContainer
-from guest_agent.volumes.fill import fill_volume
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.mounts import MountType
 
@@ -134,10 +133,10 @@ class Start:
             if point.type is not MountType.VOLUME:
                 continue
             with step("volumes"):
-                self.undo.callback(let_go_of_volume, self.parts, self.container, point)
-                use_volume(self.parts, self.container, point)
+                self.undo.push_async_callback(let_go_of_volume, self.parts, self.container, point)
+                await use_volume(self.parts, self.container, point)
                 if point.fill:
-                    await asyncio.to_thread(fill_volume, rootfs, point.destination, point.source)
+                    await self.parts.volumes.fill(point.name, rootfs, point.destination)
 
     def _connect(self) -> None:
         with step("network"):

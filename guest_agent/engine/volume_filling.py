@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-
 from guest_agent.engine.container import Container
 from guest_agent.engine.mounting import mounted_rootfs
 from guest_agent.engine.parts import Parts
-from guest_agent.volumes.fill import fill_volume
+from guest_agent.volumes.fill import wants_filling
 from guest_agent.wire.mounts import MountPoint
 
 
@@ -19,8 +16,8 @@ async def fill_new_volumes(parts: Parts, container: Container) -> None:
         return
     async with mounted_rootfs(parts, container) as rootfs:
         for point in wanted:
-            await asyncio.to_thread(fill_volume, rootfs, point.destination, point.source)
+            await parts.volumes.fill(point.name, rootfs, point.destination)
 
 
 def _waits(parts: Parts, point: MountPoint) -> bool:
-    return not parts.volumes.find(point.name).options and not os.listdir(point.source)
+    return not parts.volumes.find(point.name).options and wants_filling(point.source)

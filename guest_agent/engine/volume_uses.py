@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from guest_agent.engine.container import Container
 from guest_agent.engine.parts import Parts
 from guest_agent.wire.errors import NotFound
 from guest_agent.wire.mounts import MountPoint, MountType
 
 
-def use_volume(parts: Parts, container: Container, point: MountPoint) -> None:
+async def use_volume(parts: Parts, container: Container, point: MountPoint) -> None:
     """The volume is there, with its file system. Raises NotFound, HostFailed, Forbidden."""
-    parts.volumes.mount(parts.volumes.find(point.name), parts.sources.find)
+    await parts.volumes.hold(parts.volumes.find(point.name), container.id, parts.sources.find)
     parts.events.publish(
         "volume",
         "mount",
@@ -25,15 +27,10 @@ def use_volume(parts: Parts, container: Container, point: MountPoint) -> None:
     )
 
 
-def let_go_of_volume(parts: Parts, container: Container, point: MountPoint) -> None:
-    """The container doesn't run any more. Its file system goes with the last one that does."""
+async def let_go_of_volume(parts: Parts, container: Container, point: MountPoint) -> None:
+    """The container doesn't run any more. Its file system goes with the last one that has it."""
     if point.type is not MountType.VOLUME:
         return
     parts.events.publish("volume", "unmount", point.name, {"container": container.id, "driver": point.driver})
-    others = (parts.table.find(other) for other in parts.volumes.users_of(point.name) if other != container.id)
-    if any(other.running for other in others):
-        return
-    try:
-        parts.volumes.unmount(parts.volumes.find(point.name))
-    except NotFound:
-        return
+    with contextlib.suppress(NotFound):
+        await parts.volumes.let_go(parts.volumes.find(point.name), container.id)

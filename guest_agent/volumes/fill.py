@@ -1,49 +1,86 @@
-"""An empty volume takes what the image has at its place, with owners, modes and links, as docker's does."""
+"""An empty volume takes what the image has at its place, with owners, modes and links, as docker's does.
+
+The copy goes into the volume's own folder, because that may be a mount point, and another container may have it
+mounted: what is put in its place would be seen by nobody. So that a killed engine leaves no volume half-filled, a
+marker stands beside the folder as long as the copy isn't whole; the next container that would fill it goes on. What
+has a name in the volume is whole, or was written by a container: it stays.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 
 from guest_agent.linux.paths import open_in_root
 
+#: What is being copied has this name until it is whole.
+_GROWING = ".hostvm-growing"
+
+
+def wants_filling(volume: str) -> bool:
+    """The folder is empty, or was being filled when the engine was killed."""
+    return os.path.exists(_marker(volume)) or not os.listdir(volume)
+
 
 def fill_volume(rootfs: str, target: str, volume: str) -> bool:
-    """Copy the folder `target` of a mounted root into the empty folder `volume`; False where there is nothing to do.
+    """Copy the folder `target` of a mounted root into the folder `volume`; False where there is nothing to do.
 
-    The path is resolved inside the root only. The copy grows beside the volume and takes its place when it is whole,
-    so that a volume is never left half-filled.
+    The path is resolved inside the root only. MUST NOT run twice at once for a volume (`Volumes.fill` sees to it).
+    After a failure the next call goes on.
     """
-    if os.listdir(volume):
+    if not wants_filling(volume):
         return False
-    growing = f"{volume}.filling"
-    shutil.rmtree(growing, ignore_errors=True)
     try:
         source = open_in_root(rootfs, target, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return False
     try:
-        os.mkdir(growing)
-        _copy_folder(f"/proc/self/fd/{source}", growing)
-        os.rename(growing, volume)
+        _fill(f"/proc/self/fd/{source}", volume)
     finally:
         os.close(source)
     return True
 
 
-def _copy_folder(source: str, target: str) -> None:
+def _fill(source: str, volume: str) -> None:
+    marker, growing = _marker(volume), f"{volume}/{_GROWING}"
+    with open(marker, "wb"):
+        pass
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(growing)
+    _copy_folder(source, volume, growing)
+    os.unlink(marker)
+
+
+def _marker(volume: str) -> str:
+    return f"{os.path.dirname(volume)}/filling"
+
+
+def _copy_folder(source: str, target: str, growing: str) -> None:
     for entry in os.scandir(source):
-        _copy_entry(entry, os.path.join(target, entry.name))
+        _copy_entry(entry, os.path.join(target, entry.name), growing)
     _copy_attributes(source, target, follow=True)
 
 
-def _copy_entry(entry: os.DirEntry[str], target: str) -> None:
-    status = entry.stat(follow_symlinks=False)
-    if stat.S_ISDIR(status.st_mode):
+def _copy_entry(entry: os.DirEntry[str], target: str, growing: str) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        _copy_inner_folder(entry.path, target, growing)
+    elif not os.path.lexists(target):
+        _copy_file(entry, growing)
+        os.rename(growing, target)
+
+
+def _copy_inner_folder(source: str, target: str, growing: str) -> None:
+    """A link that a container has put there meanwhile isn't followed."""
+    with contextlib.suppress(FileExistsError):
         os.mkdir(target)
-        _copy_folder(entry.path, target)
-        return
+    if stat.S_ISDIR(os.lstat(target).st_mode):
+        _copy_folder(source, target, growing)
+
+
+def _copy_file(entry: os.DirEntry[str], target: str) -> None:
+    status = entry.stat(follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(entry.path), target)
     elif stat.S_ISREG(status.st_mode):

@@ -6,17 +6,21 @@ uses it: in the keeper's mount namespace, so that it outlives an engine.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
 from guest_agent.linux.mounts import umount_if_mounted
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
-from guest_agent.volumes.local_mounts import check_options, perform, plan_mount
+from guest_agent.volumes.fill import fill_volume
+from guest_agent.volumes.local_mounts import MountPlan, check_options, perform, plan_mount
 from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound
 from guest_agent.wire.mounts import Volume
 
@@ -49,6 +53,9 @@ class Volumes:
         self._discard = discard
         self._tell = tell
         self._mounted: set[str] = set()
+        self._holders: defaultdict[str, set[str]] = defaultdict(set)
+        #: By volume: taken in threads only, since a mount may wait for a server that doesn't answer.
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def list(self) -> tuple[Volume, ...]:
         """By name."""
@@ -116,34 +123,71 @@ class Volumes:
         users = self._users_of(name)
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
-        self.unmount(volume)
+        self._unmount(volume)
         self._records.delete(_KIND, name)
         self._discard(os.path.dirname(volume.mountpoint))
         self._tell(volume, "destroy")
 
     # -- volumes with a file system of their own
 
-    def mount(self, volume: Volume, find_source: Callable[[str], str | None]) -> None:
-        """Mount what its options say. Idempotent. Raises HostFailed, Forbidden."""
-        plan = plan_mount(volume.options)
-        if plan is not None and volume.name not in self._mounted:
-            perform(plan, volume.mountpoint, find_source)
-            self._mounted.add(volume.name)
+    async def hold(self, volume: Volume, holder: str, find_source: Callable[[str], str | None]) -> None:
+        """Have mounted what its options say until `holder` (a container's id) lets go. Idempotent.
 
-    def unmount(self, volume: Volume) -> None:
+        Raises HostFailed, Forbidden; the hold stands all the same.
+        """
+        plan = plan_mount(volume.options)
+        if plan is not None:
+            self._holders[volume.name].add(holder)
+            await asyncio.to_thread(self._mount, self._locks[volume.name], volume, plan, find_source)
+
+    def _mount(
+        self, lock: threading.Lock, volume: Volume, plan: MountPlan, find_source: Callable[[str], str | None]
+    ) -> None:
+        with lock:
+            if self._holders[volume.name] and volume.name not in self._mounted:
+                perform(plan, volume.mountpoint, find_source)
+                self._mounted.add(volume.name)
+
+    async def let_go(self, volume: Volume, holder: str) -> None:
+        """Its file system goes with the last holder. Idempotent."""
+        if plan_mount(volume.options) is not None:
+            self._holders[volume.name].discard(holder)
+            await asyncio.to_thread(self._unmount_unheld, self._locks[volume.name], volume)
+
+    def _unmount_unheld(self, lock: threading.Lock, volume: Volume) -> None:
+        with lock:
+            if not self._holders[volume.name]:
+                self._unmount(volume)
+
+    def _unmount(self, volume: Volume) -> None:
         """Idempotent. Containers that use it keep it: the kernel counts."""
         if plan_mount(volume.options) is not None and umount_if_mounted(volume.mountpoint):
             self._mounted.discard(volume.name)
 
-    def settle(self, used: Collection[str]) -> None:
-        """At start-up: what an earlier engine left mounted is ours where it is in `used`, and unmounted elsewhere."""
+    def settle(self, used: Iterable[tuple[str, str]]) -> None:
+        """At start-up: what an earlier engine left mounted is ours where it is used, and unmounted elsewhere.
+
+        `used`: names of volumes, and ids of the running containers that have them.
+        """
+        for name, holder in used:
+            self._holders[name].add(holder)
         for volume in self.list():
             if plan_mount(volume.options) is None:
                 continue
-            if volume.name in used:
+            if self._holders[volume.name]:
                 self._mounted.add(volume.name)
             else:
-                self.unmount(volume)
+                self._unmount(volume)
+
+    # -- what an image has for them
+
+    async def fill(self, name: str, rootfs: str, target: str) -> None:
+        """Copy the folder `target` of a mounted root into the volume if it is empty; one fill after the other."""
+        await asyncio.to_thread(self._fill, self._locks[name], rootfs, target, self._paths.volume(name))
+
+    def _fill(self, lock: threading.Lock, rootfs: str, target: str, folder: str) -> None:
+        with lock:
+            fill_volume(rootfs, target, folder)
 
 
 def _check_name(name: str) -> None:

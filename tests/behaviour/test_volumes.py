@@ -142,3 +142,14 @@ def test_events(machine: Machine) -> None:
     assert [action for action, _ in story] == ["create", "mount", "unmount", "destroy"]
     mounted = json.loads(story[1][1])
     assert (mounted["destination"], mounted["read/write"], mounted["driver"]) == ("/t", "false", "local")
+
+
+def test_an_empty_volume_in_use_is_filled_where_it_is(machine: Machine, tmp_path: Path) -> None:
+    """What a second container's image brings is seen by the first one, which goes on writing to the same folder."""
+    machine("run", "-d", "--name", "first", "-v", "shared:/mnt/x", "busybox", "sleep", "3600")
+    machine("run", "-d", "--name", "second", "-v", "shared:/bin2", "-v", "shared:/etc", "busybox", "sleep", "3600")
+    assert "passwd" in machine("exec", "first", "ls", "/mnt/x")
+    machine("exec", "first", "sh", "-c", "echo word > /mnt/x/said")
+    assert machine("exec", "second", "cat", "/etc/said") == "word"
+    machine("volume", "create", *TMPFS, "own")
+    assert "passwd" in machine(*ONCE, "-v", "own:/etc", "busybox", "ls", "/etc")

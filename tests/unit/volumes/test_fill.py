@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from guest_agent.volumes.fill import fill_volume
+from guest_agent.linux import mounts
+from guest_agent.volumes.fill import fill_volume, wants_filling
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 
@@ -117,3 +119,50 @@ def test_a_volume_with_something_in_it_is_left_alone(rootfs: Path, volume: Path)
     (volume / "mine").write_text("")
     assert not fill(rootfs, "/data", volume)
     assert names(volume) == ["mine"]
+
+
+def test_the_folder_stays_the_same(rootfs: Path, volume: Path) -> None:
+    """Another container may have it mounted: what replaces it would be another folder than that one's."""
+    (rootfs / "data" / "file").write_text("")
+    before = os.stat(volume).st_ino
+    assert fill(rootfs, "/data", volume)
+    assert os.stat(volume).st_ino == before
+    assert sorted(os.listdir(volume.parent)) == ["rootfs", "volume"]
+
+
+@needs_root
+def test_a_volume_with_a_file_system_of_its_own(rootfs: Path, volume: Path) -> None:
+    """rename(2) onto a mount point is EBUSY: the start of the container failed."""
+    (rootfs / "data" / "file").write_text("content")
+    mounts.mount("tmpfs", str(volume), "tmpfs")
+    try:
+        assert fill(rootfs, "/data", volume)
+        assert (volume / "file").read_text() == "content"
+    finally:
+        mounts.umount(str(volume))
+    assert names(volume) == []
+
+
+def test_an_interrupted_fill_goes_on(rootfs: Path, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there under its name is whole, or a container's: it isn't copied again."""
+    for name in ("one", "two", "inner/three"):
+        (rootfs / "data" / name).parent.mkdir(exist_ok=True)
+        (rootfs / "data" / name).write_text("of the image")
+    copies: list[str] = []
+
+    def half_copy(source: str, target: str, *, follow_symlinks: bool) -> None:
+        Path(target).write_text("of the")
+        if copies:
+            raise OSError("disk full")
+        copies.append(source)
+        shutil.copy(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr("guest_agent.volumes.fill.shutil.copyfile", half_copy)
+        fill(rootfs, "/data", volume)
+    (volume / "two").write_text("of a container")
+    assert wants_filling(str(volume)) and fill(rootfs, "/data", volume)
+    assert names(volume) == ["inner", "inner/three", "one", "two"]
+    assert (volume / "two").read_text() == "of a container"
+    assert (volume / "one").read_text() == (volume / "inner" / "three").read_text() == "of the image"
+    assert not wants_filling(str(volume)) and not fill(rootfs, "/data", volume)

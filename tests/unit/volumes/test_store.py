@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
+from guest_agent.volumes.local_mounts import MountPlan
 from guest_agent.volumes.store import Volumes
 from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.mounts import Volume
@@ -106,3 +110,105 @@ def test_a_volume_in_use_stays(shelf: Shelf) -> None:
     with pytest.raises(Conflict, match=r"volume is in use - \[0123456789ab, ba9876543210\]"):
         shelf.volumes.remove("data", force=True)
     assert shelf.volumes.find("data")
+
+
+# -- fills
+
+
+def test_fills_at_once_are_one_after_the_other(shelf: Shelf, tmp_path: Path) -> None:
+    """`compose up` makes several containers of one new volume at once."""
+    for number in range(50):
+        (tmp_path / "root" / "data").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / "data" / f"file{number}").write_text("content")
+    made = shelf.volumes.create("data")
+
+    async def main() -> None:
+        await asyncio.gather(*(shelf.volumes.fill("data", str(tmp_path / "root"), "/data") for _ in range(4)))
+
+    asyncio.run(main())
+    assert len(os.listdir(made.mountpoint)) == 50
+    assert os.listdir(os.path.dirname(made.mountpoint)) == ["_data"]
+
+
+# -- volumes with a file system of their own
+
+
+class Kernel:
+    """What is mounted, instead of the kernel; a mount waits until `answer` is set."""
+
+    def __init__(self) -> None:
+        self.mounted: list[str] = []
+        self.asked = threading.Event()
+        self.answer = threading.Event()
+        self.answer.set()
+
+    def perform(self, plan: MountPlan, target: str, find_source: Callable[[str], str | None]) -> None:
+        self.asked.set()
+        self.answer.wait()
+        self.mounted.append(target)
+
+    def umount_if_mounted(self, target: str) -> bool:
+        was_mounted = target in self.mounted
+        if was_mounted:
+            self.mounted.remove(target)
+        return was_mounted
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    fake = Kernel()
+    monkeypatch.setattr("guest_agent.volumes.store.perform", fake.perform)
+    monkeypatch.setattr("guest_agent.volumes.store.umount_if_mounted", fake.umount_if_mounted)
+    return fake
+
+
+def no_source(path: str) -> str | None:
+    return None
+
+
+def test_it_is_mounted_as_long_as_somebody_holds_it(shelf: Shelf, kernel: Kernel) -> None:
+    """A container that is being started holds it, too, though it doesn't run yet: another's end left it without."""
+    made = shelf.volumes.create("data", options=OPTIONS)
+
+    async def main() -> None:
+        await shelf.volumes.hold(made, "ending", no_source)
+        await shelf.volumes.hold(made, "starting", no_source)
+        await shelf.volumes.let_go(made, "ending")
+        await shelf.volumes.let_go(made, "ending")
+        assert kernel.mounted == [made.mountpoint]
+        await shelf.volumes.let_go(made, "starting")
+        assert kernel.mounted == []
+
+    asyncio.run(main())
+
+
+def test_a_server_that_does_not_answer_stops_nothing_else(shelf: Shelf, kernel: Kernel) -> None:
+    """And who lets go before the mount is done leaves nothing mounted."""
+    made = shelf.volumes.create("data", options=OPTIONS)
+    kernel.answer.clear()
+
+    async def main() -> None:
+        holding = asyncio.create_task(shelf.volumes.hold(made, "one", no_source))
+        await asyncio.to_thread(kernel.asked.wait)
+        letting_go = asyncio.create_task(shelf.volumes.let_go(made, "one"))
+        await asyncio.sleep(0)
+        kernel.answer.set()
+        await asyncio.gather(holding, letting_go)
+
+    asyncio.run(main())
+    assert kernel.mounted == []
+
+
+def test_what_an_earlier_engine_left_mounted(shelf: Shelf, kernel: Kernel) -> None:
+    used, unused = (shelf.volumes.create(name, options=OPTIONS) for name in ("used", "unused"))
+    kernel.mounted = [used.mountpoint, unused.mountpoint]
+    shelf.volumes.settle([("used", "one"), ("used", "two")])
+    assert kernel.mounted == [used.mountpoint]
+
+    async def main() -> None:
+        await shelf.volumes.let_go(used, "one")
+        assert kernel.mounted == [used.mountpoint]
+        await shelf.volumes.let_go(used, "two")
+
+    asyncio.run(main())
+    assert kernel.mounted == []
