@@ -17,7 +17,7 @@ from typing import Any
 from guest_agent.images.authorization import Authorization, parse_challenges
 from guest_agent.images.manifests import ACCEPTED, MAX_DOCUMENT, Descriptor, parse_document
 from guest_agent.images.reference import DEFAULT_DOMAIN, Reference
-from guest_agent.images.transport import Payload, Response, Transport, reason, unreachable
+from guest_agent.images.transport import Payload, Response, Transport, origin_of, reason, unreachable
 from guest_agent.store.content import digest_of
 from guest_agent.wire.errors import HostvmError, NotFound, PeerMisbehaved, Unauthorized, Unavailable
 from guest_agent.wire.models import Credentials, Digest
@@ -170,20 +170,22 @@ class Repository:
         raise problem
 
     def exchange(self, url: str, headers: Mapping[str, str], body: Payload | None, method: str) -> Response:
-        """One request with its credentials; again where the registry asks for them, or for patience (429).
+        """One request; again where the registry asks for credentials, or for patience (429).
 
+        Credentials go to the registry itself only: an upload's place may be another host.
         Raises what the transport raises, and a HostvmError for a refusal. A body of pieces is sent once only.
         """
         patience = self._transport.settings.retries
         while True:
-            used = self._authorization.headers()
+            used = self._authorization.headers() if self._is_own(url) else {}
             response = self._transport.request(url, {**headers, **used}, body, method)
             if 200 <= response.status < 300:
                 return response
             challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
             text = response.body(_MAX_ERROR_BODY)
             again = isinstance(body, bytes | None)
-            if again and response.status == 401 and self._authorization.answer(challenges, used):
+            asked = response.status == 401 and self._is_own(response.url)
+            if again and asked and self._authorization.answer(challenges, used):
                 continue
             if again and response.status == 429 and patience and self._wait_for_rate(response):
                 patience -= 1
@@ -191,6 +193,9 @@ class Repository:
             if response.status == 401 and "basic" in challenges and not used:
                 raise self._denied(401, "no basic auth credentials")
             raise self._refusal(url, response, text)
+
+    def _is_own(self, url: str) -> bool:
+        return origin_of(url) in {origin_of(base) for base in self._bases}
 
     def _wait_for_rate(self, response: Response) -> bool:
         """Wait as long as a registry that limits its rate wants; False if it is longer than anybody waits."""

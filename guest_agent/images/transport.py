@@ -1,7 +1,8 @@
 """HTTP to registries: connections, TLS, proxies, redirects. Blocking; used from threads.
 
 What is safe to send where is decided here: plain HTTP only to loopback addresses and to hosts that the configuration
-calls insecure, and a redirect to another host loses the Authorization header.
+calls insecure. A redirect to another host loses the Authorization header, and none takes a body (which may be a
+secret itself) to another host.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Transport:
     def request(
         self, url: str, headers: Mapping[str, str], body: Payload | None = None, method: str = "GET"
     ) -> Response:
-        """One exchange; redirects are followed where there is no body. A body of pieces is sent in chunks.
+        """One exchange; redirects are followed, with a body only to the same host. A body of pieces is sent in chunks.
 
         Raises OSError and http.client.HTTPException as they come (see `unreachable`), PeerMisbehaved for a redirect
         that isn't safe.
@@ -103,10 +104,13 @@ class Transport:
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or not location or not isinstance(body, bytes | None):
                 return response
-            response.close()
             target = urljoin(url, location)
-            self._check_redirect(url, target)
-            if urlsplit(target).netloc != urlsplit(url).netloc:
+            abroad = origin_of(target) != origin_of(url)
+            if abroad and body:
+                return response
+            response.close()
+            self.check_target(url, target)
+            if abroad:
                 sent.pop("Authorization", None)
             url = target
         raise PeerMisbehaved(f'Get "{url}": stopped after {_MAX_REDIRECTS} redirects')
@@ -122,7 +126,8 @@ class Transport:
         for connection in connections:
             _shut_down(connection)
 
-    def _check_redirect(self, url: str, target: str) -> None:
+    def check_target(self, url: str, target: str) -> None:
+        """Raise PeerMisbehaved where an answer of `url` names a target that it isn't safe to go to."""
         parts = urlsplit(target)
         plain = parts.scheme == "http" and self.allows_plain_http(parts.netloc)
         if parts.scheme != "https" and not plain:
@@ -212,6 +217,12 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
+
+
+def origin_of(url: str) -> tuple[str, str]:
+    """Scheme and host with its port: what credentials are meant for."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _host(netloc: str) -> str:

@@ -50,7 +50,7 @@ class Uploads:
         try:
             with self._repository.request(f"blobs/uploads/?mount={digest}&from={source}", {}, b"", "POST") as response:
                 mounted = response.status == 201
-                location = _location(response)
+                location = self._location(response)
         except HostvmError:
             return False  # it can be sent
         if not mounted:
@@ -73,7 +73,7 @@ class Uploads:
             try:
                 headers = {**_BINARY, **({"Content-Range": f"{offset}-"} if offset else {})}
                 with self._repository.exchange(location, headers, iter(sending), "PATCH") as response:
-                    location = _location(response)
+                    location = self._location(response)
                     response.body(1 << 16)
                 break
             except (OSError, HTTPException, Unavailable) as error:
@@ -88,7 +88,13 @@ class Uploads:
 
     def _begin(self) -> str:
         with self._repository.request("blobs/uploads/", {}, b"", "POST") as response:
-            return _location(response)
+            return self._location(response)
+
+    def _location(self, response: Response) -> str:
+        """Where the upload goes on. Raises PeerMisbehaved for a place that it isn't safe to send to."""
+        target = urljoin(response.url, response.headers.get("Location") or response.url)
+        self._transport.check_target(response.url, target)
+        return target
 
     def _resume(self, location: str) -> tuple[str, int]:
         """Where the upload goes on; a new one from the start if the registry has forgotten it."""
@@ -97,7 +103,7 @@ class Uploads:
                 end = response.headers.get("Range", "").rpartition("-")[2]
                 offset = int(end) + 1 if end.isdigit() and end != "0" else 0
                 if response.status == 204 and offset:
-                    return _location(response), offset
+                    return self._location(response), offset
         except HostvmError:
             pass
         return self._begin(), 0
@@ -136,7 +142,3 @@ class _Sending:
     @property
     def digest(self) -> Digest:
         return Digest(f"sha256:{self._hash.hexdigest()}")
-
-
-def _location(response: Response) -> str:
-    return urljoin(response.url, response.headers.get("Location") or response.url)
