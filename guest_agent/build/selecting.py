@@ -45,21 +45,22 @@ def select(
     tree: Tree, sources: Sequence[str], excludes: Sequence[str] = (), parents: bool = False, into_folder: bool = False
 ) -> Selection:
     """All files of all sources. NotFound in docker's words for one that isn't there."""
-    found = [(pattern, path) for pattern in sources for path in _find(tree, pattern)]
+    found = [(pattern, *one) for pattern in sources for one in _find(tree, pattern)]
     if not found:
         raise NotFound("no source files were specified")
     into_folder = into_folder or len(found) > 1 or parents
     ignored = _patterns(excludes)
     items: list[Item] = []
-    for pattern, path in found:
+    for pattern, name, path in found:
         entry = tree.find(path)
         assert entry is not None
+        base = posixpath.basename(name)
         if parents:
-            items += _with_parents(tree, pattern, path, ignored)
+            items += _with_parents(tree, pattern, name, path, ignored)
         elif entry.is_folder:
             items += _walk(tree, path, "", ignored)
-        elif not ignored.matches(posixpath.basename(path)):
-            items.append(Item(path, entry, _base_name(pattern, path)))
+        elif not ignored.matches(base):
+            items.append(Item(path, entry, base))
     has_folder = any(item.top for item in items)
     return Selection(tuple(items), into_folder or has_folder)
 
@@ -76,19 +77,21 @@ def _patterns(excludes: Sequence[str]) -> IgnorePatterns:
         raise InvalidArgument(str(error)) from error
 
 
-def _base_name(pattern: str, path: str) -> str:
-    """A link has its own name, although its target is taken."""
-    literal = posixpath.basename(posixpath.normpath(pattern))
-    return posixpath.basename(path) if _WILDCARD.search(literal) else literal
+def leads_out(path: str) -> bool:
+    """Is it above the folder that it starts in? `..data` isn't."""
+    return posixpath.normpath(path).split("/")[0] == ".."
 
 
-def _find(tree: Tree, pattern: str) -> Iterator[str]:
-    """The paths that a source means, links resolved."""
+def _find(tree: Tree, pattern: str) -> Iterator[tuple[str, str]]:
+    """What a source means: each path as it is called, and with links resolved.
+
+    A link has its own name where it goes, although its target is taken.
+    """
     relative = posixpath.normpath("/" + pattern.lstrip("/")).lstrip("/")
-    if pattern.startswith("..") and posixpath.normpath(pattern).startswith(".."):
+    if pattern.startswith("..") and leads_out(pattern):
         raise InvalidArgument(f"forbidden path outside the build context: {pattern} ()")
     if _WILDCARD.search(relative):
-        yield from _match(tree, "", relative.split("/"))
+        yield from _match(tree, "", "", relative.split("/"))
         return
     path = resolve(tree, relative)
     if path is None:
@@ -97,7 +100,7 @@ def _find(tree: Tree, pattern: str) -> Iterator[str]:
             f"stat {relative or pattern}: file does not exist",
             _closest(tree, relative),
         )
-    yield path
+    yield relative, path
 
 
 def _closest(tree: Tree, path: str) -> str:
@@ -111,19 +114,20 @@ def _closest(tree: Tree, path: str) -> str:
     return f"did you mean {posixpath.join(folder, close[0])}?" if close else ""
 
 
-def _match(tree: Tree, folder: str, parts: Sequence[str]) -> Iterator[str]:
+def _match(tree: Tree, called: str, folder: str, parts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Below `folder`, which the pattern has come to by the name `called`."""
     first, *rest = parts
     expression = _translate(first)
     for name in tree.names(folder):
         if not expression.fullmatch(name):
             continue
-        path = resolve(tree, posixpath.join(folder, name))
+        path, literal = resolve(tree, posixpath.join(folder, name)), posixpath.join(called, name)
         if path is None:
             continue
         if not rest:
-            yield path
+            yield literal, path
         elif (entry := tree.find(path)) is not None and entry.is_folder:
-            yield from _match(tree, path, rest)
+            yield from _match(tree, literal, path, rest)
 
 
 def _translate(pattern: str) -> re.Pattern[str]:
@@ -199,15 +203,15 @@ def _walk(tree: Tree, folder: str, target: str, ignored: IgnorePatterns) -> Iter
                 pending.append((path, posixpath.join(below, name), relative))
 
 
-def _with_parents(tree: Tree, pattern: str, path: str, ignored: IgnorePatterns) -> Iterator[Item]:
+def _with_parents(tree: Tree, pattern: str, name: str, path: str, ignored: IgnorePatterns) -> Iterator[Item]:
     """--parents: the folders on the way are made, too; those in front of `/./` aren't."""
     before, pivot, _after = pattern.partition("/./")
-    skipped = len([part for part in before.split("/") if part]) if pivot else 0
-    parts = path.split("/")
+    skipped = len([part for part in before.split("/") if part not in ("", ".")]) if pivot else 0
+    parts = name.split("/")
     for depth in range(skipped + 1, len(parts)):
-        folder = "/".join(parts[:depth])
-        entry = tree.find(folder)
-        if entry is not None:
+        folder = resolve(tree, "/".join(parts[:depth]))
+        entry = None if folder is None else tree.find(folder)
+        if folder is not None and entry is not None:
             yield Item(folder, entry, "/".join(parts[skipped:depth]))
     target = "/".join(parts[skipped:])
     entry = tree.find(path)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from guest_agent.build.selecting import resolve
+from guest_agent.build.selecting import leads_out, resolve
 from guest_agent.build.trees import ContextTree, TreeReader
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_web import fetch_context
@@ -92,7 +92,7 @@ def _without_ignored(tree: ContextTree, name: str) -> tuple[ContextTree, bytes]:
 
 def _find_dockerfile(tree: ContextTree, name: str) -> str:
     clean = posixpath.normpath((name or "Dockerfile").lstrip("/"))
-    if clean.startswith(".."):
+    if leads_out(clean):
         raise InvalidArgument(f"Forbidden path outside the build context: {name} ()")
     candidates = (clean, "dockerfile") if clean == "Dockerfile" else (clean,)
     for candidate in candidates:

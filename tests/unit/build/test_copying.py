@@ -60,6 +60,16 @@ PROJECT: Members = {
 }
 
 
+#: A library with its links, one of them in a folder that a link leads to.
+LIBRARY: Members = {
+    "libx.so": "libx.so.1",
+    "libx.so.1": b"x",
+    "lib": "real",
+    "real/liby.so": "../libx.so.1",
+    "..d": b"d",
+}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[ContextTree]:
     tree = read(tar(PROJECT), tmp_path)
@@ -94,6 +104,19 @@ def test_sources_that_arent_there(project: ContextTree, source: str) -> None:
 def test_a_source_outside_of_the_context(project: ContextTree) -> None:
     with pytest.raises(InvalidArgument, match="forbidden path outside the build context"):
         select(project, ["../x"])
+
+
+def test_a_link_keeps_its_name(tmp_path: Path) -> None:
+    tree = read(tar(LIBRARY), tmp_path)
+    assert targets(tree, "*.so") == ["libx.so"]
+    assert targets(tree, "libx.so*") == ["libx.so", "libx.so.1"]
+    assert targets(tree, "li[b]/*.so") == ["liby.so"]
+    assert targets(tree, "*b/*.so", parents=True) == ["lib", "lib/liby.so"]
+    assert targets(tree, "lib/liby.so", parents=True) == ["lib", "lib/liby.so"]
+    assert targets(tree, "..d") == ["..d"]
+    taken = select(tree, ["*.so"]).items[0]
+    assert taken.path == "libx.so.1" and taken.entry.is_file
+    tree.close()
 
 
 def test_a_near_miss_is_named(project: ContextTree) -> None:
