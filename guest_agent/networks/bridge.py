@@ -52,16 +52,18 @@ def ensure_bridge(route: RouteSocket, settings: NetworkSettings, avoid: list[IPv
 def raise_bridge(route: RouteSocket, name: str, addresses: Sequence[Interface], alias: str) -> int:
     """A user's bridge with just these addresses, IPv4 first; its index. Idempotent.
 
-    `alias` is written on it, so that start-up knows it for ours. Raises OSError, and HostFailed where the name is that
-    of an interface of another kind.
+    `alias` is written on one that is made here, so that it is known for ours; one that was there stays its owner's.
+    Raises OSError, and HostFailed where the name is that of an interface of another kind.
     """
     found = _find_bridge(route.links(), name)
     index = found.index if found else _make(route, name, addresses[0])
+    if found is None:
+        route.execute(netlink.plan_alias(name, alias))
     present = [address for family in _FAMILIES for address in route.addresses(index, family)]
     for stale in (address for address in present if address not in addresses):
         route.execute(netlink.plan_delete_address(index, stale))
     added = [netlink.plan_address(index, address) for address in addresses]
-    route.execute(netlink.plan_alias(name, alias), netlink.plan_up(name))
+    route.execute(netlink.plan_up(name))
     if any(address.version == 6 for address in addresses):
         write_switch(f"ipv6/conf/{name}/disable_ipv6", "0")
         write_switch("ipv6/conf/all/forwarding", "1")

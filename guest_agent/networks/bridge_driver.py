@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from ipaddress import ip_address, ip_network
 
@@ -17,8 +18,8 @@ NAME_OPTION = "com.docker.network.bridge.name"
 ICC_OPTION = "com.docker.network.bridge.enable_icc"
 MASQUERADE_OPTION = "com.docker.network.bridge.enable_ip_masquerade"
 BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
-#: IFNAMSIZ is 16 with the end of the string.
-_LONGEST_NAME = 15
+#: IFNAMSIZ is 16 with the end of the string. The kernel takes more letters, which mean something in nft's language.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,15}")
 
 
 class BridgeDriver:
@@ -36,10 +37,8 @@ class BridgeDriver:
         mtu_of(network, 0)
         host_binding(network)
         name = bridge_name(network)
-        if not 0 < len(name) <= _LONGEST_NAME or "/" in name or any(letter.isspace() for letter in name):
-            raise InvalidArgument(
-                f"invalid bridge name {name!r}: at most {_LONGEST_NAME} letters, no spaces or slashes"
-            )
+        if not _NAME.fullmatch(name) or name in (".", ".."):
+            raise InvalidArgument(f"invalid bridge name {name!r}: at most 15 letters, digits and any of . _ -")
         if network.ipv6 and not have_ipv6():
             raise Unsupported("this host's kernel has no IPv6", "leave --ipv6 out, or boot without ipv6.disable=1")
 
@@ -56,7 +55,10 @@ class BridgeDriver:
         raise_bridge(self._route, bridge_name(network), gateways(network), self._prefix + network.id)
 
     def remove(self, network: Network) -> None:
-        remove_bridge(self._route, bridge_name(network))
+        """Not what somebody else made: an interface of that name, or a bridge that was there before."""
+        link = self._route.find_link(bridge_name(network))
+        if link is not None and link.kind == "bridge" and link.alias == self._prefix + network.id:
+            remove_bridge(self._route, link.name)
 
     def remove_others(self, networks: tuple[Network, ...]) -> None:
         known = {self._prefix + network.id for network in networks}

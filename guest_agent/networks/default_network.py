@@ -47,11 +47,13 @@ class DefaultNetwork:
 
     def remove(self) -> None:
         """Idempotent."""
-        remove_bridge(self._route, self._settings.bridge)
+        link = self._route.find_link(self._settings.bridge)
+        if link is not None and link.kind == "bridge":
+            remove_bridge(self._route, link.name)
 
-    def connect(self) -> NetworkAttachment:
-        """A namespace with lo, and eth0 on the bridge. Nothing is left when it fails."""
-        address = self.pool.take()
+    def connect(self, last: str) -> NetworkAttachment:
+        """A namespace with lo, and eth0 on the bridge, with the address `last` if it is free. All or nothing."""
+        address = self.pool.take(last)
         assert isinstance(address, IPv4Address)
         try:
             wire = self._make_wire(IPv4Interface((address, self.gateway.network.prefixlen)))
