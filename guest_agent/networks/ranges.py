@@ -25,7 +25,7 @@ def plan_ranges(asked: Sequence[AddressRange], ipv6: bool, taken: Iterable[Subne
     """
     check_ranges(asked, ipv6)
     others, avoided = tuple(taken), tuple(routed)
-    wanted = [one for one in asked if ipv6 or ip_network(one.subnet).version == 4]
+    wanted = [one for one in asked if ipv6 or ip_network(one.subnet, strict=False).version == 4]
     for position, one in enumerate(wanted):
         earlier = [ip_network(other.subnet) for other in wanted[:position]]
         if any(_overlap(ip_network(one.subnet), other) for other in (*others, *earlier)):
@@ -60,16 +60,18 @@ def _default_ipv6(taken: Sequence[Subnet], seed: str) -> IPv6Network:
 
 
 def _with_gateway(one: AddressRange) -> AddressRange:
-    """The one that was asked for, or the first address that containers could get."""
+    """The one that was asked for, or the first address that containers could get. Raises Forbidden without one."""
     if one.gateway:
         return one
     subnet = ip_network(one.subnet)
     first = ip_network(one.ip_range).network_address if one.ip_range else subnet.network_address
-    reserved = {ip_address(address) for address in one.reserved.values()}
-    candidate = first if first != subnet.network_address else first + 1
+    reserved = {int(ip_address(address)) for address in one.reserved.values()}
+    candidate = int(first) + (first == subnet.network_address and subnet.num_addresses > 2)  # /31 and /32 have no edges
     while candidate in reserved:
         candidate += 1
-    return dataclasses.replace(one, gateway=str(candidate))
+    if candidate > int(subnet.broadcast_address):
+        raise Forbidden(f"no available IPv{subnet.version} addresses on this network's address pools: {subnet}")
+    return dataclasses.replace(one, gateway=str(type(first)(candidate)))
 
 
 # -- checks

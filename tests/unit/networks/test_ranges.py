@@ -36,10 +36,24 @@ def test_ipv6_has_a_default_of_the_engine_s_own() -> None:
         (AddressRange("10.9.0.0/24", "10.9.0.254"), "10.9.0.254"),
         (AddressRange("10.9.0.0/24", ip_range="10.9.0.128/25"), "10.9.0.128"),
         (AddressRange("10.9.0.0/24", reserved={"nas": "10.9.0.1"}), "10.9.0.2"),
+        (AddressRange("10.9.0.4/31"), "10.9.0.4"),
+        (AddressRange("10.9.0.5/32"), "10.9.0.5"),
+        (AddressRange("255.255.255.255/32"), "255.255.255.255"),
     ],
 )
 def test_the_gateway_is_the_first_address_unless_one_is_named(asked: AddressRange, gateway: str) -> None:
     assert plan_ranges([asked], False, [], [], SEED)[0].gateway == gateway
+
+
+def test_a_subnet_whose_addresses_are_all_reserved_has_no_gateway() -> None:
+    with pytest.raises(Forbidden, match="no available IPv4 addresses"):
+        plan_ranges([AddressRange("255.255.255.255/32", reserved={"nas": "255.255.255.255"})], False, [], [], SEED)
+
+
+def test_ipv6_ranges_of_a_network_without_ipv6_are_not_looked_at() -> None:
+    """With bits of a host in it, too: docker-py's own tests ask for such networks."""
+    (one,) = plan_ranges([AddressRange("2001:389::1/64")], False, [], [], SEED)
+    assert ip_network(one.subnet).version == 4
 
 
 def test_overlaps_are_refused_with_our_networks_only() -> None:
