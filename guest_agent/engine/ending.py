@@ -85,6 +85,7 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     if restart:
         ended = dataclasses.replace(ended, state=dataclasses.replace(ended.state, status=Status.RESTARTING))
     doomed = not restart and ended.host_config.auto_remove
+    live.last_endpoints = container.endpoints
     over = live.next_run()
     _store(parts, ended, doomed)
     _announce(parts, container, ended, doomed)

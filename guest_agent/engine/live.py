@@ -10,6 +10,7 @@ import asyncio
 
 from guest_agent.engine.output import OutputLog
 from guest_agent.engine.stdio import OutputPump, Stdio
+from guest_agent.wire.models import Endpoint
 
 
 class Run:
@@ -73,6 +74,9 @@ class Live:
         self.restart_cancelled = asyncio.Event()
         #: Seconds that were waited before the last restart.
         self.restart_pause = 0.0
+
+        #: Where it was in its last run: the next one gets these addresses again where they are free.
+        self.last_endpoints: tuple[Endpoint, ...] = ()
 
     async def cleared(self) -> None:
         """Until nothing of the last run is in the way of the next."""

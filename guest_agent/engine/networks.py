@@ -55,15 +55,15 @@ class NetworkVerbs:
         return network
 
     def remove(self, ref: str) -> None:
-        """Raises Forbidden where a running container is on it, and for the networks that there always are."""
+        """Raises Forbidden where a container or a build is on it, and for the networks that there always are."""
         self._remove(find_network(self._parts, ref))
 
     def prune(self, wanted: frozenset[str]) -> tuple[str, ...]:
-        """Removes those among `wanted` (ids) that no running container is on; their names."""
+        """Removes those among `wanted` (ids) that nobody is on; their names."""
         removed = []
         for view in self.list():
             network = view.network
-            if network.id not in wanted or view.containers or network.config_only or network.name in PREDEFINED:
+            if network.id not in wanted or self._in_use(view) or network.config_only or network.name in PREDEFINED:
                 continue
             self._remove(network)
             removed.append(network.name)
@@ -81,7 +81,7 @@ class NetworkVerbs:
     def _remove(self, network: Network) -> None:
         if network.name in PREDEFINED:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
-        if self._view(network).containers:
+        if self._in_use(self._view(network)):
             raise Forbidden(
                 f"error while removing network: network {network.name} id {network.id} has active endpoints",
                 "`hostvm network inspect` names the containers that are on it",
@@ -91,6 +91,10 @@ class NetworkVerbs:
             raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
         self._parts.networks.remove(network)
         self._tell(network, "destroy")
+
+    def _in_use(self, view: NetworkView) -> bool:
+        """A container that is about to start, and a step of a build, have their interface before any record says so."""
+        return bool(view.containers) or self._parts.networks.is_used(view.network.id)
 
     def _with_configuration(self, asked: Network) -> Network:
         """What a network of nothing but configuration says (`--config-from`)."""

@@ -159,7 +159,7 @@ class Start:
 
     def _wire_own(self) -> _Network:
         networks, identity = self.parts.networks, self.container.id
-        joined = join_networks(self.parts, self.container)
+        joined = join_networks(self.parts, self.container, self.parts.table.live(self.container.id).last_endpoints)
         self.undo.callback(self._close_namespace)
         for endpoint in joined.endpoints:
             self.undo.callback(networks.disconnect, identity, endpoint)

@@ -10,6 +10,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
 )
 
 from guest_agent.wire.errors import Forbidden, HostFailed, InvalidArgument
@@ -76,7 +77,7 @@ def mac_address(address: Address) -> str:
 
 
 class AddressPool:
-    """Hands out addresses round robin.
+    """Hands out addresses round robin, and gives back to a container what it had.
 
     The kernel takes a dead container's interface away in its own time, so an address must rest before it is given to
     the next one.
@@ -88,16 +89,20 @@ class AddressPool:
         chosen = within or self._network
         self._reserved = {int(gateway.ip), *map(int, reserved)}
         self._used = set(self._reserved)
-        self._first = max(int(chosen.network_address), int(self._network.network_address) + 1)
-        self._last = min(int(chosen.broadcast_address), int(self._network.broadcast_address) - 1)
+        edge = int(self._network.num_addresses > 2)  # a /31 has no addresses of its own (RFC 3021)
+        self._first = max(int(chosen.network_address), int(self._network.network_address) + edge)
+        self._last = min(int(chosen.broadcast_address), int(self._network.broadcast_address) - edge)
         self._next = self._first
 
     @property
     def subnet(self) -> Subnet:
         return self._network
 
-    def take(self) -> Address:
-        """A free address; raises HostFailed when there is none."""
+    def take(self, last: str = "") -> Address:
+        """`last` if it is free, which the container had before; else the next one. Raises HostFailed without any."""
+        if last and self._can_give(ip_address(last)):
+            self._used.add(int(ip_address(last)))
+            return ip_address(last)
         for _ in range(min(len(self._used) + 1, self._last - self._first + 1)):
             candidate, self._next = self._next, self._after(self._next)
             if candidate not in self._used:
@@ -123,6 +128,10 @@ class AddressPool:
         """Idempotent."""
         if int(address) not in self._reserved:
             self._used.discard(int(address))
+
+    def _can_give(self, address: Address) -> bool:
+        fits = address.version == self._network.version and self._first <= int(address) <= self._last
+        return fits and int(address) not in self._used
 
     def _address(self, number: int) -> Address:
         return IPv4Address(number) if self._network.version == 4 else IPv6Address(number)

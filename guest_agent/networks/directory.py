@@ -38,6 +38,9 @@ class Directory:
         if not members:
             self._members.pop(network_id, None)
 
+    def has_members(self, network_id: str) -> bool:
+        return network_id in self._members
+
     def may_ask_outside(self, container_id: str) -> bool:
         """Not from internal networks alone: names would carry anything out."""
         mine = [members[container_id] for members in self._members.values() if container_id in members]

@@ -17,10 +17,14 @@ from guest_agent.wire.networks import BRIDGE, EndpointSettings, Network
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Membership:
-    """Who is to be connected to what. `names` are what the network's members will find the container by."""
+    """Who is to be connected to what. `names` are what the network's members will find the container by.
+
+    `last` are the addresses that it had there before, and gets again where nobody else has them.
+    """
 
     settings: EndpointSettings
     names: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
 
 
 def make_pools(network: Network) -> tuple[AddressPool, ...]:
@@ -57,17 +61,17 @@ def _error_of(network: Network, text: str) -> str:
     return ""
 
 
-def take_addresses(pools: Sequence[AddressPool], settings: EndpointSettings) -> tuple[Address | None, Address | None]:
+def take_addresses(pools: Sequence[AddressPool], member: Membership) -> tuple[Address | None, Address | None]:
     """One of each family that the network has. Raises Forbidden and HostFailed; nothing is taken then."""
-    first = _take(pools, 4, settings.address)
+    first = _take(pools, 4, member.settings.address, member.last)
     try:
-        return first, _take(pools, 6, settings.address6)
+        return first, _take(pools, 6, member.settings.address6, member.last)
     except HostvmError:
         give_back(pools, first)
         raise
 
 
-def _take(pools: Sequence[AddressPool], version: int, wanted: str) -> Address | None:
+def _take(pools: Sequence[AddressPool], version: int, wanted: str, last: Iterable[str]) -> Address | None:
     candidates = [pool for pool in pools if pool.subnet.version == version]
     if wanted:
         address = ip_address(wanted)
@@ -75,10 +79,14 @@ def _take(pools: Sequence[AddressPool], version: int, wanted: str) -> Address | 
         return address
     for pool in candidates[:-1]:
         try:
-            return pool.take()
+            return pool.take(_find_last(pool, last))
         except HostvmError:
             continue
-    return candidates[-1].take() if candidates else None
+    return candidates[-1].take(_find_last(candidates[-1], last)) if candidates else None
+
+
+def _find_last(pool: AddressPool, last: Iterable[str]) -> str:
+    return next((text for text in last if ip_address(text) in pool.subnet), "")
 
 
 def give_back(pools: Iterable[AddressPool], address: Address | None) -> None:

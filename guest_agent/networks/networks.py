@@ -159,6 +159,10 @@ class Networks:
             self._firewall.let_through()
         return network
 
+    def is_used(self, network_id: str) -> bool:
+        """Somebody has an interface there: a container, be it only about to start, or a step of a build."""
+        return self._directory.has_members(network_id)
+
     def remove(self, network: Network) -> None:
         """Takes one away that nobody uses."""
         with translated(f"remove network {network.name}"):
@@ -180,13 +184,13 @@ class Networks:
         address = host_binding(network)
         return tuple(one if one.host_ip else dataclasses.replace(one, host_ip=address) for one in bindings)
 
-    def connect(self, container_id: str, hostname: str = "") -> NetworkAttachment:
+    def connect(self, container_id: str, last: str = "") -> NetworkAttachment:
         """A namespace with lo, and eth0 on the default network alone. Nothing is left when it fails.
 
-        That network answers no names, so it doesn't need the host's name.
+        `last` is the address that the container had before, "" for none.
         """
         with translated(f"connect container {container_id[:12]} to the default network"):
-            return self._default.connect()
+            return self._default.connect(last)
 
     def check(self, member: Membership) -> None:
         """Raises NotFound, and InvalidArgument where the network can't give what is asked for."""
@@ -228,12 +232,17 @@ class Networks:
         return joined
 
     async def leave(self, container_id: str, pid: int, endpoint: Endpoint, others: Sequence[Endpoint]) -> None:
-        """Takes one interface out of a running container that keeps the other ones. Idempotent."""
-        with translated(f"disconnect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
-            self._directory.leave(container_id, endpoint.network_id)
-            await sandbox.take_interface_away(namespace, endpoint.interface)
-            sandbox.route_out(namespace, others)
-        self._users.dismiss(endpoint)
+        """Takes one interface out of a running container that keeps the other ones. Idempotent.
+
+        Its address is free whatever fails: with a process that has just ended, the interface goes by itself.
+        """
+        self._directory.leave(container_id, endpoint.network_id)
+        try:
+            with translated(f"disconnect container {container_id[:12]}"), sandbox.namespace_of(pid) as namespace:
+                await sandbox.take_interface_away(namespace, endpoint.interface)
+                sandbox.route_out(namespace, others)
+        finally:
+            self._users.dismiss(endpoint)
 
     def dismiss(self, container_id: str, endpoint: Endpoint) -> None:
         """Forgets an admitted endpoint whose interface couldn't be made. Idempotent."""

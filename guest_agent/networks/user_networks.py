@@ -129,7 +129,7 @@ class UserNetworks:
         """Gives addresses. `taken` are the interfaces that the container has."""
         network = self.get(member.settings.network_id)
         membership.check_settings(network, member.settings)
-        addresses = membership.take_addresses(self._pools_of(network.id), member.settings)
+        addresses = membership.take_addresses(self._pools_of(network.id), member)
         return membership.plan_endpoint(network, member, addresses, taken)
 
     def dismiss(self, endpoint: Endpoint) -> None:

@@ -99,7 +99,7 @@ async def networks(
 
 
 def connected(ours: Networks, container_id: str = ID) -> NetworkAttachment:
-    return ours.connect(container_id, "box")
+    return ours.connect(container_id)
 
 
 def binding(target: int, host_port: int = 0, host_ip: str = "", protocol: Protocol = Protocol.TCP) -> PortBinding:

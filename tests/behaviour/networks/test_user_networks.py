@@ -10,12 +10,13 @@ import tempfile
 
 import pytest
 
+from guest_agent.networks.bridge_driver import NAME_OPTION
 from guest_agent.networks.membership import Membership
 from guest_agent.networks.names import Asking
 from guest_agent.networks.networks import Attachments, Networks
 from guest_agent.networks.settings import NetworkSettings
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import Forbidden
+from guest_agent.wire.errors import Forbidden, HostFailed
 from guest_agent.wire.networks import AddressRange, EndpointSettings, Network
 from tests.behaviour.networks.isolation import isolated
 from tests.behaviour.networks.surroundings import (
@@ -33,6 +34,7 @@ from tests.behaviour.networks.test_names import ANSWER, ask, ask_by_stream, serv
 
 SETTINGS = NetworkSettings(bridge="hvtest0", table="hvtest")
 BACK = "1" * 64
+NO_PID = 1 << 23  #: beyond the kernel's PID_MAX_LIMIT
 
 
 def made(ours: Networks, name: str = "back", internal: bool = False, ipv6: bool = False) -> Network:
@@ -157,3 +159,38 @@ async def test_a_failed_attach_leaves_nothing() -> None:
         assert len(os.listdir("/proc/self/fd")) == descriptors
         ours.disconnect(ID, taken.endpoints[0])
         assert ours.attach(OTHER_ID, [member(back, address="10.77.0.9")]).endpoints[0].address == "10.77.0.9"
+
+
+@isolated
+@in_loop
+async def test_interfaces_that_others_made_stay_theirs() -> None:
+    """A named bridge is used as it is; of another kind it is refused. Neither goes with the network, or the engine."""
+    make_host()
+    shell("ip link add wg0 type veth peer name wg1", "ip link add br0 type bridge")
+    async with networks() as ours:
+        with pytest.raises(HostFailed, match="isn't a bridge"):
+            ours.create(Network(BACK, "back", "bridge", 1, options={NAME_OPTION: "wg0"}))
+        ours.remove(ours.create(Network(BACK, "back", "bridge", 1, options={NAME_OPTION: "br0"})))
+        assert _theirs() == {"wg0", "br0"}
+        ours.create(Network(BACK, "back", "bridge", 1, options={NAME_OPTION: "br0"}))
+        await ours.remove_all()
+        assert _theirs() == {"wg0", "br0"}
+
+
+def _theirs() -> set[str]:
+    return {name for name in ("wg0", "br0") if f" {name}" in shell("ip -o link")}
+
+
+@isolated
+@in_loop
+async def test_a_container_that_has_just_ended_leaves_its_address() -> None:
+    make_host()
+    async with networks() as ours:
+        back = made(ours)
+        joined = ours.attach(ID, [member(back)])
+        assert ours.is_used(back.id)
+        with pytest.raises(HostFailed):
+            await ours.leave(ID, NO_PID, joined.endpoints[0], ())
+        assert not ours.is_used(back.id)
+        again = ours.attach(OTHER_ID, [member(back, address=joined.endpoints[0].address)])
+        assert again.endpoints[0].address == joined.endpoints[0].address

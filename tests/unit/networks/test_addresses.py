@@ -64,6 +64,15 @@ def test_an_address_rests_before_it_is_given_again() -> None:
     assert pool.take() == first
 
 
+def test_who_had_an_address_gets_it_again_unless_somebody_has_it() -> None:
+    """What leads to a service keeps the address that it once looked up."""
+    pool = AddressPool(gateway_of(IPv4Network("10.0.0.0/29")))
+    first, second = str(pool.take()), str(pool.take())
+    pool.give_back(IPv4Address(first))
+    assert str(pool.take(first)) == first
+    assert [str(pool.take(last)) for last in (second, "10.0.0.1", "10.9.0.2")] == ["10.0.0.4", "10.0.0.5", "10.0.0.6"]
+
+
 def test_a_full_pool_says_so_and_recovers() -> None:
     pool = AddressPool(gateway_of(IPv4Network("10.0.0.0/30")))
     taken = pool.take()

@@ -26,26 +26,36 @@ DEFAULT = Network("d" * 64, "bridge", "bridge", 1)
 BACK = Network("b" * 64, "back", "bridge", 1, RANGES, configured=True, ipv6=True)
 
 
+def member(address: str = "", address6: str = "", last: tuple[str, ...] = ()) -> Membership:
+    return Membership(EndpointSettings("back", address=address, address6=address6), last=last)
+
+
+def test_a_container_comes_back_to_its_addresses_of_both_families() -> None:
+    pools, last = make_pools(BACK), ("10.9.0.6", "fd00:9::9")
+    assert tuple(map(str, take_addresses(pools, member(last=last)))) == last
+    assert tuple(map(str, take_addresses(pools, member(last=last)))) == ("10.9.0.4", "fd00:9::2")
+
+
 def test_addresses_come_from_the_range_and_leave_out_what_is_reserved() -> None:
     pools = make_pools(BACK)
-    given = [take_addresses(pools, EndpointSettings("back")) for _ in range(2)]
+    given = [take_addresses(pools, member()) for _ in range(2)]
     assert [str(four) for four, _ in given] == ["10.9.0.4", "10.9.0.6"]
     assert [str(six) for _, six in given] == ["fd00:9::2", "fd00:9::3"]
     with pytest.raises(HostFailed, match="no available IPv4 addresses"):
-        take_addresses(pools, EndpointSettings("back"))
+        take_addresses(pools, member())
     give_back(pools, ip_address("10.9.0.4"))
-    assert str(take_addresses(pools, EndpointSettings("back"))[0]) == "10.9.0.4"
+    assert str(take_addresses(pools, member())[0]) == "10.9.0.4"
 
 
 def test_a_named_address_is_given_once_and_nothing_is_kept_after_a_refusal() -> None:
     pools = make_pools(BACK)
-    take_addresses(pools, EndpointSettings("back", address6="fd00:9::7"))
-    wanted = EndpointSettings("back", address="10.9.0.2", address6="fd00:9::7")
+    take_addresses(pools, member(address6="fd00:9::7"))
+    wanted = member(address="10.9.0.2", address6="fd00:9::7")
     with pytest.raises(Forbidden, match="Address already in use"):
         take_addresses(pools, wanted)
-    assert str(take_addresses(pools, EndpointSettings("back", address="10.9.0.2"))[0]) == "10.9.0.2"
+    assert str(take_addresses(pools, member(address="10.9.0.2"))[0]) == "10.9.0.2"
     with pytest.raises(Forbidden):
-        take_addresses(pools, EndpointSettings("back", address="10.9.0.1"))
+        take_addresses(pools, member(address="10.9.0.1"))
 
 
 @pytest.mark.parametrize(
