@@ -16,7 +16,7 @@ from guest_agent.engine.parts import Parts
 from guest_agent.engine.wiring import implied_settings, plan_member, plan_names, plan_published
 from guest_agent.networks.membership import Membership, publishing_endpoint
 from guest_agent.wire.errors import Forbidden, HostFailed, HostvmError, InvalidArgument, NotFound
-from guest_agent.wire.models import Endpoint
+from guest_agent.wire.models import Endpoint, PublishedPort
 from guest_agent.wire.networks import HOST, NONE, EndpointSettings, Network
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ async def connect(parts: Parts, network: Network, reference: str, settings: Endp
         networks = (*implied_settings(parts, container), known)
         wanted = dataclasses.replace(container, networks=networks, unconnected=False)
         if container.running:
-            await _join(parts, wanted, member)
+            await _join(parts, container, wanted, member)
         else:
             parts.table.save(wanted)
 
@@ -117,7 +117,8 @@ def _check_modes(container: Container, network: Network) -> None:
 # -- of a running container
 
 
-async def _join(parts: Parts, container: Container, member: Membership) -> None:
+async def _join(parts: Parts, before: Container, container: Container, member: Membership) -> None:
+    """`before` is the record as it was, and is again where the kernel refuses."""
     networks, others = parts.networks, container.endpoints
     endpoint = networks.admit(member, [one.interface for one in others])
     try:
@@ -126,7 +127,7 @@ async def _join(parts: Parts, container: Container, member: Membership) -> None:
         joined = networks.join(container.id, container.state.pid, endpoint, others, member.settings.link_local)
     except BaseException:
         networks.dismiss(container.id, endpoint)
-        parts.table.save(_without(container, member.settings.network_id))
+        parts.table.save(before)
         raise
     failpoint("connect.join.after")
     stored = parts.table.save(dataclasses.replace(stored, endpoints=(*others, joined)))
@@ -145,11 +146,6 @@ async def _leave(parts: Parts, container: Container, endpoint: Endpoint) -> None
         _follow_names(parts, stored)
         await _follow_ports(parts, stored, before)
     parts.tell_network(endpoint, "disconnect", container.id)
-
-
-def _without(container: Container, network_id: str) -> Container:
-    networks = tuple(one for one in container.networks if one.network_id != network_id)
-    return dataclasses.replace(container, networks=networks)
 
 
 def _follow_names(parts: Parts, container: Container) -> None:
@@ -173,13 +169,21 @@ def _rewrite(path: str, text: str) -> None:
 
 
 async def _follow_ports(parts: Parts, container: Container, before: tuple[Endpoint, ...]) -> None:
-    """Published ports lead to the network that leads out by now."""
+    """Published ports lead to the network that leads out by now; none are left where that fails."""
     was, leading = publishing_endpoint(before), publishing_endpoint(container.endpoints)
     if (was and was.network_id) == (leading and leading.network_id):
         return
     await parts.networks.release(container.id)
-    bindings = plan_published(parts, container) if leading is not None else ()
-    ports = await parts.networks.publish(container.id, leading.address, bindings) if leading and bindings else ()
+    ports: tuple[PublishedPort, ...] = ()
+    try:
+        bindings = plan_published(parts, container) if leading is not None else ()
+        if leading is not None and bindings:
+            ports = await parts.networks.publish(container.id, leading.address, bindings)
+    finally:
+        await _store_ports(parts, container, ports)
+
+
+async def _store_ports(parts: Parts, container: Container, ports: tuple[PublishedPort, ...]) -> None:
     if _runs_on(parts, container):
         parts.table.save(dataclasses.replace(parts.table.find(container.id), ports=ports))
     else:
