@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 
@@ -16,7 +17,9 @@ from guest_agent.api.router import Call, Route
 from guest_agent.api.times import parse_moment
 from guest_agent.api.top import list_processes
 from guest_agent.engine.container import Container
-from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound, Unsupported
+from guest_agent.engine.requests import Sizes
+from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.models import ContainerId
 
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
 
@@ -54,9 +57,20 @@ class ContainersResource:
         selection = Selection(query.flag("all"), query.integer("limit"), query.filters(FILTERS))
         chosen = select(selection, self._containers, self._engine.images)
         current, now = self._current_images(chosen), time.time_ns()
-        sized = query.flag("size")
-        sizes = {one.id: await self._containers.sizes(one.id) for one in chosen} if sized else {}
-        return json_response([render_listed(one, shown_image(one, current), now, sizes.get(one.id)) for one in chosen])
+        if not query.flag("size"):
+            return json_response([render_listed(one, shown_image(one, current), now) for one in chosen])
+        sizes = await self._sizes(chosen)
+        return json_response(
+            [render_listed(one, shown_image(one, current), now, sizes[one.id]) for one in chosen if one.id in sizes]
+        )
+
+    async def _sizes(self, containers: Iterable[Container]) -> dict[ContainerId, Sizes]:
+        """Of those that are still there."""
+        found = {}
+        for one in containers:
+            with contextlib.suppress(NotFound):
+                found[one.id] = await self._containers.sizes(one.id)
+        return found
 
     def _current_images(self, containers: Iterable[Container]) -> dict[str, str]:
         """Name -> id of the image that it means today."""
@@ -131,7 +145,8 @@ class ContainersResource:
     async def remove(self, call: Call) -> Answer:
         query = call.query
         if query.flag("link"):
-            raise Unsupported("links between containers are not supported")
+            await self._containers.remove_link(call.name)
+            return no_content()
         await self._containers.remove(call.name, query.flag("force"), query.flag("v"))
         return no_content()
 

@@ -18,7 +18,7 @@ from guest_agent.api.render_image import render_listed as render_image
 from guest_agent.api.render_image import shared_sizes
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import closing, progress_stream
-from guest_agent.api.volumes import render_volume
+from guest_agent.api.volumes import count_users, render_volume
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 
@@ -84,8 +84,7 @@ class DiskUsageResource:
             return {}
 
     async def _volumes(self) -> list[Json]:
-        containers = self._engine.containers.list(True)
-        users = Counter(name for one in containers for name in {mount.name for mount in one.mount_points if mount.name})
+        users = count_users(self._engine.containers.list(True))
         sizes = await self._engine.system.volume_sizes()
         return [
             {**render_volume(volume), "UsageData": {"RefCount": users[volume.name], "Size": sizes.get(volume.name, -1)}}

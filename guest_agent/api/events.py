@@ -51,9 +51,9 @@ async def _body(source: AsyncIterator[Event], filters: Filters) -> AsyncGenerato
 
 
 def wanted(event: Event, filters: Filters) -> bool:
+    """Every kind of filter holds by one of its values (moby, daemon/events/filter.go); unknown kinds are ignored."""
     if not filters:
         return True
-    """Every kind of filter holds by one of its values (moby, daemon/events/filter.go); unknown kinds are ignored."""
     return (
         _action_wanted(event.action, filters)
         and filters.exact("type", event.type)

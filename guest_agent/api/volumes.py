@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import read_fields
 from guest_agent.api.messages import Answer, json_response, no_content
@@ -9,6 +12,7 @@ from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import rfc3339
+from guest_agent.engine.container import Container
 from guest_agent.wire.mounts import Volume
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
@@ -18,6 +22,7 @@ _PRUNE_FILTERS = frozenset({"all", "label", "label!"})
 class VolumesResource:
     def __init__(self, engine: Engine) -> None:
         self._volumes = engine.volumes
+        self._containers = engine.containers
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -31,10 +36,11 @@ class VolumesResource:
     async def list(self, call: Call) -> Answer:
         filters = call.query.filters(_FILTERS)
         dangling = filters.flag("dangling")
+        users = count_users(self._containers.list(True)) if dangling is not None else Counter()
         found = [
             render_volume(volume)
             for volume in self._volumes.list()
-            if wanted(volume, filters) and (dangling is None or dangling != bool(self._volumes.users_of(volume.name)))
+            if wanted(volume, filters) and (dangling is None or dangling != bool(users[volume.name]))
         ]
         return json_response({"Volumes": found, "Warnings": None})
 
@@ -64,6 +70,11 @@ class VolumesResource:
         ]
         pruned = await self._volumes.prune(chosen)
         return json_response({"VolumesDeleted": list(pruned.names), "SpaceReclaimed": pruned.reclaimed})
+
+
+def count_users(containers: Iterable[Container]) -> Counter[str]:
+    """Name of a volume -> how many of the containers mount it."""
+    return Counter(name for one in containers for name in {point.name for point in one.mount_points if point.name})
 
 
 def wanted(volume: Volume, filters: Filters) -> bool:

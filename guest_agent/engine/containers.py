@@ -15,6 +15,7 @@ from guest_agent.engine.ending import remove_folders, undo_create
 from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
+from guest_agent.engine.links import parse_link_name, without_link
 from guest_agent.engine.live import Live
 from guest_agent.engine.log_config import check_readable
 from guest_agent.engine.making import make_container
@@ -144,6 +145,13 @@ class Containers:
             next_status(container, Step.START)
             await start_and_watch(self._parts, _fresh(container))
             self._parts.tell(container, "restart")
+
+    async def remove_link(self, ref: str) -> None:
+        """`ref` is a link's name: NAME/ALIAS. Raises NotFound, and HostFailed for a container's own name."""
+        parent, alias = parse_link_name(ref)
+        identity = self.find(parent).id
+        async with self._live(identity).lock:
+            self._table.save(without_link(self.find(identity), alias))
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
         """Send a signal to the init. Raises Conflict where there is none."""

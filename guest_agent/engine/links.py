@@ -6,13 +6,14 @@ take their links as further names (`EndpointSettings.links`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.wiring import is_user_defined
-from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerPort, HostConfig, Protocol
 from guest_agent.wire.networks import BRIDGE, HOST
 
@@ -42,6 +43,23 @@ def parse_link(text: str) -> tuple[str, str]:
         raise InvalidArgument(f"bad format for links: {text}")
     bare = name.removeprefix("/")
     return bare, (alias or bare).rpartition("/")[2]
+
+
+def parse_link_name(text: str) -> tuple[str, str]:
+    """`[/]NAME/ALIAS`: (name, alias). Raises HostFailed for a container's own name: dockerd answers 500."""
+    name, slash, alias = text.removeprefix("/").rpartition("/")
+    if not slash:
+        raise HostFailed("Conflict, cannot remove the default link name of the container")
+    return name, alias
+
+
+def without_link(container: Container, alias: str) -> Container:
+    """The record without the link of that name. Raises NotFound."""
+    host = container.host_config
+    left = tuple(text for text in host.links if parse_link(text)[1] != alias)
+    if len(left) == len(host.links):
+        raise NotFound(f"No such container: {container.name}/{alias}")
+    return dataclasses.replace(container, host_config=dataclasses.replace(host, links=left))
 
 
 def check_links(parts: Parts, host_config: HostConfig) -> None:

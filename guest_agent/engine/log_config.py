@@ -38,6 +38,9 @@ _BUFFER = Limits(1 << 20, 2)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 
+#: More are no size of anything, and in the end too much for a float.
+_MOST_DIGITS = 32
+
 _TAG_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
@@ -134,7 +137,7 @@ def _count(text: str) -> int:
 def parse_size(text: str) -> int:
     """ "10m" -> 10,000,000 bytes."""
     found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    if found is None or len(found[1]) > _MOST_DIGITS:
         raise InvalidArgument(f"invalid size: '{text}'")
     return int(float(found[1]) * _MULTIPLES[found[2].lower()])
 

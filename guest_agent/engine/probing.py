@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import time
 
 from guest_agent.engine.attachment import Attachment
@@ -26,6 +27,8 @@ from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import ExecRequest
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import ContainerId, Event
+
+log = logging.getLogger(__name__)
 
 _BEGIN, _END = ("start", "unpause"), ("die", "pause", "destroy")
 
@@ -87,8 +90,16 @@ class HealthMonitors:
         if health.status is before.status:
             self._parts.table.remember_only(changed)
             return
-        self._parts.table.save(changed, durable=False)
+        self._store(changed)
         self._parts.tell(changed, f"health_status: {health.status}")
+
+    def _store(self, changed: Container) -> None:
+        """A full disk must not end the probing: the memory says the truth, the disk follows."""
+        try:
+            self._parts.table.save(changed, durable=False)
+        except HostvmError as error:
+            log.warning("the health of container %s can't be stored: %s", changed.short_id, error)
+            self._parts.table.remember_only(changed)
 
     async def _probe(self, container: Container) -> ProbeResult:
         started = time.time_ns()

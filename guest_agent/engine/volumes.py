@@ -36,10 +36,6 @@ class VolumeVerbs:
         """Raises Conflict, NotFound."""
         self._volumes.remove(name, force)
 
-    def users_of(self, name: str) -> tuple[str, ...]:
-        """Ids of the containers, running or not, that mount it."""
-        return self._volumes.users_of(name)
-
     async def size(self, volume: Volume) -> int:
         """Bytes on disk."""
         return await asyncio.to_thread(_size_of, volume.mountpoint)

@@ -191,6 +191,9 @@ class FakeContainers:
             raise Conflict("You cannot remove a running container")
         del self.records[record.id]
 
+    async def remove_link(self, ref: str) -> None:
+        self.calls.append(("remove_link", ref))
+
     async def rename(self, ref: str, name: str) -> None:
         record = self.find(ref)
         self.records[record.id] = replace(record, name=name)
@@ -503,9 +506,6 @@ class FakeVolumes:
     def remove(self, name: str, force: bool) -> None:
         self.find(name)
         del self.records[name]
-
-    def users_of(self, name: str) -> tuple[str, ...]:
-        return ()
 
     async def prune(self, chosen: Iterable[Volume]) -> VolumesPruned:
         names = tuple(volume.name for volume in chosen)

@@ -11,6 +11,8 @@ import time
 import pytest
 
 from guest_agent.api.top import select_rows
+from guest_agent.engine.requests import Sizes
+from guest_agent.wire.errors import NotFound
 from tests.unit.api.conftest import Api
 from tests.unit.api.fake_engine import BUSYBOX
 from tests.unit.http.serving import receive_all, receive_until
@@ -431,3 +433,23 @@ def test_shutdown_answers_first(api: Api) -> None:
     deadline = time.monotonic() + 5
     while api.engine.shut_down != [False]:
         assert time.monotonic() < deadline
+
+
+def test_a_link_goes_by_its_name(api: Api) -> None:
+    assert api.call("DELETE", "/containers/shop/db", link=1) == (204, None)
+    assert api.engine.containers.calls[-1] == ("remove_link", "shop/db")
+
+
+def test_a_container_that_goes_while_sizes_are_measured_isn_t_listed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, before = api.call("GET", "/containers/json", all=1)
+    assert isinstance(before, list)
+
+    async def gone(ref: str) -> Sizes:
+        if ref == before[0]["Id"]:
+            raise NotFound(f"No such container: {ref}")
+        return Sizes(10, 1000)
+
+    monkeypatch.setattr(api.engine.containers, "sizes", gone)
+    _, listed = api.call("GET", "/containers/json", all=1, size=1)
+    assert isinstance(listed, list)
+    assert [one["Id"] for one in listed] == [one["Id"] for one in before[1:]]

@@ -22,6 +22,11 @@ from guest_agent.wire.models import ContainerConfig, HostConfig
 from tests.unit.engine.records import container
 
 
+def test_a_size_beyond_all_numbers_is_the_user_s_fault() -> None:
+    with pytest.raises(InvalidArgument, match="invalid size"):
+        parse_size("9" * 400)
+
+
 def host(driver: str = "json-file", **options: str) -> HostConfig:
     return HostConfig(log_driver=driver, log_options={name.replace("_", "-"): text for name, text in options.items()})
 

@@ -1,0 +1,27 @@
+"""Links go by their names."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from guest_agent.engine.links import parse_link_name, without_link
+from guest_agent.wire.errors import HostFailed, NotFound
+from guest_agent.wire.models import HostConfig
+from tests.unit.engine.records import container
+
+
+def test_a_link_goes_by_its_alias() -> None:
+    before = dataclasses.replace(container(), host_config=HostConfig(links=("db", "cache:store", "/q:/box/queue")))
+    assert without_link(before, "store").host_config.links == ("db", "/q:/box/queue")
+    assert without_link(before, "queue").host_config.links == ("db", "cache:store")
+    assert without_link(before, "db").host_config.links == ("cache:store", "/q:/box/queue")
+    with pytest.raises(NotFound, match="No such container: box/cache"):
+        without_link(before, "cache")
+
+
+def test_the_name_of_a_link() -> None:
+    assert parse_link_name("box/db") == parse_link_name("/box/db") == ("box", "db")
+    with pytest.raises(HostFailed, match="cannot remove the default link name"):
+        parse_link_name("/box")
