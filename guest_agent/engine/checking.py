@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from guest_agent.engine.parts import Parts
+from guest_agent.engine.table import ContainerTable
 from guest_agent.images.repairing import fetch_documents, fetch_layer
 from guest_agent.store.files import set_aside
+from guest_agent.store.paths import EnginePaths
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import DiffId, ImageId
 
@@ -93,14 +95,18 @@ async def _mend_layer(parts: Parts, diff_id: DiffId) -> str:
 
 async def _strays(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
     strays = [*parts.layers.strays(), *parts.images.stray_blobs()]
-    for path in strays:
-        remedy = f"set aside as {set_aside(path, parts.paths.set_aside)}" if repair else ""
-        yield Finding(path, "nothing refers to it", remedy)
+    for finding in _report_strays(parts, strays, "nothing refers to it", repair):
+        yield finding
+
+
+def _report_strays(parts: Parts, paths: Sequence[str], problem: str, repair: bool) -> list[Finding]:
+    """With `repair` they go at once, before anybody else has a turn: a stray of now may be in use later."""
+    aside = parts.paths.set_aside
+    return [Finding(path, problem, f"set aside as {set_aside(path, aside)}" if repair else "") for path in paths]
 
 
 async def _containers(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
-    containers = parts.table.all()
-    for container in containers:
+    for container in parts.table.all():
         try:
             image = parts.images.get(container.image_id)
         except HostvmError as error:
@@ -109,22 +115,28 @@ async def _containers(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
         for diff_id in image.config.diff_ids:
             if not parts.layers.has(diff_id):
                 yield Finding(f"container {container.name}", f"layer {diff_id} of its image is missing")
-    known = {container.id for container in containers}
-    for name in sorted(set(os.listdir(parts.paths.containers)) - known):
-        path = parts.paths.container(name)
-        remedy = f"set aside as {set_aside(path, parts.paths.set_aside)}" if repair else ""
-        yield Finding(path, "no container has it", remedy)
+    for finding in _report_strays(parts, stray_folders(parts.paths, parts.table), "no container has it", repair):
+        yield finding
+
+
+def stray_folders(paths: EnginePaths, table: ContainerTable) -> list[str]:
+    """Folders that no container has at this moment, nor a record that can't be read.
+
+    What has a bundle is in use or on its way: a build's step has no record, and the folder of a container that is being
+    removed outlives its record.
+    """
+    known = {*(container.id for container in table.all()), *table.unreadable, *os.listdir(paths.bundles)}
+    return [paths.container(name) for name in sorted(set(os.listdir(paths.containers)) - known)]
 
 
 async def _volumes(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
-    volumes = parts.volumes.list()
-    for volume in volumes:
-        if not os.path.isdir(volume.mountpoint):
+    for volume in parts.volumes.list():
+        if not await asyncio.to_thread(os.path.isdir, volume.mountpoint):  # it may lie on a server that doesn't answer
             remedy = ""
             if repair:
                 os.makedirs(volume.mountpoint, exist_ok=True)
                 remedy = "an empty one was made"
             yield Finding(f"volume {volume.name}", f"its folder {volume.mountpoint} is missing", remedy)
-    known = {volume.name for volume in volumes}
+    known = {volume.name for volume in parts.volumes.list()}
     for name in sorted(set(os.listdir(parts.paths.volumes)) - known):
         yield Finding(f"{parts.paths.volumes}/{name}", "no volume has it")

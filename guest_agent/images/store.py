@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from guest_agent.images.configs import parse_config, parse_time
@@ -65,6 +67,8 @@ class ImageStore:
         self._unreadable: dict[ImageId, str] = {}
         #: Some image can't be read: nobody knows which layers and blobs are its own, so none is taken as unused.
         self._keeps_all = False
+        #: Blobs of images that are being added: written, or found, before the record that refers to them.
+        self._arriving: Counter[Digest] = Counter()
 
     def start(self) -> list[str]:
         """Read the records, after the layer store's start; remove what a crash left. Returns warnings.
@@ -113,9 +117,26 @@ class ImageStore:
         Raises HostFailed (disk full) with nothing recorded. The caller closes the staging in any case.
         """
         config = parse_config(new.config)
-        blobs = [await asyncio.to_thread(self._content.put, data) for data in (new.config, new.manifest) if data]
-        await asyncio.to_thread(staging.publish)
-        stored = _Stored(config, new.manifest_digest, new.parent, tuple(blobs))
+        blobs = [data for data in (new.config, new.manifest) if data]
+        with self._held(tuple(digest_of(data) for data in blobs)) as digests:
+            for data in blobs:
+                await asyncio.to_thread(self._content.put, data)
+            await asyncio.to_thread(staging.publish)
+            self._record(new, _Stored(config, new.manifest_digest, new.parent, digests), staging)
+        return config.id
+
+    @contextmanager
+    def _held(self, blobs: tuple[Digest, ...]) -> Iterator[tuple[Digest, ...]]:
+        """They are no strays for the time, recorded or not."""
+        self._arriving.update(blobs)
+        try:
+            yield blobs
+        finally:
+            self._arriving.subtract(blobs)
+            self._arriving += Counter()  # drops those that nobody holds any more
+
+    def _record(self, new: NewImage, stored: _Stored, staging: LayerStaging) -> None:
+        config = stored.config
         with self._records.transaction():
             staging.record()
             self._records.put(_IMAGE, config.id, _encode(stored))
@@ -125,7 +146,6 @@ class ImageStore:
         staging.recorded()
         self._images[config.id] = stored
         self.names.apply(new.names, config.id)
-        return config.id
 
     def tag(self, source: str, target: str) -> ImageId:
         """Give an image one more name; it is taken from another image if need be."""
@@ -250,8 +270,11 @@ class ImageStore:
         staging.recorded()
 
     def stray_blobs(self) -> list[str]:
-        """Paths of blobs that no image has. Empty where some image can't be read: they may be its."""
-        used = {blob for stored in self._images.values() for blob in stored.blobs}
+        """Paths of blobs that no image has, recorded or on its way.
+
+        None where some image can't be read: they may be its.
+        """
+        used = {*self._arriving, *(blob for stored in self._images.values() for blob in stored.blobs)}
         return (
             [] if self._keeps_all else [self._content.path(one) for one in self._content.digests() if one not in used]
         )

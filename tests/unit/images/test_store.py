@@ -17,7 +17,7 @@ from guest_agent.store.records import Records
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, ImageId
 
-from .fake_layers import FakeLayers
+from .fake_layers import FakeLayers, FakeStaging
 
 
 class Fixture:
@@ -139,3 +139,15 @@ def test_an_unreadable_image_keeps_its_layers(fixture: Fixture) -> None:
     fixture.images = images
     assert fixture.remove("whole")[0] == "Untagged: whole:latest"
     assert fixture.layers.known() == layers
+
+
+def test_blobs_of_an_image_that_is_being_added_are_no_strays(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are on disk before the record is: a check with --repair set them aside in between."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr(FakeStaging, "publish", lambda _staging: seen.append(fixture.images.stray_blobs()))
+    fixture.make("app:1")
+    assert seen == [[]]
+    (stray,) = (fixture.root / "content" / "sha256").iterdir()
+    fixture.remove("app:1")
+    stray.write_text("left")
+    assert fixture.images.stray_blobs() == [str(stray)]
