@@ -21,9 +21,12 @@ class ExpansionError(ValueError):
     """A word that can't be understood; the message is one line."""
 
 
-def expand_word(text: str, lookup: Lookup, escape: str = "\\") -> str:
-    """Variables replaced and quotes removed; spaces don't split. Raises ExpansionError."""
-    return "".join(_Lexer(text, lookup, escape).run())
+def expand_word(text: str, lookup: Lookup, escape: str = "\\", quotes: bool = True) -> str:
+    """Variables replaced and quotes removed; spaces don't split. Raises ExpansionError.
+
+    Without `quotes` they are letters like any other: a heredoc's text.
+    """
+    return "".join(_Lexer(text, lookup, escape, quotes).run())
 
 
 def expand_words(text: str, lookup: Lookup, escape: str = "\\") -> tuple[str, ...]:
@@ -32,10 +35,11 @@ def expand_words(text: str, lookup: Lookup, escape: str = "\\") -> tuple[str, ..
 
 
 class _Lexer:
-    def __init__(self, text: str, lookup: Lookup, escape: str) -> None:
+    def __init__(self, text: str, lookup: Lookup, escape: str, quotes: bool = True) -> None:
         self._text = text
         self._lookup = lookup
         self._escape = escape
+        self._quotes = quotes
         self._next = 0
 
     def run(self, stop: str = "") -> list[str]:
@@ -71,9 +75,9 @@ class _Lexer:
 
     def _piece(self, letter: str) -> tuple[str, bool]:
         self._next += 1
-        if letter == "'":
+        if letter == "'" and self._quotes:
             return self._single_quoted(), True
-        if letter == '"':
+        if letter == '"' and self._quotes:
             return self._double_quoted(), True
         if letter == "$":
             return self._variable(), False

@@ -57,10 +57,10 @@ class StageState:
         """A variable's value: ENV beats ARG."""
         return environment_of(self.config.environment).get(name, self.arguments.find(name))
 
-    def expand(self, line: Line, text: str) -> str:
-        """Raises DockerfileError."""
+    def expand(self, line: Line, text: str, quotes: bool = True) -> str:
+        """`quotes`: they have a meaning, and are removed. Raises DockerfileError."""
         try:
-            return expand_word(text, self.find, self.escape)
+            return expand_word(text, self.find, self.escape, quotes)
         except ExpansionError as error:
             raise line.fail(f'failed to process "{text}": {error}') from error
 
@@ -120,6 +120,15 @@ def describe_run(state: StageState, argv: tuple[str, ...]) -> str:
         return text
     shown = " ".join(f"{name}={value}" for name, value in values.items())
     return f"|{len(values)} {shown} {text}"
+
+
+def identify_run(state: StageState, run: Run, mounts: str) -> str:
+    """What the cache knows a RUN by: all that it follows from, exactly. The history's text only joins words."""
+    config, program = state.config, find_program(run)
+    around = (config.environment, config.user, config.working_dir)
+    arguments = state.arguments.for_run(environment_of(config.environment))
+    words = plan_run_words(state, run)
+    return repr(("RUN", words, arguments, mounts, run.network, around, program and program.text))
 
 
 # -- changes

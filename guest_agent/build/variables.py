@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-#: Given by --build-arg they are in every RUN's environment, declared or not, and count neither for the cache nor for
-#: the history (Dockerfile reference, "Predefined ARGs").
+#: Given by --build-arg they are in every RUN's environment. Unless an ARG declares them, they count neither for the
+#: cache nor for the history (Dockerfile reference, "Predefined ARGs").
 PROXIES = frozenset(
     spelling
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -64,11 +64,11 @@ class Arguments:
         return {
             name: value
             for name, value in sorted(self.declared.items())
-            if value is not None and name not in environment and not (name in PROXIES and name not in self.outer)
+            if value is not None and name not in environment
         }
 
     def proxies(self) -> dict[str, str]:
-        """Part of a RUN's environment and of nothing else."""
+        """Part of a RUN's environment, and of nothing else where no ARG declares them."""
         return {name: value for name, value in sorted(self.given.items()) if name in PROXIES}
 
 

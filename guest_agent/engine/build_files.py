@@ -39,6 +39,11 @@ class PlannedCopy:
         flags += f"--chmod={self.mode:o} " if self.mode is not None else ""
         return f"{self.wanted.copy.line.keyword} {flags}{self.digest} in {self.target} "
 
+    @property
+    def identity(self) -> str:
+        """What the cache knows it by: the comment, and whether archives are taken apart."""
+        return repr((self.comment, self.wanted.copy.unpack))
+
 
 async def plan_copy(session: BuildSession, origins: Origins, snapshot: Snapshot, copy: Copy) -> PlannedCopy:
     """Raises InvalidArgument where a source isn't there, in docker's words."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -59,16 +58,13 @@ def expand_sources(snapshot: Snapshot, copy: Copy) -> Wanted:
 
 
 def _heredoc_text(snapshot: Snapshot, copy: Copy, heredoc: Heredoc) -> str:
-    """Variables are replaced line by line; quotes stay, since a heredoc's text has none that mean something."""
-    if not heredoc.expands:
-        return heredoc.text
-    protected = re.sub(r"([\"'])", lambda match: snapshot.state.escape + match[0], heredoc.text)
-    return snapshot.state.expand(copy.line, protected)
+    """Variables are replaced; quotes stay, since a heredoc's text has none that mean something."""
+    return snapshot.state.expand(copy.line, heredoc.text, quotes=False) if heredoc.expands else heredoc.text
 
 
 def source_key(wanted: Wanted, layers: Sequence[DiffId]) -> str:
     """What files of a stage or an image are known by without a look at them."""
-    text = repr((tuple(layers), wanted.sources, wanted.excludes, wanted.copy.parents))
+    text = repr((tuple(layers), wanted.sources, wanted.excludes, wanted.copy.parents, wanted.heredocs))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -12,7 +12,7 @@ from guest_agent.build.instructions import Copy, Instruction, Run, WorkingDir
 from guest_agent.build.parsing import parse_trigger
 from guest_agent.build.planning import Origin, PlannedStage
 from guest_agent.build.snapshots import Snapshot, StepResult
-from guest_agent.build.state import apply, describe_run, find_program, plan_run_words
+from guest_agent.build.state import apply, describe_run, find_program, identify_run, plan_run_words
 from guest_agent.build.variables import environment_of
 from guest_agent.engine.build_bases import begin_stage
 from guest_agent.engine.build_files import make_working_dir, perform_copy, plan_copy
@@ -112,8 +112,8 @@ class StageBuild:
             async def work() -> str:
                 return await perform_copy(self._session, origins, snapshot, planned)
 
-            key = snapshot.next_key(planned.comment)
-            return await self._take_or_make(snapshot, key, snapshot.state.created_by(planned.comment), work)
+            key, created_by = snapshot.next_key(planned.identity), snapshot.state.created_by(planned.comment)
+            return await self._take_or_make(snapshot, key, created_by, work, told=copy.unpack is None)
         finally:
             await origins.close()
 
@@ -124,10 +124,8 @@ class StageBuild:
         origins = Origins(self._session, self._planned)
         try:
             described = await describe_mounts(self._session, origins, mounts)
-            config = snapshot.state.config
-            around = (config.environment, config.user, config.working_dir)
             program = find_program(run)
-            identity = repr(("RUN", created_by, described, run.network, around, program and program.text))
+            key = snapshot.next_key(identify_run(snapshot.state, run, described))
 
             async def work() -> str:
                 async with AsyncExitStack() as undo:
@@ -136,7 +134,8 @@ class StageBuild:
                         mount_program(self._session, program, undo, mounted)
                     return await self._execute(snapshot, run, argv, mounted)
 
-            return await self._take_or_make(snapshot, snapshot.next_key(identity), created_by, work)
+            told = not mounts and program is None
+            return await self._take_or_make(snapshot, key, created_by, work, told)
         finally:
             await origins.close()
 
@@ -178,10 +177,17 @@ class StageBuild:
         )
         return replace(host, shm_size=request.shm_size) if request.shm_size else host
 
-    async def _take_or_make(self, snapshot: Snapshot, key: str, created_by: str, work: Work) -> Snapshot:
-        """From the cache, as long as everything before was; else by work."""
+    async def _take_or_make(
+        self, snapshot: Snapshot, key: str, created_by: str, work: Work, told: bool = True
+    ) -> Snapshot:
+        """From the cache, as long as everything before was; else by work.
+
+        `told`: the history's text tells all that the step follows from. Only then an image's layer may stand for it.
+        """
         session = self._session
-        found = session.find_step(key) or session.find_in_images(snapshot, created_by)
+        found = session.find_step(key)
+        if found is None and told:
+            found = session.find_in_images(snapshot, created_by)
         if found is not None:
             self._say(" ---> Using cache\n")
         else:

@@ -43,6 +43,12 @@ def test_words(text: str, expanded: str) -> None:
     assert expand_word(text, VALUES.get) == expanded
 
 
+def test_quotes_of_a_heredoc_are_letters() -> None:
+    values = {"x": "1"}.get
+    assert expand_word("\"$x\" it's '$x'", values, quotes=False) == "\"1\" it's '1'"
+    assert expand_word('a \\"$x\\" \\$x ${y:-"d"}', values, quotes=False) == 'a "1" $x "d"'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from guest_agent.build.instructions import Run
 from guest_agent.build.parsing import parse_dockerfile
-from guest_agent.build.state import StageState, absolute, apply, describe_run, plan_run_words
+from guest_agent.build.state import StageState, absolute, apply, describe_run, identify_run, plan_run_words
 from guest_agent.build.variables import Arguments
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Protocol
@@ -29,6 +29,12 @@ def run(text: str, before: str = "") -> tuple[tuple[str, ...], str]:
     state, _ = after(before)
     words = plan_run_words(state, last)
     return words, describe_run(state, words)
+
+
+def identity(text: str, before: str) -> str:
+    *_, last = parse_dockerfile(f"FROM scratch\n{text}".encode()).stages[0].instructions
+    assert isinstance(last, Run)
+    return identify_run(after(before)[0], last, "")
 
 
 def test_a_line_of_env_sees_what_was_before_it() -> None:
@@ -90,7 +96,15 @@ def test_run_words() -> None:
     assert run("RUN x", 'SHELL ["bash", "-ec"]')[0] == ("bash", "-ec", "x")
 
 
+def test_a_run_is_known_by_its_words_and_not_by_the_text_of_them() -> None:
+    texts = [('RUN ["a", "b c"]', ""), ('RUN ["a b", "c"]', ""), ('RUN ["a", "b", "c"]', "")]
+    texts += [("RUN x", "ARG a=1\nARG b=2"), ("RUN x", "ARG a=1\\ b=2\nARG b=2"), ("RUN x", "ARG a=1\nARG b=3")]
+    assert len({identity(text, before) for text, before in texts}) == len(texts)
+
+
 def test_the_history_of_a_run_names_its_arguments_and_no_proxy() -> None:
     assert run("RUN x", "ARG given\nARG b=2")[1] == "|2 b=2 given=g /bin/sh -c x"
-    assert run("RUN x", "ARG HTTP_PROXY")[1] == "/bin/sh -c x"
+    assert run("RUN x")[1] == "/bin/sh -c x"
+    assert run("RUN x", "ARG HTTP_PROXY")[1] == "|1 HTTP_PROXY=p /bin/sh -c x"
+    assert run("RUN x", "ARG http_proxy=default")[1] == "|1 http_proxy=default /bin/sh -c x"
     assert START.arguments.proxies() == {"HTTP_PROXY": "p"}
