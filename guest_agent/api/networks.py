@@ -119,7 +119,7 @@ def render_network(view: NetworkView, with_containers: bool) -> Json:
         "IPAM": {
             "Driver": network.ipam_driver,
             "Options": network.ipam_options,
-            "Config": [_render_range(one) for one in network.ranges],
+            "Config": [_render_range(one) for one in (*network.ranges, *network.idle_ranges)],
         },
         "Internal": network.internal,
         "Attachable": network.attachable,

@@ -56,7 +56,8 @@ def _error_of(network: Network, text: str) -> str:
         return "user specified IP address is supported on user defined networks only"
     if not network.configured:
         return "user specified IP address is supported only when connecting to networks with user configured subnets"
-    if not any(ip_address(text) in ip_network(one.subnet) for one in network.ranges):
+    ranges = (*network.ranges, *network.idle_ranges)
+    if not any(ip_address(text) in ip_network(one.subnet, strict=False) for one in ranges):
         return f"no configured subnet or ip-range contain the IP address {text}"
     return ""
 
@@ -73,7 +74,7 @@ def take_addresses(pools: Sequence[AddressPool], member: Membership) -> tuple[Ad
 
 def _take(pools: Sequence[AddressPool], version: int, wanted: str, last: Iterable[str]) -> Address | None:
     candidates = [pool for pool in pools if pool.subnet.version == version]
-    if wanted:
+    if wanted and candidates:
         address = ip_address(wanted)
         next(pool for pool in candidates if address in pool.subnet).take_this(address)
         return address

@@ -38,6 +38,11 @@ def plan_ranges(asked: Sequence[AddressRange], ipv6: bool, taken: Iterable[Subne
     return tuple(sorted(map(_with_gateway, wanted), key=lambda one: ip_network(one.subnet).version))
 
 
+def find_idle(asked: Iterable[AddressRange]) -> tuple[AddressRange, ...]:
+    """Those of IPv6, to which a network without IPv6 has no use. dockerd keeps them, and takes addresses in them."""
+    return tuple(one for one in asked if ip_network(one.subnet, strict=False).version == 6)
+
+
 def _overlap(one: Subnet, other: Subnet) -> bool:
     return one.version == other.version and one.overlaps(other)
 

@@ -15,7 +15,7 @@ from guest_agent.networks.bridge_driver import BridgeDriver, bridge_name, rules_
 from guest_agent.networks.default_network import DefaultNetwork
 from guest_agent.networks.drivers import Driver, Plug
 from guest_agent.networks.membership import Membership
-from guest_agent.networks.ranges import plan_ranges
+from guest_agent.networks.ranges import find_idle, plan_ranges
 from guest_agent.networks.rules import BridgeRules
 from guest_agent.networks.store import NetworkStore
 from guest_agent.networks.vlan_driver import VlanDriver
@@ -88,7 +88,12 @@ class UserNetworks:
             return asked
         driver = self._driver(asked)
         driver.check(asked)
-        network = dataclasses.replace(asked, ranges=self._plan_ranges(asked), configured=bool(asked.ranges))
+        network = dataclasses.replace(
+            asked,
+            ranges=self._plan_ranges(asked),
+            idle_ranges=() if asked.ipv6 else find_idle(asked.ranges),
+            configured=bool(asked.ranges),
+        )
         driver.check_beside(network, (self._default.record, *self.all()))
         self._store.save(network)
         try:

@@ -28,6 +28,7 @@ class Network:
     driver: str
     created_ns: int
     ranges: tuple[AddressRange, ...] = ()  #: those of IPv4 first; gateways are filled in
+    idle_ranges: tuple[AddressRange, ...] = ()  #: asked for in a network without IPv6: shown, and nobody gets any
     configured: bool = False  #: the user named the subnets, and so may name addresses
     internal: bool = False
     attachable: bool = False

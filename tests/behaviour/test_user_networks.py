@@ -99,7 +99,11 @@ def test_connected_and_disconnected_while_it_runs_and_while_it_does_not(machine:
     assert "already exists in network" in machine.fails(1, "network", "connect", "second", "client")
     machine("network", "disconnect", "first", "client")
     assert "default via" in machine("exec", "client", "ip", "route")
+    machine("network", "connect", "bridge", "client")
+    before = {name: place(machine, "client", name)["IPAddress"] for name in ("second", "bridge")}
     machine("restart", "-t", "0", "client")
+    assert {name: place(machine, "client", name)["IPAddress"] for name in before} == before
+    machine("network", "disconnect", "bridge", "client")
     assert machine("exec", "client", "ls", "/sys/class/net").split() == ["eth0", "lo"]
     assert reaches(machine, "client", "server")
     shown = json.loads(machine("network", "inspect", "second"))[0]["Containers"]
@@ -188,6 +192,10 @@ def test_links(machine: Machine) -> None:
     start(machine, "server", "--network", "named")
     start(machine, "caller", "--network", "named", "--link", "server:alias")
     assert reaches(machine, "caller", "alias") and not reaches(machine, "server", "alias")
+    machine.docker("rm", "--link", "web/db")
+    assert machine.inspect("web")["HostConfig"]["Links"] is None
+    machine("restart", "-t", "0", "database")
+    assert machine.address("database") == address
     machine("stop", "-t", "0", "database")
     complaint = machine.fails(125, "run", "--link", "database", *SLEEP)
     assert "Cannot link to a non running container" in complaint

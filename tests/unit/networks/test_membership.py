@@ -36,6 +36,16 @@ def test_a_container_comes_back_to_its_addresses_of_both_families() -> None:
     assert tuple(map(str, take_addresses(pools, member(last=last)))) == ("10.9.0.4", "fd00:9::2")
 
 
+def test_an_ipv6_address_is_taken_note_of_in_a_network_without_ipv6() -> None:
+    """As dockerd does where such a subnet was asked for; the container gets none of it."""
+    network = Network("e" * 64, "four", "bridge", 1, RANGES[:1], (AddressRange("2001:389::1/64"),), configured=True)
+    wanted = member(address6="2001:389::f00d")
+    check_settings(network, wanted.settings)
+    assert take_addresses(make_pools(network), wanted)[1] is None
+    with pytest.raises(InvalidArgument, match="no configured subnet"):
+        check_settings(network, member(address6="2001:38a::1").settings)
+
+
 def test_addresses_come_from_the_range_and_leave_out_what_is_reserved() -> None:
     pools = make_pools(BACK)
     given = [take_addresses(pools, member()) for _ in range(2)]

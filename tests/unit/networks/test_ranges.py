@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
 
-from guest_agent.networks.ranges import OVERLAP, plan_ranges
+from guest_agent.networks.ranges import OVERLAP, find_idle, plan_ranges
 from guest_agent.wire.errors import Forbidden, InvalidArgument, NotFound
 from guest_agent.wire.networks import AddressRange
 
@@ -54,6 +54,8 @@ def test_ipv6_ranges_of_a_network_without_ipv6_are_not_looked_at() -> None:
     """With bits of a host in it, too: docker-py's own tests ask for such networks."""
     (one,) = plan_ranges([AddressRange("2001:389::1/64")], False, [], [], SEED)
     assert ip_network(one.subnet).version == 4
+    idle = AddressRange("2001:389::1/64")
+    assert find_idle([AddressRange("10.9.0.0/24"), idle]) == (idle,)
 
 
 def test_overlaps_are_refused_with_our_networks_only() -> None:
