@@ -5,6 +5,7 @@ What needs only the request is checked here, in dockerd's words; what needs imag
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from guest_agent.api.fields import Fields
@@ -33,6 +34,8 @@ def parse_create(name: str, body: Fields, platform: str = "") -> CreateRequest:
     if body.raw("Image") is None and body.raw("Cmd") is None and body.raw("HostConfig") is None:
         raise InvalidArgument("config cannot be empty in order to create a container")
     host = parse_host_config(body.part("HostConfig"))
+    if body.raw("HostConfig") is None:  # docker-py says the runtime beside it, where dockerd has long read it as well
+        host = dataclasses.replace(host, runtime=body.text("Runtime"))
     return CreateRequest(name, parse_config(body), host, platform, parse_endpoints(body, host.network_mode))
 
 

@@ -148,6 +148,13 @@ def test_an_update_is_parsed() -> None:
 # -- older clients
 
 
+def test_the_runtime_may_stand_beside_the_host_config_that_is_missing() -> None:
+    """docker-py's create_container(runtime=…)."""
+    assert parse_create("x", read_fields({"Image": "i", "Runtime": "runc"})).host_config.runtime == "runc"
+    both = {"Image": "i", "Runtime": "nvidia", "HostConfig": {"Runtime": "crun"}}
+    assert parse_create("x", read_fields(both)).host_config.runtime == "crun"
+
+
 def created(version: tuple[int, int], **host: object) -> CreateRequest:
     request = parse_create("x", read_fields({"Image": "i", "HostConfig": host}), "linux/amd64")
     return adapt_create(request, version, "1")
