@@ -2,7 +2,8 @@
 
 Lines travel in blocks, as they lie in the log: whoever shows a million of them handles some hundred blocks. What is
 held in memory is a batch of chunks, and the beginning of a line whose end hasn't come; of a line that is longer than
-`_LONGEST` the beginning is given before its end is known.
+`_LONGEST` the beginning is given before its end is known. Others have their turn after each batch, whether or not it
+holds anything that is wanted.
 """
 
 from __future__ import annotations
@@ -70,12 +71,14 @@ async def read_lines(log: OutputLog, request: LogRequest, ended: asyncio.Event) 
     """The lines that `request` asks for. With `follow` it goes on until `ended` is set and all is read."""
     stop = log.snapshot()
     reader = _Reader(log, request)
-    for lines in reader.past(stop):
+    await reader.find_beginning()
+    async for lines in reader.past(stop):
         yield lines
     if request.follow:
         async for batch in _follow(log, reader.position, ended, request.until_ns):
             for lines in reader.lines_of(batch):
                 yield lines
+            await asyncio.sleep(0)
         for lines in reader.unfinished():
             yield lines
 
@@ -92,12 +95,17 @@ class _Reader:
         self._newest = 0  #: when the last chunk came that was looked at
         self._surplus = 0  #: lines at the beginning that are more than the tail
         self.position = Position(0, 0, 0)
-        if request.tail is not None:
-            self.position, self._surplus = _find_tail(log, request.tail, self._streams, not request.follow)
-        elif request.since_ns:
-            self._pass_old()
 
-    def past(self, stop: Position) -> Iterator[LogLines]:
+    async def find_beginning(self) -> None:
+        """Go to the first chunk that may hold what is wanted."""
+        request = self._request
+        if request.tail is not None:
+            found = await _find_tail(self._log, request.tail, self._streams, not request.follow)
+            self.position, self._surplus = found
+        elif request.since_ns:
+            await self._pass_old(request.since_ns)
+
+    async def past(self, stop: Position) -> AsyncIterator[LogLines]:
         """What the log holds up to `stop`."""
         while self.position.entries < stop.entries and not self._is_late():
             chunks = self._log.chunks(self.position, min(_BATCH, stop.entries - self.position.entries))
@@ -105,9 +113,12 @@ class _Reader:
                 break
             for chunk in chunks:
                 self.position.pass_over(chunk)
-            yield from self.lines_of(chunks)
+            for lines in self.lines_of(chunks):
+                yield lines
+            await asyncio.sleep(0)
         if not self._request.follow:
-            yield from self.unfinished()
+            for lines in self.unfinished():
+                yield lines
 
     def lines_of(self, chunks: list[Chunk]) -> Iterator[LogLines]:
         for chunk in chunks if self._by_time else _joined(chunks):
@@ -135,14 +146,12 @@ class _Reader:
         """Nothing that is still to come began in time."""
         return 0 < self._request.until_ns < self._newest and not self._splitter.pending
 
-    def _pass_old(self) -> None:
+    async def _pass_old(self, since_ns: int) -> None:
         """Over all chunks that came before `since`, without reading them."""
-        while chunks := self._log.chunks(self.position, _BATCH):
-            for chunk in chunks:
-                if chunk.time_ns >= self._request.since_ns:
-                    self._begin_inside()
-                    return
-                self.position.pass_over(chunk)
+        passed = True
+        while passed:
+            passed = self._log.pass_older(self.position, since_ns)
+            await asyncio.sleep(0)
         self._begin_inside()
 
     def _begin_inside(self) -> None:
@@ -176,7 +185,7 @@ def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         yield whole
 
 
-def _find_tail(log: OutputLog, tail: int, streams: set[int], with_unfinished: bool) -> tuple[Position, int]:
+async def _find_tail(log: OutputLog, tail: int, streams: set[int], with_unfinished: bool) -> tuple[Position, int]:
     """Where to begin so that the last `tail` lines are whole, and how many lines too many come from there.
 
     Found from the end, without reading the beginning.
@@ -194,6 +203,7 @@ def _find_tail(log: OutputLog, tail: int, streams: set[int], with_unfinished: bo
                 lines += data.count(b"\n")
                 lines += with_unfinished and chunk.stream not in seen and not data.endswith(b"\n")
                 seen.add(chunk.stream)
+        await asyncio.sleep(0)
     return position, max(0, lines - tail)
 
 

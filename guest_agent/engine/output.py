@@ -99,13 +99,20 @@ class OutputLog:
 
     def chunks(self, position: Position, limit: int = 256) -> list[Chunk]:
         """Up to `limit` chunks from `position` on; it is only moved over what has been thrown away."""
+        segment = self._find_segment(position)
+        return segment.chunks(position, limit) if segment else []
+
+    def pass_older(self, position: Position, since_ns: int, limit: int = 1 << 14) -> bool:
+        """Move over up to `limit` chunks that came before `since_ns`; False where the next one didn't, or is none."""
+        segment = self._find_segment(position)
+        return segment is not None and segment.pass_older(position, since_ns, limit)
+
+    def _find_segment(self, position: Position) -> Segment | None:
+        """Where the next chunk lies."""
         first = self._segments[0].base
         if position.entries < first.entries:
             position.move_to(first)
-        for segment in self._segments:
-            if position.entries < segment.end.entries:
-                return segment.chunks(position, limit)
-        return []
+        return next((segment for segment in self._segments if position.entries < segment.end.entries), None)
 
     def chunks_before(self, position: Position, limit: int = 256) -> list[Chunk]:
         """Up to `limit` chunks that lie before `position`, the nearest first."""

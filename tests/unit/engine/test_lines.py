@@ -152,3 +152,34 @@ def test_a_line_without_end_isn_t_held_in_memory(tmp_path: Path) -> None:
     segments.time.now = 0  # type: ignore[attr-defined]
     last = read(str(tmp_path / "b"), pieces, LogRequest(tail=1, stderr=False))
     assert [block.data for block in last] == [b"next\n"]
+
+
+def test_others_have_their_turn_though_nothing_is_found(tmp_path: Path) -> None:
+    """`logs --since 1m` of a container that had logged for days stopped the engine for half a minute."""
+    requests = (
+        LogRequest(since_ns=1 << 62),
+        LogRequest(stdout=False),
+        LogRequest(stdout=False, tail=9),
+        LogRequest(tail=4000),
+    )
+    with closing(written(str(tmp_path), [(STDOUT, b"x\n")] * 20_000)) as log:
+        assert all(asyncio.run(turns_of_others(log, request)) > 2 for request in requests)
+
+
+async def turns_of_others(log: OutputLog, request: LogRequest) -> int:
+    """Until the first lines are found, or none."""
+    turns, ended = 0, asyncio.Event()
+    ended.set()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    async for _lines in read_lines(log, request, ended):
+        break
+    running.cancel()
+    return turns
