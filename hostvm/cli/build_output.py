@@ -58,7 +58,7 @@ def export(context: "Context", identity: str, output: Output, keep: bool) -> Non
         else:
             _unpack(context, path, output.place)
     finally:
-        context.engine.call("DELETE", f"/containers/{container}?force=1")
+        context.engine.call("DELETE", f"/containers/{container}?force=1&v=1")
         if not keep:
             context.engine.call("DELETE", f"/images/{identity}?noprune=1")
 
@@ -94,14 +94,37 @@ def _unpack(context: "Context", path: str, place: str) -> None:
 
 
 def _inner_members(archive: "TarFile", place: str) -> "Iterator[TarInfo]":
-    """What may be written: no devices, and nothing through a link that leads out of the folder. Raises Failure."""
+    """What may be written: no devices, and nothing through a link that leads out of the folder. Raises Failure.
+
+    tarfile writes through a link that stands where a file shall be, so what isn't a folder goes first. It also gives
+    a hard link the mode of its entry: one to a link would pass it on, and becomes a link of its own.
+    """
     root = os.path.realpath(place)
     for member in archive:
-        parent = os.path.realpath(os.path.join(place, os.path.dirname(member.name)))
-        if not f"{parent}/".startswith(f"{root}/"):
-            raise Failure(f"failed to write {place}: {member.name} leads out of it", 1)
-        if not member.isdev():
-            yield member
+        target = _inner_place(root, member.name, place)
+        if member.isdev():
+            continue
+        if os.path.islink(target) or (os.path.lexists(target) and not os.path.isdir(target)):
+            os.unlink(target)
+        if member.islnk():
+            _copy_link(member, _inner_place(root, member.linkname, place))
+        yield member
+
+
+def _inner_place(root: str, name: str, shown: str) -> str:
+    """Where an entry lies: below `root`, the last component not followed. Raises Failure."""
+    parent, base = os.path.split(os.path.join(root, name))
+    parent = os.path.realpath(parent)
+    if base == ".." or not f"{parent}/".startswith(f"{root}/"):
+        raise Failure(f"failed to write {shown}: {name} leads out of it", 1)
+    return os.path.join(parent, base)
+
+
+def _copy_link(member: "TarInfo", target: str) -> None:
+    from tarfile import SYMTYPE
+
+    if os.path.islink(target):
+        member.type, member.linkname = SYMTYPE, os.readlink(target)
 
 
 def _file_of(chunks: "Iterator[bytes]") -> "IO[bytes]":

@@ -62,6 +62,8 @@ class _Unpacker:
             self._links.add(name)
         elif member.islnk():
             os.link(os.path.join(self._folder, self._inner(rename(member.linkname))), place, follow_symlinks=False)
+            if os.path.islink(place):
+                self._links.add(name)
         elif member.isreg():
             _write_file(archive, member, place)
         else:

@@ -95,3 +95,13 @@ def test_kinds_stay(tmp_path: Path) -> None:
 def test_what_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="the archive can't be read"):
         unpack(iter([b"nonsense" * 200]), str(tmp_path), same)
+
+
+def test_a_hard_link_to_a_link_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    link = ("a", tarfile.SYMTYPE, str(tmp_path / "elsewhere"))
+    archive = tar_of(link, ("b", tarfile.LNKTYPE, "a"), ("b/x", tarfile.REGTYPE, ""))
+    with pytest.raises(Failure, match="leads through a link"):
+        unpack(iter([archive]), str(tmp_path / "out"), same)
+    assert not list((tmp_path / "elsewhere").iterdir())
