@@ -71,12 +71,11 @@ def registry_config() -> str:
     for key, entry in auths.items() if isinstance(auths, dict) else ():
         if isinstance(entry, dict) and len(auth := _decode_entry(entry, str(key))) > 1:
             known[str(key)] = auth
-    helpers = config.get("credHelpers")
-    for registry, helper in helpers.items() if isinstance(helpers, dict) else ():
-        from hostvm.cli.cold.helpers import ask_helper
+    store, helpers = str(config.get("credsStore") or ""), config.get("credHelpers")
+    if store or helpers:
+        from hostvm.cli.cold.helpers import ask_all
 
-        if auth := ask_helper(str(helper), str(registry)):
-            known[str(registry)] = auth
+        known |= ask_all(store, helpers if isinstance(helpers, dict) else {})
     return encode_auth(known)
 
 

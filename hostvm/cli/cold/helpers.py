@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 
 from hostvm.cli.failure import Failure
 
@@ -22,6 +24,28 @@ def ask_helper(name: str, registry: str) -> dict[str, str]:
             return {}
         raise Failure(f"error getting credentials - err: exit status {code}, out: `{output}`", 1)
     return _parse(output, registry)
+
+
+def ask_all(store: str, helpers: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """By registry, what the default `store` ("" for none) keeps, and the helpers of single registries.
+
+    As with docker's `build`, a helper that fails costs its own registries only.
+    """
+    found = {}
+    for registry, helper in {**dict.fromkeys(_list(store) if store else (), store), **helpers}.items():
+        with suppress(Failure):
+            if auth := ask_helper(helper, registry):
+                found[registry] = auth
+    return found
+
+
+def _list(name: str) -> tuple[str, ...]:
+    """The registries that the helper knows."""
+    with suppress(Failure):
+        code, output = _run(name, "list", "", "listing")
+        if not code:
+            return tuple(json.loads(output))
+    return ()
 
 
 def store_with_helper(name: str, registry: str, username: str, password: str) -> None:

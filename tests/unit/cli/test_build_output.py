@@ -44,7 +44,9 @@ def unpack(tmp_path: Path) -> Export:
 
     def unpack(*members: Member) -> list[tuple[str, str]]:
         engine = Engine(tar_of(*members))
-        export(cast(Context, SimpleNamespace(engine=engine)), "image", Output("local", str(tmp_path / "out")), keep=True)
+        export(
+            cast(Context, SimpleNamespace(engine=engine)), "image", Output("local", str(tmp_path / "out")), keep=True
+        )
         return engine.asked
 
     return unpack
