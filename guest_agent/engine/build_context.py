@@ -59,7 +59,11 @@ async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
     tree, dockerfile = await asyncio.to_thread(fetch_context, request.remote, parts.paths.temporary)
     if dockerfile:
         return BuildBody(tree, tree, dockerfile.encode())
-    return BuildBody(tree, *_without_ignored(tree, request.dockerfile))
+    try:
+        return BuildBody(tree, *_without_ignored(tree, request.dockerfile))
+    except BaseException:
+        tree.close()
+        raise
 
 
 def _split(whole: ContextTree, request: BuildRequest) -> BuildBody:

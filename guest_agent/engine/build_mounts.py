@@ -16,6 +16,7 @@ from guest_agent.build.reading import Heredoc
 from guest_agent.build.selecting import digest_selection, select
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.state import PROGRAMS, absolute
+from guest_agent.build.trees import Tree
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
@@ -94,14 +95,21 @@ async def _make_bind(
     """A copy (of a context) or an overlay (of layers): what is written to it is dropped."""
     layers = await origins.layers(mount.origin) if mount.origin else None
     root = await undo.enter_async_context(build_root(session.parts, layers or ()))
+    path = mount.source
     if layers is None:
         tree = await origins.open(mount.origin)
-        selection = await asyncio.to_thread(select, tree, ["."])
-        await asyncio.to_thread(copy_selection, tree, selection, root.path, "/", Attributes())
-    source = _path_in(root.path, mount.source)
+        path = await asyncio.to_thread(copy_source, tree, mount.source, root.path)
+    source = _path_in(root.path, path)
     read_only = mount.read_only is not False
     mounted.points.append(_bound(mount.target, source, read_only))
     mounted.stubs.append(mount.target + ("/" if os.path.isdir(source) else ""))
+
+
+def copy_source(tree: Tree, source: str, root: str) -> str:
+    """A file, or what is in a folder, alone; the path below `root` that it has there."""
+    selection = select(tree, [source or "."])
+    copy_selection(tree, selection, root, "/", Attributes())
+    return selection.items[0].target
 
 
 def _bound(target: str, source: str, read_only: bool) -> MountPoint:

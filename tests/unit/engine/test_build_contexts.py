@@ -1,0 +1,73 @@
+"""A build's context: nothing of it stays open, and a mount takes only its part."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from guest_agent.build.trees import ContextTree, TreeReader
+from guest_agent.engine import build_context
+from guest_agent.engine.build_context import read_body
+from guest_agent.engine.build_mounts import copy_source
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.parts import Parts
+from guest_agent.wire.errors import InvalidArgument
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> ContextTree:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name in ("one", "folder/two", "big"):
+            archive.addfile(tarfile.TarInfo(name))
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "one"
+        archive.addfile(link)
+    reader = TreeReader(str(tmp_path))
+    reader.feed(data.getvalue())
+    return reader.finish()
+
+
+def test_a_remote_context_without_a_dockerfile_is_closed(
+    tree: ContextTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_context, "fetch_context", lambda _remote, _folder: (tree, ""))
+    parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path))))
+
+    request = BuildRequest(remote="http://there/x.tar")
+    with pytest.raises(InvalidArgument, match="Cannot locate specified Dockerfile"):
+        asyncio.run(read_body(parts, request, no_chunks()))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        tree.read("big", 1)
+
+
+async def no_chunks() -> AsyncIterator[bytes]:
+    for chunk in ():
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "copied"),
+    [
+        ("one", "one", ["one"]),
+        ("/link", "link", ["link"]),
+        ("folder", "", ["two"]),
+        ("folder/two", "two", ["two"]),
+        ("", "", ["big", "folder", "link", "one"]),
+    ],
+)
+def test_a_mount_copies_its_source_alone(
+    tree: ContextTree, tmp_path: Path, source: str, path: str, copied: list[str]
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    assert copy_source(tree, source, str(root)) == path
+    assert sorted(os.listdir(root)) == copied
