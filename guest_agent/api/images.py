@@ -83,7 +83,8 @@ class ImagesResource:
         return Response(200, render_json({"status": image_id}), TYPE_JSON)
 
     async def load(self, call: Call) -> Answer:
-        reports = await begun(self._images.load(call.request.body, call.query.flag("quiet")))
+        """Every error is a line of the stream, as dockerd does it."""
+        reports = self._images.load(call.request.body, call.query.flag("quiet"))
         return Stream(progress_stream(reports), content_type=TYPE_JSON)
 
     async def save(self, call: Call) -> Answer:

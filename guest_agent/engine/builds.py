@@ -32,7 +32,7 @@ from guest_agent.engine.build_stage import StageBuild
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
 from guest_agent.images.configs import encode_config
-from guest_agent.images.platforms import host_platform, parse_platform
+from guest_agent.images.platforms import Platform, host_platform, parse_platform
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import NewImage
 from guest_agent.runtime.limit_checks import settle_limits
@@ -78,13 +78,13 @@ class Builds:
     async def _work(
         self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: asyncio.Queue[Report | None]
     ) -> None:
-        names = _parse_names(request.tags)
+        names, platform = _parse_names(request.tags), parse_platform(request.platform)
         resources, _warnings = settle_limits(request.resources, self._parts.host.support)
         request = dataclasses.replace(request, resources=resources)
         body = await read_body(self._parts, request, chunks)
         with ExitStack() as undo:
             undo.callback(body.whole.close)
-            session = self._open_session(request, body, reports)
+            session = self._open_session(request, body, platform, reports)
             try:
                 snapshot = await self._run_stages(session)
                 if request.squash:
@@ -98,9 +98,8 @@ class Builds:
         self._tell(session, identity, names, reports)
 
     def _open_session(
-        self, request: BuildRequest, body: BuildBody, reports: asyncio.Queue[Report | None]
+        self, request: BuildRequest, body: BuildBody, platform: Platform, reports: asyncio.Queue[Report | None]
     ) -> BuildSession:
-        platform = parse_platform(request.platform)
         platforms = Platforms(str(host_platform()), str(platform))
         given = {name: value for name, value in request.arguments.items() if value is not None}
         dockerfile = parse_dockerfile(body.dockerfile, request.dockerfile)

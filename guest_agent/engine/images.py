@@ -106,6 +106,7 @@ class Images:
         self, repository: str, platform: str, credentials: Credentials | None
     ) -> AsyncGenerator[dict[str, object], None]:
         """Every tag of a repository, one after the other."""
+        parse_platform(platform)  # it is refused before a registry is asked
         for tag in await list_tags(repository, self._parts.registries, credentials):
             async with aclosing(self.pull(f"{repository}:{tag}", platform, credentials)) as reports:
                 async for report in reports:

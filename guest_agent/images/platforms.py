@@ -24,6 +24,15 @@ _ARCHITECTURES = {
 }
 #: The variant that an architecture has when none is said.
 _USUAL_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+#: containerd/platforms: isKnownOS, isKnownArch. They tell what a specifier of one part is.
+_KNOWN_SYSTEMS = frozenset(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd "
+    "openbsd plan9 solaris windows zos".split()
+)
+_KNOWN_ARCHITECTURES = frozenset(
+    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le "
+    "ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm".split()
+)
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -53,9 +62,16 @@ def parse_platform(text: str) -> Platform:
     parts = text.lower().split("/")
     if len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts):
         raise InvalidArgument(f'"{text}" is an invalid platform: expected OS/ARCHITECTURE[/VARIANT]')
-    if len(parts) == 1:
-        parts = [parts[0], host_platform().architecture] if parts[0] == "linux" else ["linux", parts[0]]
-    return make_platform(*parts)
+    return make_platform(*parts) if len(parts) > 1 else _parse_single(text, parts[0])
+
+
+def _parse_single(text: str, part: str) -> Platform:
+    if part in _KNOWN_SYSTEMS:
+        return Platform(part, host_platform().architecture)
+    platform = make_platform("linux", part)
+    if platform.architecture not in _KNOWN_ARCHITECTURES:
+        raise InvalidArgument(f'"{text}": unknown operating system or architecture: invalid argument')
+    return platform
 
 
 def make_platform(system: str, architecture: str, variant: str = "") -> Platform:

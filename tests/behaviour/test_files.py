@@ -266,6 +266,7 @@ def test_commit_completes_what_it_is_told(machine: Machine) -> None:
             "HEALTHCHECK CMD true", "-c", "LABEL a=b", "-c", 'CMD ["cat", "/made"]', name, "committed:1",
         )  # fmt: skip
         (seen,) = json.loads(machine("image", "inspect", "committed:1"))
+        assert seen["Parent"] == machine("inspect", "-f", "{{.Image}}", name)
         config = seen["Config"]
         assert {"KEPT=1", "ADDED=2"} <= set(config["Env"]) and config["WorkingDir"] == "/work/deeper"
         assert (config["Healthcheck"]["Test"], config["Labels"]["a"]) == (["CMD-SHELL", "true"], "b")

@@ -41,6 +41,7 @@ from guest_agent.wire.errors import (
     InvalidArgument,
     NotFound,
     NotModified,
+    PeerMisbehaved,
     Unauthorized,
     Unavailable,
 )
@@ -467,6 +468,8 @@ class FakeImages:
     async def load(self, chunks: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[dict[str, object]]:
         async for chunk in chunks:
             self.loaded += chunk
+        if self.loaded.endswith(b"abc"):
+            raise PeerMisbehaved("bad")
         yield {"stream": "Loaded image: busybox:latest\n"}
 
     async def import_root(

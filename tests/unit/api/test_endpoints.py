@@ -368,6 +368,8 @@ def test_history_load_and_prune_of_images(api: Api) -> None:
     archive = b"x" * 3_000_000
     assert lines(api.ask("POST", "/images/load?quiet=1", archive).read())[0]["stream"]
     assert api.engine.images.loaded == archive
+    refused = api.ask("POST", "/images/load", b"abc")
+    assert (refused.status, lines(refused.read())) == (200, [{"errorDetail": {"message": "bad"}, "error": "bad"}])
     assert api.call("POST", "/images/prune") == (200, {"ImagesDeleted": None, "SpaceReclaimed": 0})
     _, pruned = api.call("POST", "/images/prune", filters={"dangling": ["false"]})
     assert isinstance(pruned, dict) and pruned["SpaceReclaimed"] == 1_234_567

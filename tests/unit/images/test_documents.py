@@ -75,6 +75,14 @@ def test_malformed_platform() -> None:
         parse_platform("a/b/c/d")
 
 
+def test_a_platform_of_one_part_is_a_known_system_or_architecture() -> None:
+    assert parse_platform("ARM64") == Platform("linux", "arm64")
+    assert parse_platform("windows").os == "windows"
+    with pytest.raises(InvalidArgument) as caught:
+        parse_platform("foo")
+    assert caught.value.message == '"foo": unknown operating system or architecture: invalid argument'
+
+
 def test_challenges() -> None:
     header = 'Bearer realm="https://auth.example/t?a=\\"b\\"",service=reg,scope="repository:a/b:pull,push"'
     assert parse_challenges([header, 'Basic realm="x"']) == {
