@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-Report = dict[str, object]
+from guest_agent.engine.build_reports import Report
+
 #: Pieces of output of a waiting stage that are kept; the oldest are left out.
 _KEPT = 4096
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from guest_agent.engine.build_roots import BuildRoot
 from guest_agent.engine.bundle import find_running, plan_hosts_file, write_config
@@ -25,6 +26,12 @@ from guest_agent.wire.mounts import MountPoint
 
 #: How the classic builder shows what a command says on stderr.
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
+#: Takes a piece of output; the command's next one is read when it has.
+Say = Callable[[str], Awaitable[None]]
+
+
+class _Source(Protocol):
+    async def read(self) -> tuple[int, bytes] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class RunPlan:
     mounts: Sequence[MountPoint] = ()
 
 
-async def run_step(parts: Parts, root: BuildRoot, plan: RunPlan, say: Callable[[str], None]) -> int:
+async def run_step(parts: Parts, root: BuildRoot, plan: RunPlan, say: Say) -> int:
     """Run it to its end: the exit code. Cancelled, it is killed; nothing but the root's changes stays."""
     container = _plan_container(parts, root, plan)
     async with AsyncExitStack() as undo:
@@ -53,19 +60,20 @@ async def run_step(parts: Parts, root: BuildRoot, plan: RunPlan, say: Callable[[
         source = PipeSource({os.dup(stdio.stdout): 1, os.dup(stdio.stderr): 2})
         undo.callback(source.close)
         parts.runtime.start(root.id)
-        await _show(source, say)
+        await show(source, say)
         status = await parts.keeper.wait(created.pid, created.start_ticks)
         failpoint("build.run.after")
         return exit_code(status)
 
 
-async def _show(source: PipeSource, say: Callable[[str], None]) -> None:
+async def show(source: _Source, say: Say) -> None:
+    """All output as text, that of stderr in red."""
     decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in (1, 2)}
     while (piece := await source.read()) is not None:
         stream, data = piece
         text = decoders[stream].decode(data)
         if text:
-            say(text if stream == 1 else f"{_RED}{text}{_PLAIN}")
+            await say(text if stream == 1 else f"{_RED}{text}{_PLAIN}")
 
 
 def _plan_container(parts: Parts, root: BuildRoot, plan: RunPlan) -> Container:

@@ -13,6 +13,7 @@ from guest_agent.build.trees import ContextTree
 from guest_agent.build.variables import Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_output import BuildOutput
+from guest_agent.engine.build_reports import Reports
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.parts import Parts
 from guest_agent.images.platforms import Platform
@@ -35,6 +36,7 @@ class BuildSession:
     staging: Staging
     cache: BuildCache
     output: BuildOutput
+    reports: Reports
     sources: tuple[ImageConfig, ...]  #: --cache-from
     done: dict[int, asyncio.Task[Snapshot]]
     numbers: Mapping[int, int]  #: a stage's first step, for "Step 3/10"

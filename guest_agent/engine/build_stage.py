@@ -146,7 +146,7 @@ class StageBuild:
             plan = RunPlan(
                 self._plan_config(snapshot, argv, mounted), self._plan_host(run.network), tuple(mounted.points)
             )
-            code = await run_step(session.parts, root, plan, self._say)
+            code = await run_step(session.parts, root, plan, self._repeat)
             if code:
                 raise BuildStepFailed(
                     f"The command '{' '.join(argv)}' returned a non-zero code: {code}", code, _hint(code, run)
@@ -204,6 +204,11 @@ class StageBuild:
 
     def _say(self, text: str) -> None:
         self._session.output.say(self._planned.stage.index, text)
+
+    async def _repeat(self, text: str) -> None:
+        """A command's output: it may be much, and waits for the client."""
+        self._say(text)
+        await self._session.reports.room()
 
 
 def _short(key: str) -> str:

@@ -25,6 +25,7 @@ from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_context import BuildBody, read_body
 from guest_agent.engine.build_output import BuildOutput
+from guest_agent.engine.build_reports import Report, Reports
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_squash import squash
@@ -40,8 +41,6 @@ from guest_agent.store.content import digest_of
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ImageConfig, ImageId
 
-Report = dict[str, object]
-
 
 class Builds:
     """The build verbs of the engine."""
@@ -55,11 +54,11 @@ class Builds:
 
         Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
         """
-        reports: asyncio.Queue[Report | None] = asyncio.Queue()
+        reports = Reports()
         work = asyncio.create_task(self._work(request, chunks, reports))
-        work.add_done_callback(lambda _task: reports.put_nowait(None))
+        work.add_done_callback(lambda _task: reports.end())
         try:
-            while (report := await reports.get()) is not None:
+            while (report := await reports.take()) is not None:
                 yield report
             await work
         finally:
@@ -75,9 +74,7 @@ class Builds:
         freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
         return keys, freed + await asyncio.to_thread(self._caches.prune)
 
-    async def _work(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: asyncio.Queue[Report | None]
-    ) -> None:
+    async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: Reports) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
         resources, _warnings = settle_limits(request.resources, self._parts.host.support)
         request = dataclasses.replace(request, resources=resources)
@@ -98,7 +95,7 @@ class Builds:
         self._tell(session, identity, names, reports)
 
     def _open_session(
-        self, request: BuildRequest, body: BuildBody, platform: Platform, reports: asyncio.Queue[Report | None]
+        self, request: BuildRequest, body: BuildBody, platform: Platform, reports: Reports
     ) -> BuildSession:
         platforms = Platforms(str(host_platform()), str(platform))
         given = {name: value for name, value in request.arguments.items() if value is not None}
@@ -109,7 +106,7 @@ class Builds:
         for planned in plan.stages:
             numbers[planned.stage.index] = number
             number += 1 + len(planned.stage.instructions)
-        output = BuildOutput(reports.put_nowait, numbers, request.quiet)
+        output = BuildOutput(reports.put, numbers, request.quiet)
         for position, argument in enumerate(dockerfile.arguments, 1):
             output.say(next(iter(numbers)), f"Step {position}/{number - 1} : {argument.line.source}\n")
         return BuildSession(
@@ -124,6 +121,7 @@ class Builds:
             staging=self._parts.layers.stage(),
             cache=self._parts.build_cache,
             output=output,
+            reports=reports,
             sources=self._find_sources(request.cache_from),
             done={},
             numbers=numbers,
@@ -203,13 +201,13 @@ class Builds:
         session: BuildSession,
         identity: ImageId,
         names: tuple[Reference, ...],
-        reports: asyncio.Queue[Report | None],
+        reports: Reports,
     ) -> None:
         if session.request.quiet:
-            reports.put_nowait({"stream": f"{identity}\n"})
+            reports.put({"stream": f"{identity}\n"})
         else:
             for report in _closing_words(session, identity, names):
-                reports.put_nowait(report)
+                reports.put(report)
         labels = self._parts.images.get(identity).config.config.labels
         self._parts.events.publish("image", "build", identity, {**labels, "name": identity})
         for name in names:

@@ -50,7 +50,8 @@ def test_a_remote_context_without_a_dockerfile_is_closed(
 
 
 async def no_chunks() -> AsyncIterator[bytes]:
-    for chunk in ():
+    chunks: tuple[bytes, ...] = ()
+    for chunk in chunks:
         yield chunk
 
 
