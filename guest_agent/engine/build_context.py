@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import posixpath
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from guest_agent.build.selecting import leads_out, resolve
 from guest_agent.build.trees import ContextTree, TreeReader
+from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_requests import BuildRequest
-from guest_agent.engine.build_web import fetch_context
+from guest_agent.engine.build_web import fetch_context, is_git
 from guest_agent.engine.parts import Parts
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
@@ -56,7 +58,12 @@ async def _read_tree(parts: Parts, chunks: AsyncIterator[bytes]) -> ContextTree:
 
 
 async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
-    tree, dockerfile = await asyncio.to_thread(fetch_context, request.remote, parts.paths.temporary)
+    remote, folder = request.remote, parts.paths.temporary
+    if is_git(remote):
+        async with aclosing(fetch_repository(remote, folder)) as chunks:
+            tree, dockerfile = await _read_tree(parts, chunks), ""
+    else:
+        tree, dockerfile = await asyncio.to_thread(fetch_context, remote, folder)
     if dockerfile:
         return BuildBody(tree, tree, dockerfile.encode())
     try:

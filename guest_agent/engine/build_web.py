@@ -7,8 +7,6 @@ import os
 import posixpath
 import re
 import stat
-import subprocess
-import tempfile
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from urllib.error import URLError
@@ -16,8 +14,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from guest_agent.build.trees import ContextTree, Entry, TreeReader
-from guest_agent.store.files import remove_tree
-from guest_agent.wire.errors import HostFailed, InvalidArgument, PeerMisbehaved, Unavailable, Unsupported
+from guest_agent.wire.errors import HostFailed, InvalidArgument, PeerMisbehaved, Unavailable
 
 _TIMEOUT = 60.0
 _PIECE = 256 << 10
@@ -84,8 +81,6 @@ def _time_of(text: str) -> int:
 
 def fetch_context(remote: str, folder: str) -> tuple[ContextTree, str]:
     """The context that a URL means, and the Dockerfile's text where the URL is a Dockerfile."""
-    if is_git(remote):
-        return clone(remote, folder), ""
     if not is_url(remote):
         raise InvalidArgument(f"unable to prepare context: {remote} is no URL")
     tree, name = fetch(remote, "", folder)
@@ -104,49 +99,3 @@ def fetch_context(remote: str, folder: str) -> tuple[ContextTree, str]:
     finally:
         reader.close()
         tree.close()
-
-
-def clone(remote: str, folder: str) -> ContextTree:
-    """A repository's tree: `URL#REFERENCE:FOLDER`. Needs git on the engine's machine."""
-    url, _, fragment = remote.partition("#")
-    reference, _, inner = fragment.partition(":")
-    if url.startswith("github.com/"):
-        url = f"https://{url}"
-    place = tempfile.mkdtemp(dir=folder, prefix="git-")
-    try:
-        _git(place, "init", "--quiet", ".")
-        _git(place, "fetch", "--quiet", "--depth=1", "--", url, reference or "HEAD")
-        _git(place, "checkout", "--quiet", "FETCH_HEAD")
-        return _read_folder(os.path.join(place, inner.strip("/")), folder)
-    finally:
-        remove_tree(place)
-
-
-def _git(place: str, *words: str) -> None:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        done = subprocess.run(
-            ["git", *words], cwd=place, capture_output=True, text=True, errors="replace", env=environment
-        )
-    except FileNotFoundError:
-        raise Unsupported(
-            "git isn't installed where the engine runs", "clone the repository, and build its folder"
-        ) from None
-    if done.returncode:
-        raise InvalidArgument(f"failed to fetch the repository: {done.stderr.strip() or done.returncode}")
-
-
-def _read_folder(place: str, folder: str) -> ContextTree:
-    """The folder as a context, without `.git`."""
-    argv = ["tar", "--create", "--exclude=./.git", "--directory", place, "."]
-    reader = TreeReader(folder)
-    try:
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-            assert process.stdout is not None
-            while data := process.stdout.read(_PIECE):
-                reader.feed(data)
-        if process.returncode:
-            raise InvalidArgument("the repository has no such folder")
-        return reader.finish()
-    finally:
-        reader.close()

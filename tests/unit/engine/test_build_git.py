@@ -1,0 +1,96 @@
+"""A repository as a context: only its own files, and no git that outlives the build."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import subprocess
+import tarfile
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from guest_agent.engine import build_git
+from guest_agent.engine.build_git import fetch_repository
+from guest_agent.wire.errors import InvalidArgument, Unavailable
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    place = tmp_path / "repository"
+    (place / "folder").mkdir(parents=True)
+    (place / "folder" / "file").write_text("x")
+    (place / "inner").symlink_to("folder")
+    (place / "outer").symlink_to("/etc")
+    author = ("-c", "user.name=n", "-c", "user.email=a@b")
+    for words in (("init", "-q", "-b", "main"), ("add", "."), (*author, "commit", "-q", "-m", "m")):
+        subprocess.run(["git", *words], cwd=place, check=True)
+    return place
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    place = tmp_path / "work"
+    place.mkdir()
+    return place
+
+
+async def fetch(remote: str, work: Path) -> bytes:
+    async with aclosing(fetch_repository(remote, str(work))) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+@pytest.mark.parametrize(
+    ("fragment", "expected"),
+    [
+        ("", {".", "./folder", "./folder/file", "./inner", "./outer"}),
+        ("#main:folder", {".", "./file"}),
+        ("#main:/inner/", {".", "./file"}),
+    ],
+)
+def test_a_folder_of_a_repository(repository: Path, work: Path, fragment: str, expected: set[str]) -> None:
+    data = asyncio.run(fetch(f"{repository}{fragment}", work))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert set(archive.getnames()) == expected
+    assert os.listdir(work) == []
+
+
+@pytest.mark.parametrize("folder", ["../../../../../../../../etc", "outer", "folder/../..", "missing", "folder/file"])
+def test_a_folder_outside_of_the_repository_is_refused(repository: Path, work: Path, folder: str) -> None:
+    with pytest.raises(InvalidArgument, match="error setting"):
+        asyncio.run(fetch(f"{repository}#main:{folder}", work))
+    assert os.listdir(work) == []
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git that never ends, and writes its pid into this FIFO."""
+    fifo, program = tmp_path / "started", tmp_path / "git"
+    os.mkfifo(fifo)
+    program.write_text(f"#!/bin/sh\necho $$ >{fifo}\nexec sleep infinity\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return fifo
+
+
+def test_a_cancelled_build_kills_git(started: Path, work: Path) -> None:
+    async def cancel() -> int:
+        fetching = asyncio.create_task(fetch("nowhere", work))
+        pid = int(await asyncio.to_thread(started.read_text))
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        assert fetching.cancelled()
+        return pid
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(asyncio.run(cancel()), 0)
+    assert os.listdir(work) == []
+
+
+def test_git_has_a_deadline(started: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_git, "_DEADLINE", 0.01)
+    with pytest.raises(Unavailable, match="git init took too long"):
+        asyncio.run(fetch("nowhere", work))
+    assert os.listdir(work) == []
