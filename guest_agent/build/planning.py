@@ -6,11 +6,12 @@ nobody needs isn't in the plan, and isn't built.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from guest_agent.build.expansion import ExpansionError, expand_word
-from guest_agent.build.instructions import Arg, Copy, Dockerfile, Run, Stage
+from guest_agent.build.instructions import Arg, Copy, Dockerfile, Instruction, OnBuild, Run, Stage
+from guest_agent.build.parsing import parse_trigger
 from guest_agent.build.reading import DockerfileError
 from guest_agent.build.variables import Arguments, Platforms
 from guest_agent.wire.errors import InvalidArgument
@@ -51,6 +52,14 @@ class BuildPlan:
     def steps(self) -> int:
         """For "Step 1/N": each FROM and each instruction."""
         return sum(1 + len(planned.stage.instructions) for planned in self.stages)
+
+    def find_origin(self, planned: PlannedStage, name: str) -> Origin:
+        """Of any `from`. Only now one of a base image's triggers is known: it finds a stage that is built anyhow."""
+        if name in planned.origins:
+            return planned.origins[name]
+        before = [one.stage for one in self.stages if one.stage.index < planned.stage.index]
+        named = [stage.index for stage in before if name and name.lower() in (stage.name, str(stage.index))]
+        return Origin(stage=named[-1]) if named else Origin(image=name)
 
 
 def plan_build(
@@ -108,9 +117,16 @@ class _Planner:
 
     def _plan(self, stage: Stage) -> PlannedStage:
         base = self._base(stage)
-        origins = {name: self._origin(name, stage.index) for name in _origin_names(stage)}
+        instructions = (*stage.instructions, *self._triggers(base))
+        origins = {name: self._origin(name, stage.index) for name in _origin_names(instructions)}
         needs = {origin.stage for origin in (base, *origins.values()) if origin.stage is not None}
         return PlannedStage(stage, base, self._expand(stage, stage.platform), origins, frozenset(needs))
+
+    def _triggers(self, base: Origin) -> Iterator[Instruction]:
+        """ONBUILD of the stage that another begins with."""
+        for instruction in () if base.stage is None else self._stages[base.stage].instructions:
+            if isinstance(instruction, OnBuild):
+                yield parse_trigger(instruction.trigger, self._escape)
 
     def _base(self, stage: Stage) -> Origin:
         name = self._expand(stage, stage.base)
@@ -132,8 +148,9 @@ class _Planner:
         named = [stage.index for stage in self._stages[:before] if stage.name and stage.name == name.lower()]
         if named:
             return named[-1]
-        if by_number and name.isascii() and name.isdecimal() and int(name[:9]) < before:
-            return int(name)
+        number = name.lstrip("0") or "0"
+        if by_number and name.isascii() and name.isdecimal() and len(number) < 10 and int(number) < before:
+            return int(number)
         return None
 
     def _expand(self, stage: Stage, text: str) -> str:
@@ -148,8 +165,8 @@ def _names_hint(stages: tuple[Stage, ...]) -> str:
     return f"there are the stages {names}" if names else "no stage has a name"
 
 
-def _origin_names(stage: Stage) -> Iterator[str]:
-    for instruction in stage.instructions:
+def _origin_names(instructions: Iterable[Instruction]) -> Iterator[str]:
+    for instruction in instructions:
         if isinstance(instruction, Copy) and instruction.origin:
             yield instruction.origin
         elif isinstance(instruction, Run):

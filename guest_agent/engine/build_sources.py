@@ -131,7 +131,7 @@ class Origins:
         return batches + rest
 
     def _find(self, name: str) -> Origin:
-        return self._planned.origins.get(name, Origin(image=name))
+        return self._session.plan.find_origin(self._planned, name)
 
     def _named(self, name: str) -> Tree:
         return self._session.named[self._find(name).context]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from guest_agent.build.instructions import Copy, Instruction, Run, WorkingDir
 from guest_agent.build.parsing import parse_trigger
-from guest_agent.build.planning import Origin, PlannedStage
+from guest_agent.build.planning import PlannedStage
 from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.state import apply, describe_run, find_program, identify_run, plan_run_words
 from guest_agent.build.variables import environment_of
@@ -59,9 +59,9 @@ class StageBuild:
         return snapshot
 
     async def _run_triggers(self, snapshot: Snapshot) -> Snapshot:
-        """ONBUILD of the base image; the image that is made hasn't got them any more."""
+        """ONBUILD of what the stage begins with; the image that is made hasn't got them any more."""
         triggers = snapshot.state.config.on_build
-        if not triggers or self._planned.base.stage is not None:
+        if not triggers:
             return snapshot
         self._say(f"# Executing {len(triggers)} build trigger{'s' if len(triggers) > 1 else ''}\n")
         config = replace(snapshot.state.config, on_build=())
@@ -85,7 +85,7 @@ class StageBuild:
         names = [instruction.origin] if isinstance(instruction, Copy) else []
         if isinstance(instruction, Run):
             names = [mount.origin for mount in instruction.mounts]
-        origins = (self._planned.origins.get(name, Origin()) for name in names)
+        origins = (self._session.plan.find_origin(self._planned, name) for name in names)
         return [origin.stage for origin in origins if origin.stage is not None]
 
     async def _perform(self, snapshot: Snapshot, instruction: Instruction) -> Snapshot:

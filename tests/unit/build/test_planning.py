@@ -62,6 +62,27 @@ def test_a_named_context_beats_an_image() -> None:
     assert plan("FROM deps", contexts=("deps",)).stages[0].base == Origin(context="deps")
 
 
+def test_triggers_of_a_stage_are_for_the_one_on_top_of_it() -> None:
+    text = "FROM x AS tools\nFROM x AS base\nONBUILD COPY --from=tools / /\nFROM base"
+    stages = plan(text).stages
+    assert [(one.stage.index, sorted(one.needs)) for one in stages] == [(0, []), (1, []), (2, [0, 1])]
+
+
+def test_a_trigger_of_an_image_finds_stages() -> None:
+    found = plan("FROM x AS tools\nFROM image\nCOPY --from=tools /a /")
+    *_, last = found.stages
+    assert found.find_origin(last, "Tools") == found.find_origin(last, "0") == Origin(stage=0)
+    assert found.find_origin(last, "other") == Origin(image="other")
+    assert found.find_origin(last, "") == Origin(image="")
+
+
+def test_numbers_of_stages() -> None:
+    origin = plan("FROM x\nFROM x\nCOPY --from=0000000000 / /").stages[-1].origins["0000000000"]
+    assert origin == Origin(stage=0)
+    late = plan("FROM x\nFROM x\nCOPY --from=0000000005 / /").stages[-1].origins["0000000005"]
+    assert late == Origin(image="0000000005")
+
+
 @st.composite
 def dockerfiles(draw: st.DrawFn) -> str:
     lines = []
