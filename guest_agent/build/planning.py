@@ -139,8 +139,8 @@ class _Planner:
         found = self._find_stage(name, before, by_number)
         if found is not None:
             return Origin(stage=found)
-        if name in self._contexts:
-            return Origin(context=name)
+        if name.lower() in self._contexts:  # as the client sends their names
+            return Origin(context=name.lower())
         return Origin(image=name)
 
     def _find_stage(self, name: str, before: int, by_number: bool = True) -> int | None:

@@ -25,6 +25,8 @@ from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
 from guest_agent.wire.mounts import MountPoint, MountType, ReadOnlyDepth
 
 _SECRETS = "/run/secrets"
+#: Ways to share a cache, the most generous first.
+_STRICTNESS = ("shared", "private", "locked")
 #: BuildKit's place for the agent of `--mount=type=ssh`.
 _AGENT = "/run/buildkit/ssh_agent"
 
@@ -36,6 +38,7 @@ class Mounted:
     points: list[MountPoint] = field(default_factory=list)
     environment: list[str] = field(default_factory=list)
     stubs: list[str] = field(default_factory=list)
+    caches: dict[str, str] = field(default_factory=dict)  #: name of a cache -> of its folder
 
 
 def expand_mounts(snapshot: Snapshot, run: Run) -> tuple[RunMount, ...]:
@@ -83,10 +86,24 @@ async def make_mounts(
     session: BuildSession, origins: Origins, mounts: tuple[RunMount, ...], undo: AsyncExitStack
 ) -> Mounted:
     """Everything that the mounts need is there until `undo` runs. Raises NotFound, InvalidArgument, Unsupported."""
-    mounted = Mounted()
+    mounted = Mounted(caches=await session.caches.take_all(plan_caches(mounts), undo))
     for mount in mounts:
         await _MAKERS[mount.kind](session, origins, mount, undo, mounted)
     return mounted
+
+
+def plan_caches(mounts: tuple[RunMount, ...]) -> dict[str, str]:
+    """Each cache of a RUN once, by name, with the strictest sharing of its mounts."""
+    wanted: dict[str, str] = {}
+    for mount in mounts:
+        if mount.kind is MountKind.CACHE:
+            name = _cache_name(mount)
+            wanted[name] = max(wanted.get(name, mount.sharing), mount.sharing, key=_STRICTNESS.index)
+    return wanted
+
+
+def _cache_name(mount: RunMount) -> str:
+    return hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 async def _make_bind(
@@ -132,10 +149,8 @@ def _path_in(root: str, path: str) -> str:
 async def _make_cache(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
-    """A folder that stays. `locked` waits for its other users, `private` takes another one where it has some."""
-    name = hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    name = await session.caches.take(name, mount.sharing, undo)
-    folder = session.parts.paths.build_cache(name)
+    """A folder that stays."""
+    folder = session.parts.paths.build_cache(mounted.caches[_cache_name(mount)])
     if not os.path.isdir(folder):
         os.makedirs(folder)
         os.chown(folder, mount.uid, mount.gid)

@@ -72,7 +72,7 @@ class Builds:
         keys = parts.build_cache.clear()
         await parts.images.drop_unused_layers()
         freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
-        return keys, freed + await asyncio.to_thread(self._caches.prune)
+        return keys, freed + await self._caches.prune()
 
     async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: Reports) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)

@@ -60,6 +60,7 @@ def test_a_blank_base() -> None:
 
 def test_a_named_context_beats_an_image() -> None:
     assert plan("FROM deps", contexts=("deps",)).stages[0].base == Origin(context="deps")
+    assert plan("FROM x\nCOPY --from=Deps / /", contexts=("deps",)).stages[0].origins["Deps"] == Origin(context="deps")
 
 
 def test_triggers_of_a_stage_are_for_the_one_on_top_of_it() -> None:
