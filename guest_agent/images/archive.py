@@ -102,7 +102,7 @@ class _Members:
     def finish(self) -> None:
         try:
             if self._inflater is None:
-                raise TarError("it is empty")
+                raise TarError("unexpected end of the archive" if self._start else "it is empty")
             self._inflater.finish()
             self._decoder.finish()
         except (TarError, InflateError) as error:
