@@ -5,12 +5,15 @@ The first stage that isn't done speaks directly; what the others say waits until
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from guest_agent.engine.build_reports import Report
 
-#: Pieces of output of a waiting stage that are kept; the oldest are left out.
-_KEPT = 4096
+#: Characters of a waiting stage's output that are kept; the oldest pieces are left out.
+_KEPT = 4 << 20
+#: What a piece costs beside its text, in the same measure.
+_PIECE_COST = 256
 
 
 class BuildOutput:
@@ -19,7 +22,7 @@ class BuildOutput:
     def __init__(self, put: Callable[[Report], None], stages: Iterable[int], quiet: bool) -> None:
         self._put = put
         self._quiet = quiet
-        self._waiting: dict[int, list[Report]] = {stage: [] for stage in stages}
+        self._waiting: dict[int, _Kept] = {stage: _Kept() for stage in stages}
         self._done: set[int] = set()
 
     def say(self, stage: int, text: str) -> None:
@@ -29,12 +32,10 @@ class BuildOutput:
     def report(self, stage: int, report: Report) -> None:
         if self._quiet:
             return
-        waiting = self._waiting[stage]
         if stage == next(iter(self._waiting)):
             self._put(report)
         else:
-            waiting.append(report)
-            del waiting[:-_KEPT]
+            self._waiting[stage].add(report)
 
     def finish(self, stage: int) -> None:
         """The stage has said everything; the next ones may speak."""
@@ -49,6 +50,28 @@ class BuildOutput:
             self._flush(stage)
 
     def _flush(self, stage: int) -> None:
-        for report in self._waiting[stage]:
+        for report in self._waiting[stage].take():
             self._put(report)
-        self._waiting[stage].clear()
+
+
+class _Kept:
+    """The newest of what a stage has said."""
+
+    def __init__(self) -> None:
+        self._reports: deque[Report] = deque()
+        self._size = 0
+
+    def add(self, report: Report) -> None:
+        self._reports.append(report)
+        self._size += _cost(report)
+        while self._size > _KEPT:
+            self._size -= _cost(self._reports.popleft())
+
+    def take(self) -> Iterable[Report]:
+        """All of it, which is forgotten."""
+        taken, self._reports, self._size = self._reports, deque(), 0
+        return taken
+
+
+def _cost(report: Report) -> int:
+    return len(str(report.get("stream", ""))) + _PIECE_COST

@@ -85,6 +85,15 @@ def test_stages_speak_in_the_dockerfiles_order() -> None:
     assert said == ["a1", "a2", "b1", "c1", "c2"]
 
 
+def test_of_a_waiting_stage_the_newest_is_kept() -> None:
+    said: list[str] = []
+    output = BuildOutput(lambda report: said.append(str(report["stream"])), [0, 1], quiet=False)
+    for number in range(200):
+        output.say(1, f"{number}".rjust(1 << 16))
+    output.finish(0)
+    assert said[-1].strip() == "199" and (1 << 20) < sum(map(len, said)) < (5 << 20)
+
+
 def test_what_failed_is_shown_although_it_isnt_its_turn() -> None:
     said: list[str] = []
     output = BuildOutput(lambda report: said.append(str(report["stream"])), [0, 1], quiet=False)
