@@ -50,9 +50,10 @@ def ensure_bridge(route: RouteSocket, settings: NetworkSettings, avoid: list[IPv
 
 
 def raise_bridge(route: RouteSocket, name: str, addresses: Sequence[Interface], alias: str) -> int:
-    """A user's bridge with just these addresses, IPv4 first; its index. Idempotent.
+    """A user's bridge with these addresses, IPv4 first; its index. Idempotent.
 
-    `alias` is written on one that is made here, so that it is known for ours; one that was there stays its owner's.
+    `alias` is written on one that is made here, so that it is known for ours, and has no other addresses. One that was
+    there stays its owner's, with the addresses that it had.
     Raises OSError, and HostFailed where the name is that of an interface of another kind.
     """
     found = _find_bridge(route.links(), name)
@@ -60,7 +61,8 @@ def raise_bridge(route: RouteSocket, name: str, addresses: Sequence[Interface], 
     if found is None:
         route.execute(netlink.plan_alias(name, alias))
     present = [address for family in _FAMILIES for address in route.addresses(index, family)]
-    for stale in (address for address in present if address not in addresses):
+    ours = found is None or found.alias == alias
+    for stale in (address for address in present if ours and address not in addresses):
         route.execute(netlink.plan_delete_address(index, stale))
     added = [netlink.plan_address(index, address) for address in addresses]
     route.execute(netlink.plan_up(name))

@@ -167,6 +167,7 @@ async def test_interfaces_that_others_made_stay_theirs() -> None:
     """A named bridge is used as it is; of another kind it is refused. Neither goes with the network, or the engine."""
     make_host()
     shell("ip link add wg0 type veth peer name wg1", "ip link add br0 type bridge")
+    shell("ip address add 10.66.0.1/24 dev br0")
     async with networks() as ours:
         with pytest.raises(HostFailed, match="isn't a bridge"):
             ours.create(Network(BACK, "back", "bridge", 1, options={NAME_OPTION: "wg0"}))
@@ -174,7 +175,7 @@ async def test_interfaces_that_others_made_stay_theirs() -> None:
         assert _theirs() == {"wg0", "br0"}
         ours.create(Network(BACK, "back", "bridge", 1, options={NAME_OPTION: "br0"}))
         await ours.remove_all()
-        assert _theirs() == {"wg0", "br0"}
+        assert _theirs() == {"wg0", "br0"} and "10.66.0.1/24" in shell("ip address show br0")
 
 
 def _theirs() -> set[str]:
