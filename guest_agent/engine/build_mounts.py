@@ -21,6 +21,7 @@ from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
 from guest_agent.linux.paths import open_in_root
+from guest_agent.store.paths import EnginePaths
 from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
 from guest_agent.wire.mounts import MountPoint, MountType, ReadOnlyDepth
 
@@ -190,6 +191,11 @@ async def _make_secret(
         path = _private_file(session, undo, secret, 0o400 if mount.mode is None else mount.mode, mount.uid, mount.gid)
         mounted.points.append(_bound(mount.target, path, True))
         mounted.stubs.append(mount.target)
+
+
+def drop_left_secrets(paths: EnginePaths) -> None:
+    """At start-up: a killed engine's steps are over, and nothing else removes what they were shown."""
+    shutil.rmtree(paths.build_secrets, ignore_errors=True)
 
 
 def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode: int, uid: int, gid: int) -> str:

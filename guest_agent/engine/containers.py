@@ -33,11 +33,11 @@ from guest_agent.engine.requests import (
     UpdateRequest,
     WaitResult,
 )
-from guest_agent.engine.signals import DEFAULT_STOP_SIGNAL, parse_signal
 from guest_agent.engine.supervision import start_and_watch
 from guest_agent.engine.updating import apply_update, check_update, plan_update
 from guest_agent.engine.volume_filling import fill_new_volumes
 from guest_agent.linux.process import send_signal
+from guest_agent.linux.signals import DEFAULT_STOP_SIGNAL, parse_signal
 from guest_agent.runtime import cgroups
 from guest_agent.store.files import tree_size
 from guest_agent.wire.errors import Conflict, HostFailed, HostvmError, InvalidArgument, NotFound, NotModified

@@ -14,6 +14,7 @@ from functools import partial
 from guest_agent.build.cache import BuildCache
 from guest_agent.config import EngineConfig
 from guest_agent.engine.background import BackgroundTasks
+from guest_agent.engine.build_mounts import drop_left_secrets
 from guest_agent.engine.builds import Builds
 from guest_agent.engine.containers import Containers
 from guest_agent.engine.ending import discard_folder
@@ -128,6 +129,7 @@ async def open_engine(paths: EnginePaths, config: EngineConfig, keeper: KeeperCl
     for folder in (paths.bundles, paths.containers, paths.volumes, paths.temporary):
         os.makedirs(folder, mode=0o711, exist_ok=True)
     drop_left_mounts(paths)
+    drop_left_secrets(paths)
     records = Records(paths.database, paths.set_aside)
     parts, warnings = _wire(paths, config, keeper, facts, records)
     parts.networks.start()

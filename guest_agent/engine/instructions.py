@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 
 from guest_agent.engine.health_instruction import parse_healthcheck
-from guest_agent.engine.signals import parse_signal
+from guest_agent.linux.signals import parse_signal
 from guest_agent.runtime.environment import replace_or_append
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Protocol

@@ -14,9 +14,9 @@ from guest_agent.engine.mount_points import make_mount_points
 from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CreateRequest
-from guest_agent.engine.signals import parse_signal
 from guest_agent.engine.wiring import check_mode, resolve_settings
 from guest_agent.images.platforms import Platform, host_platform, make_platform, parse_platform
+from guest_agent.linux.signals import parse_signal
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, ContainerId, HostConfig, Image, ImageConfig, RestartCondition

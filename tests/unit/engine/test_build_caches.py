@@ -1,4 +1,4 @@
-"""Folders of RUN --mount=type=cache: nobody waits for ever, and nothing in use is pruned."""
+"""Folders of RUN --mount=type=cache: nobody waits for ever, and nothing in use is pruned. Secrets that were left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from guest_agent.build.instructions import MountKind, RunMount
 from guest_agent.engine.build_caches import CacheFolders
-from guest_agent.engine.build_mounts import plan_caches
+from guest_agent.engine.build_mounts import drop_left_secrets, plan_caches
 from guest_agent.store.paths import EnginePaths
 
 
@@ -69,3 +69,11 @@ def test_prune_leaves_what_is_used(paths: EnginePaths) -> None:
             assert os.listdir(paths.build_caches) == ["used"] and not os.listdir(paths.temporary)
 
     asyncio.run(scenario())
+
+
+def test_secrets_of_a_killed_engine_are_dropped(paths: EnginePaths) -> None:
+    drop_left_secrets(paths)
+    os.makedirs(f"{paths.build_secrets}/x")
+    Path(f"{paths.build_secrets}/x/secret").write_text("s")
+    drop_left_secrets(paths)
+    assert not os.path.exists(paths.build_secrets)

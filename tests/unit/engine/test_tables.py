@@ -14,7 +14,7 @@ from guest_agent.engine.failpoints import parse_failpoints
 from guest_agent.engine.lifecycle import TRANSITIONS, Step, next_status
 from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.restarting import plan_pause, wants_restart, wants_start_with_engine
-from guest_agent.engine.signals import parse_signal
+from guest_agent.linux.signals import parse_signal
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotModified
 from guest_agent.wire.models import ContainerId, RestartCondition
 from tests.unit.engine.records import container
