@@ -127,7 +127,7 @@ class ImageStore:
 
     @contextmanager
     def _held(self, blobs: tuple[Digest, ...]) -> Iterator[tuple[Digest, ...]]:
-        """They are no strays for the time, recorded or not."""
+        """They are no strays for the time, recorded or not, and stay where an image that has them is removed."""
         self._arriving.update(blobs)
         try:
             yield blobs
@@ -378,7 +378,7 @@ class ImageStore:
             return
         used = {blob for stored in self._images.values() for blob in stored.blobs}
         for blob in blobs:
-            if blob not in used:
+            if blob not in used and blob not in self._arriving:
                 self._content.delete(blob)
 
     def _read(self, plain: dict[str, object], image_id: ImageId) -> _Stored:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 
 from guest_agent.wire.models import DiffId
 
@@ -37,7 +37,7 @@ class FakeStaging:
         return self._layers.has(diff_id)
 
     def publish(self) -> None:
-        """Nothing to sync."""
+        self._layers.on_publish()
 
     def record(self) -> None:
         """No records."""
@@ -52,6 +52,7 @@ class FakeStaging:
 class FakeLayers:
     def __init__(self) -> None:
         self.present: set[DiffId] = set()
+        self.on_publish: Callable[[], None] = lambda: None  #: there is nothing to sync
 
     def has(self, diff_id: DiffId) -> bool:
         return diff_id in self.present

@@ -49,6 +49,26 @@ def fixture(tmp_path: Path) -> Fixture:
     return Fixture(tmp_path)
 
 
+def test_documents_stay_while_their_image_comes_again(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+
+    async def make_while_it_is_removed() -> ImageId:
+        loop = asyncio.get_running_loop()
+
+        def remove() -> None:
+            """In the thread that waits for the disk."""
+            fixture.layers.on_publish = lambda: None
+            removing = asyncio.run_coroutine_threadsafe(fixture.images.remove("app:1", False, {}), loop)
+            assert removing.result()[-1].deleted
+
+        fixture.layers.on_publish = remove
+        return await make_image(fixture.images, Recipe(ContainerConfig(), "app:1", created_ns=5), _once(b"1"))
+
+    assert asyncio.run(make_while_it_is_removed()) == image_id
+    assert fixture.images.config_data(image_id)
+    fixture.open()
+
+
 def test_find(fixture: Fixture) -> None:
     image_id = fixture.make("app:1")
     short = image_id.removeprefix("sha256:")[:6]
