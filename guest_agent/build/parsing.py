@@ -284,10 +284,10 @@ def _parse_maintainer(line: Line, escape: str) -> Maintainer:
 def _parse_healthcheck(line: Line, escape: str) -> Check:
     durations = ("interval", "timeout", "start-period", "start-interval")
     flags = Flags(line, (*durations, "retries"))
-    keyword, _, rest = _needs_argument(line).partition(" ")
-    keyword = keyword.upper()
+    kind, *more = _needs_argument(line).split(None, 1)
+    keyword, rest = kind.upper(), "".join(more)
     if keyword == "NONE":
-        if rest.strip() or line.flags:
+        if rest or line.flags:
             raise line.fail("HEALTHCHECK NONE takes no arguments")
         return Check(line, Healthcheck(test=("NONE",)))
     if keyword != "CMD":
@@ -295,10 +295,10 @@ def _parse_healthcheck(line: Line, escape: str) -> Check:
     words = _command_words(line, rest.strip())
     if not words.words:
         raise line.fail("Missing command after HEALTHCHECK CMD")
-    interval, timeout, start = (_duration(line, name, flags.text(name)) for name in durations[:3])
-    _duration(line, durations[3], flags.text(durations[3]))
+    interval, timeout, start, start_interval = (_duration(line, name, flags.text(name)) for name in durations)
     test = ("CMD-SHELL" if words.shell else "CMD", *words.words)
-    return Check(line, Healthcheck(test, interval, timeout, start, _retries(line, flags.text("retries"))))
+    retries = _retries(line, flags.text("retries"))
+    return Check(line, Healthcheck(test, interval, timeout, start, retries, start_interval))
 
 
 def _duration(line: Line, name: str, text: str) -> int:

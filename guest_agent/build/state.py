@@ -34,13 +34,14 @@ from guest_agent.build.instructions import (
 )
 from guest_agent.build.reading import Heredoc, Line
 from guest_agent.build.variables import Arguments, environment_of
+from guest_agent.linux.signals import parse_signal
+from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Protocol
 
 #: The place for a RUN's heredoc that is a program. (BuildKit's is in /dev, where crun makes no mount points.)
 PROGRAMS = "/run/pipes"
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
-_SIGNAL = re.compile(r"(?:SIG)?[A-Z]+\d*(?:[+-]\d+)?|\d{1,3}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +243,10 @@ def absolute(working_dir: str, path: str) -> str:
 
 def _stop_signal(state: StageState, instruction: StopSignal) -> tuple[StageState, str]:
     signal = state.expand(instruction.line, instruction.signal)
-    if not _SIGNAL.fullmatch(signal):
-        raise instruction.line.fail(f"Invalid signal: {signal}")
+    try:
+        parse_signal(signal)
+    except InvalidArgument as error:
+        raise instruction.line.fail(error.message) from None
     return _with(state, stop_signal=signal), f"STOPSIGNAL {signal}"
 
 
@@ -253,7 +256,8 @@ def _shell(state: StageState, instruction: Shell) -> tuple[StageState, str]:
 
 def _check(state: StageState, instruction: Check) -> tuple[StageState, str]:
     check = instruction.check
-    times = f'"{check.interval}" "{check.timeout}" "{check.start_period}" "{check.retries}"'
+    numbers = (check.interval, check.timeout, check.start_period, check.start_interval, check.retries)
+    times = " ".join(f'"{number}"' for number in numbers)
     return _with(state, healthcheck=check), f"HEALTHCHECK &{{{_quoted(check.test)} {times}}}"
 
 

@@ -102,6 +102,9 @@ def test_healthcheck() -> None:
     assert isinstance(check, Check)
     assert check.check.test == ("CMD-SHELL", "curl x")
     assert (check.check.interval, check.check.timeout, check.check.retries) == (90 * 10**9, 5 * 10**8, 3)
+    early = one("HEALTHCHECK --start-period=9s --start-interval=2s CMD\tcurl  x")
+    assert isinstance(early, Check) and early.check.test == ("CMD-SHELL", "curl  x")
+    assert (early.check.start_period, early.check.start_interval) == (9 * 10**9, 2 * 10**9)
     none = one("HEALTHCHECK NONE")
     assert isinstance(none, Check) and none.check.test == ("NONE",)
 

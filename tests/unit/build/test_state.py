@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from guest_agent.build.instructions import Run
@@ -82,6 +84,13 @@ def test_ports_volumes_labels() -> None:
 )
 def test_destinations(working_dir: str, path: str, result: str) -> None:
     assert absolute(working_dir, path) == result
+
+
+def test_stop_signals() -> None:
+    assert after("STOPSIGNAL SIGRTMIN+3")[0].config.stop_signal == "SIGRTMIN+3"
+    for wrong in ("foo", "0", "SIGTERM+1"):
+        with pytest.raises(InvalidArgument, match=f"Invalid signal: {re.escape(wrong)}$"):
+            after(f"STOPSIGNAL {wrong}")
 
 
 def test_working_dir() -> None:
