@@ -20,6 +20,10 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 LARGEST_MTU = 1500
 
 
+#: Written on the default network's bridge where it is made here: one that the user had before isn't ours to delete.
+DEFAULT_ALIAS = "hostvm"
+
+
 @dataclass(frozen=True, slots=True)
 class Bridge:
     """The bridge as it stands: its index, its address (the containers' gateway), and the MTU for veths."""
@@ -41,6 +45,8 @@ def ensure_bridge(route: RouteSocket, settings: NetworkSettings, avoid: list[IPv
     occupied = found is not None and any(link.master == found.index for link in links)
     gateway = _plan_gateway(route, settings, present, occupied, avoid)
     index = found.index if found else _make(route, settings.bridge, gateway)
+    if found is None:
+        route.execute(netlink.plan_alias(settings.bridge, DEFAULT_ALIAS))
     for stale in (address for address in present if address != gateway):
         route.execute(netlink.plan_delete_address(index, stale))
     route.execute(netlink.plan_address(index, gateway), netlink.plan_up(settings.bridge))

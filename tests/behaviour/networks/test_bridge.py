@@ -146,6 +146,17 @@ async def test_what_the_user_deleted_comes_back() -> None:
 
 @isolated
 @in_loop
+async def test_a_bridge_of_the_user_s_outlives_the_default_network() -> None:
+    make_host()
+    shell("ip link add hvtest0 type bridge", "ip address add 10.66.0.1/24 dev hvtest0")
+    async with networks() as ours:
+        assert connected(ours).endpoint.gateway == "10.66.0.1"
+        await ours.remove_all()
+    assert "10.66.0.1/24" in shell("ip address show hvtest0")
+
+
+@isolated
+@in_loop
 async def test_remove_all_leaves_nothing_and_may_come_twice() -> None:
     make_host()
     before = shell("ip -o link | grep -c .", "nft list ruleset")
