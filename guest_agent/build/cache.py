@@ -20,6 +20,8 @@ _STEP = "build"
 _SOURCE = "build-source"
 #: Steps that are kept: some hundred builds of ten steps. The oldest go first.
 _MOST_STEPS = 2000
+#: Digests of sources, likewise. What is forgotten is computed again.
+_MOST_SOURCES = 2000
 
 
 class LayerHolder(Protocol):
@@ -65,16 +67,14 @@ class BuildCache:
             self._forget([key])
             self._load(key, result, now)
         self._sources.update(sources)
+        self._drop_sources(list(self._sources)[:-_MOST_SOURCES])
         self._drop(sorted(self._steps, key=lambda key: self._used[key])[:-_MOST_STEPS])
 
     def clear(self) -> tuple[str, ...]:
         """Forget everything; the keys. The layers are free unless an image has them."""
         keys = tuple(self._steps)
         self._drop(keys)
-        with self._records.transaction():
-            for key in self._sources:
-                self._records.delete(_SOURCE, key)
-        self._sources.clear()
+        self._drop_sources(list(self._sources))
         return keys
 
     @property
@@ -90,6 +90,14 @@ class BuildCache:
             return
         self._steps[key] = result
         self._used[key] = used
+
+    def _drop_sources(self, keys: Collection[str]) -> None:
+        if not keys:
+            return
+        with self._records.transaction():
+            for key in keys:
+                self._records.delete(_SOURCE, key)
+                del self._sources[key]
 
     def _drop(self, keys: Collection[str]) -> None:
         if not keys:

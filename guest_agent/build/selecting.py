@@ -39,6 +39,7 @@ class Selection:
 
     items: tuple[Item, ...]
     into_folder: bool
+    sources: int = 1  #: files and folders that the patterns have found
 
 
 def select(
@@ -62,7 +63,7 @@ def select(
         elif not ignored.matches(base):
             items.append(Item(path, entry, base))
     has_folder = any(item.top for item in items)
-    return Selection(tuple(items), into_folder or has_folder)
+    return Selection(tuple(items), into_folder or has_folder, len(found))
 
 
 def select_everything(tree: ContextTree) -> Selection:

@@ -14,6 +14,7 @@ from guest_agent.build.trees import ContextTree, TreeReader
 from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_web import fetch_context, is_git
+from guest_agent.engine.opening import open_in_thread
 from guest_agent.engine.parts import Parts
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
@@ -52,7 +53,7 @@ async def _read_tree(parts: Parts, chunks: AsyncIterator[bytes]) -> ContextTree:
     try:
         async for chunk in chunks:
             await asyncio.to_thread(reader.feed, chunk)
-        return await asyncio.to_thread(reader.finish)
+        return await open_in_thread(reader.finish, ContextTree.close)
     finally:
         reader.close()
 
@@ -63,7 +64,8 @@ async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
         async with aclosing(fetch_repository(remote, folder)) as chunks:
             tree, dockerfile = await _read_tree(parts, chunks), ""
     else:
-        tree, dockerfile = await asyncio.to_thread(fetch_context, remote, folder)
+        opening = open_in_thread(lambda: fetch_context(remote, folder), lambda opened: opened[0].close())
+        tree, dockerfile = await opening
     if dockerfile:
         return BuildBody(tree, tree, dockerfile.encode())
     try:

@@ -20,6 +20,7 @@ from guest_agent.engine.build_bases import find_image
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_web import fetch, is_git, is_url
+from guest_agent.engine.opening import open_in_thread
 from guest_agent.store.inflate import InflateError, open_inflater
 from guest_agent.store.tar import TarDecoder, TarError
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, Unsupported
@@ -120,13 +121,10 @@ class Origins:
         if not batch.unpacks:
             return [batch]
         assert isinstance(batch.tree, ContextTree)
-        plain, batches = [], []
-        for item in batch.selection.items:
-            entry = item.entry
-            if "/" not in item.target and not batch_has_folder(batch) and is_archive(batch.tree, entry):
-                batches.append(await asyncio.to_thread(self._unpack, batch.tree, entry))
-            else:
-                plain.append(item)
+        tree = batch.tree
+        archives = await asyncio.to_thread(find_archives, tree, batch.selection)
+        batches = [await self._unpack(tree, item.entry) for item in archives]
+        plain = [item for item in batch.selection.items if item not in archives]
         rest = [Batch(batch.tree, Selection(tuple(plain), batch.selection.into_folder))] if plain else []
         return batches + rest
 
@@ -143,7 +141,8 @@ class Origins:
     async def _fetch(self, url: str, checksum: str) -> Batch:
         if is_git(url):
             raise Unsupported("ADD of a git repository is not supported", "clone it beside the Dockerfile, and COPY it")
-        tree, name = await asyncio.to_thread(fetch, url, checksum, self._session.parts.paths.temporary)
+        temporary = self._session.parts.paths.temporary
+        tree, name = await open_in_thread(lambda: fetch(url, checksum, temporary), lambda opened: opened[0].close())
         self._undo.callback(tree.close)
         entry = tree.find(name)
         assert entry is not None
@@ -162,23 +161,30 @@ class Origins:
             offset += len(data)
         tree = ContextTree(entries, content)
         self._undo.callback(tree.close)
-        return Batch(tree, Selection(tuple(items), into_folder=len(items) > 1))
+        return Batch(tree, Selection(tuple(items), into_folder=len(items) > 1, sources=len(items)))
 
-    def _unpack(self, tree: ContextTree, entry: Entry) -> Batch:
-        reader = TreeReader(self._session.parts.paths.temporary, owned=True)
-        try:
-            for piece in tree.pieces(entry, _PIECE):
-                reader.feed(piece)
-            inner = reader.finish()
-        finally:
-            reader.close()
+    async def _unpack(self, tree: ContextTree, entry: Entry) -> Batch:
+        temporary = self._session.parts.paths.temporary
+        inner = await open_in_thread(lambda: _read_archive(tree, entry, temporary), ContextTree.close)
         self._undo.callback(inner.close)
         return Batch(inner, select_everything(inner))
 
 
-def batch_has_folder(batch: Batch) -> bool:
-    """Archives inside of a copied folder stay what they are."""
-    return any(item.top for item in batch.selection.items)
+def _read_archive(tree: ContextTree, entry: Entry, temporary: str) -> ContextTree:
+    reader = TreeReader(temporary, owned=True)
+    try:
+        for piece in tree.pieces(entry, _PIECE):
+            reader.feed(piece)
+        return reader.finish()
+    finally:
+        reader.close()
+
+
+def find_archives(tree: ContextTree, selection: Selection) -> list[Item]:
+    """What ADD takes apart; archives inside of a copied folder stay what they are. Blocks."""
+    if any(item.top for item in selection.items):
+        return []
+    return [item for item in selection.items if "/" not in item.target and is_archive(tree, item.entry)]
 
 
 def is_archive(tree: ContextTree, entry: Entry) -> bool:

@@ -47,6 +47,16 @@ def test_what_is_remembered_outlives_the_engine(records: Records) -> None:
     assert again.source_digest("s") == "digest" and layers.held["l"] == 1
 
 
+def test_digests_of_sources_are_bounded(records: Records) -> None:
+    cache = BuildCache(records, Layers())
+    cache.remember({}, {"first": "digest"})
+    cache.remember({}, {str(number): "digest" for number in range(2000)})
+    assert cache.source_digest("first") == "" and cache.source_digest("0") == "digest"
+    assert len(list(records.items("build-source"))) == 2000
+    cache.clear()
+    assert not list(records.items("build-source"))
+
+
 def test_a_step_whose_layer_is_gone_is_forgotten(records: Records) -> None:
     BuildCache(records, Layers("l")).remember({"k": StepResult("now", "l")}, {})
     assert BuildCache(records, Layers()).find("k") is None
