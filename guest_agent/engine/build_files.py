@@ -62,7 +62,7 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
     keyword = planned.wanted.copy.line.keyword
     try:
         batches = await origins.batches(planned.wanted)
-        _check_target(keyword, batches, planned.target)
+        check_target(keyword, batches, planned.target)
         written = [one for batch in batches for one in await origins.unpacked(batch)]
         async with build_root(session.parts, snapshot.diff_ids) as root:
             attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
@@ -109,11 +109,8 @@ def _kind(batches: Sequence[Batch]) -> str:
     return "dir" if batches[0].selection.into_folder else "file"
 
 
-def _check_target(keyword: str, batches: Sequence[Batch], target: str) -> None:
-    several = len(batches) > 1 or (
-        batches[0].selection.into_folder and not any(i.top for i in batches[0].selection.items)
-    )
-    if several and not target.endswith("/"):
+def check_target(keyword: str, batches: Sequence[Batch], target: str) -> None:
+    if sum(batch.selection.sources for batch in batches) > 1 and not target.endswith("/"):
         raise InvalidArgument(
             f"When using {keyword} with more than one source file, the destination must be a directory and end with a /"
         )
