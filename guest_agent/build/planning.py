@@ -6,7 +6,7 @@ nobody needs isn't in the plan, and isn't built.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from guest_agent.build.expansion import ExpansionError, expand_word
@@ -17,6 +17,7 @@ from guest_agent.build.variables import Arguments, Platforms
 from guest_agent.wire.errors import InvalidArgument
 
 SCRATCH = "scratch"
+FindTriggers = Callable[[str], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class BuildPlan:
         return sum(1 + len(planned.stage.instructions) for planned in self.stages)
 
     def find_origin(self, planned: PlannedStage, name: str) -> Origin:
-        """Of any `from`. Only now one of a base image's triggers is known: it finds a stage that is built anyhow."""
+        """Of any `from`; one that came with the triggers of an image just pulled finds a stage that is built anyhow."""
         if name in planned.origins:
             return planned.origins[name]
         before = [one.stage for one in self.stages if one.stage.index < planned.stage.index]
@@ -68,9 +69,13 @@ def plan_build(
     given: Mapping[str, str],
     platforms: Platforms,
     contexts: frozenset[str] = frozenset(),
+    find_triggers: FindTriggers = lambda _name: (),
 ) -> BuildPlan:
-    """`given` are the build arguments, `contexts` the names of further contexts. Raises InvalidArgument."""
-    planner = _Planner(dockerfile, given, platforms, contexts)
+    """`given` are the build arguments, `contexts` the names of further contexts. Raises InvalidArgument.
+
+    `find_triggers` gives the ONBUILD of an image, or of a context that is one; nothing where it isn't here yet.
+    """
+    planner = _Planner(dockerfile, given, platforms, contexts, find_triggers)
     index = planner.find_target(target)
     needed = planner.needed_for(index)
     names = {name for arg in dockerfile.arguments for name, _ in arg.pairs}
@@ -89,9 +94,15 @@ def _declared_names(dockerfile: Dockerfile) -> set[str]:
 
 class _Planner:
     def __init__(
-        self, dockerfile: Dockerfile, given: Mapping[str, str], platforms: Platforms, contexts: frozenset[str]
+        self,
+        dockerfile: Dockerfile,
+        given: Mapping[str, str],
+        platforms: Platforms,
+        contexts: frozenset[str],
+        find_triggers: FindTriggers,
     ) -> None:
         self._stages = dockerfile.stages
+        self._find_triggers = find_triggers
         self._escape = dockerfile.escape
         self._contexts = contexts
         self.globals = _evaluate_globals(dockerfile, given, platforms)
@@ -123,10 +134,13 @@ class _Planner:
         return PlannedStage(stage, base, self._expand(stage, stage.platform), origins, frozenset(needs))
 
     def _triggers(self, base: Origin) -> Iterator[Instruction]:
-        """ONBUILD of the stage that another begins with."""
-        for instruction in () if base.stage is None else self._stages[base.stage].instructions:
-            if isinstance(instruction, OnBuild):
-                yield parse_trigger(instruction.trigger, self._escape)
+        """ONBUILD of what a stage begins with."""
+        if base.stage is None:
+            triggers = self._find_triggers(base.image or base.context)
+        else:
+            instructions = self._stages[base.stage].instructions
+            triggers = tuple(one.trigger for one in instructions if isinstance(one, OnBuild))
+        return (parse_trigger(trigger, self._escape) for trigger in triggers)
 
     def _base(self, stage: Stage) -> Origin:
         name = self._expand(stage, stage.base)

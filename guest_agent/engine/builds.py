@@ -101,7 +101,13 @@ class Builds:
         given = {name: value for name, value in request.arguments.items() if value is not None}
         dockerfile = parse_dockerfile(body.dockerfile, request.dockerfile)
         contexts = frozenset((*body.named, *request.named_images))
-        plan = _with_labels(plan_build(dockerfile, request.target, given, platforms, contexts), request)
+
+        def find_triggers(name: str) -> tuple[str, ...]:
+            known = self._find_sources([request.named_images.get(name, name)])
+            return known[0].config.on_build if known else ()
+
+        plan = plan_build(dockerfile, request.target, given, platforms, contexts, find_triggers)
+        plan = _with_labels(plan, request)
         numbers, number = {}, 1 + sum(1 for _ in dockerfile.arguments)
         for planned in plan.stages:
             numbers[planned.stage.index] = number
@@ -130,7 +136,7 @@ class Builds:
         )
 
     def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:
-        """--cache-from: those that aren't there give nothing, as with docker."""
+        """The images of these names that are here; for --cache-from the others give nothing, as with docker."""
         found = []
         for name in names:
             try:

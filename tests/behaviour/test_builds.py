@@ -109,6 +109,40 @@ def test_the_language(machine: Machine, project: Project, tmp_path: Path) -> Non
     machine("rmi", "app:1", "other")
 
 
+INHERITING = """
+FROM busybox AS tools
+RUN echo tool > /tool
+FROM busybox AS base
+ONBUILD COPY --from=tools /tool /
+FROM base
+ARG http_proxy=none
+RUN echo $http_proxy > /proxy
+COPY *.so /lib/
+COPY <<EOF /text
+\\"$http_proxy\\" 'x'
+EOF
+HEALTHCHECK --start-interval=2s CMD true
+"""
+TRIGGERED = """
+FROM busybox AS tools
+RUN echo other > /tool
+FROM triggering
+"""
+
+
+def test_triggers_links_and_proxies(machine: Machine, project: Project) -> None:
+    folder = project(INHERITING, {"libx.so.1": "x", "other/Dockerfile": TRIGGERED})
+    os.symlink("libx.so.1", f"{folder}/libx.so")
+    machine("build", "-t", "inheriting", folder)
+    seen = machine("run", "--rm", "inheriting", "cat", "/tool", "/proxy", "/text", "/lib/libx.so")
+    assert seen.split("\n") == ["tool", "none", "\"none\" 'x'", "x"]
+    assert machine("image", "inspect", "-f", "{{json .Config.OnBuild}}", "inheriting") in ("null", "[]")
+    machine("build", "-t", "triggering", "--target", "base", folder)
+    machine("build", "-t", "triggered", f"{folder}/other")
+    assert machine("run", "--rm", "triggered", "cat", "/tool") == "other"
+    machine("rmi", "inheriting", "triggered", "triggering")
+
+
 def test_the_cache_is_exact_and_outlives_the_engine(machine: Machine, project: Project) -> None:
     text = "FROM busybox\nCOPY a /\nRUN cat /proc/sys/kernel/random/uuid > /id\nCOPY b /\nRUN cat a b > /both"
     folder = project(text, {"a": "1", "b": "2"})

@@ -77,6 +77,13 @@ def test_a_trigger_of_an_image_finds_stages() -> None:
     assert found.find_origin(last, "") == Origin(image="")
 
 
+def test_triggers_of_an_image_that_is_here_are_planned() -> None:
+    dockerfile = parse_dockerfile(b"FROM x AS tools\nFROM image")
+    triggers = {"image": ("RUN true", "COPY --from=tools /a /")}
+    planned = plan_build(dockerfile, "", {}, PLATFORMS, find_triggers=lambda name: triggers.get(name, ()))
+    assert [sorted(one.needs) for one in planned.stages] == [[], [0]]
+
+
 def test_numbers_of_stages() -> None:
     origin = plan("FROM x\nFROM x\nCOPY --from=0000000000 / /").stages[-1].origins["0000000000"]
     assert origin == Origin(stage=0)
