@@ -167,6 +167,18 @@ def test_the_cache_is_exact_and_outlives_the_engine(machine: Machine, project: P
     assert "Total reclaimed space" in machine("builder", "prune", "-f")
 
 
+def test_cache_from_takes_what_the_history_tells_only(machine: Machine, project: Project) -> None:
+    text = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /id\n"
+    text += "RUN --mount=type=bind,source=a,target=/a cat /a > /got"
+    folder = project(text, {"a": "1"})
+    machine("build", "-t", "before", folder)
+    Path(f"{folder}/a").write_text("2")
+    machine("build", "-t", "after", "--cache-from", "before", folder)
+    before, after = (machine("run", "--rm", name, "cat", "/id", "/got").split() for name in ("before", "after"))
+    assert after == [before[0], "2"]
+    machine("rmi", "before", "after")
+
+
 def test_docker_builds_by_the_classic_builder(machine: Machine, project: Project) -> None:
     folder = project("FROM busybox\nRUN echo err >&2\nCOPY . /c\nCMD cat /c/a", {"a": "A", ".dockerignore": "*\n!a"})
     out = machine.docker("build", "-t", "by-docker", "--label", "x=y", folder)
