@@ -11,7 +11,7 @@ CHANNEL, FILES = "/run/hostvm/host.sock", "/run/hostvm/files"
 
 
 #: The sections of the host's own file that count for the engine.
-_SECTIONS = ("engine", "registries")
+_SECTIONS = ("engine", "logs", "registries")
 
 
 def plan_config(name: str, host: Mapping[str, object]) -> str:

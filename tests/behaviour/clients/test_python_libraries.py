@@ -163,7 +163,8 @@ def test_testcontainers(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> No
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
     monkeypatch.setattr(testcontainers_config, "ryuk_disabled", True)
-    server = "mkdir /www; echo served >/www/index.html; echo ready; exec httpd -f -h /www -p 80"
+    # Without -f, busybox's httpd goes to the background once it listens.
+    server = "mkdir /www; echo served >/www/index.html; httpd -h /www -p 80; echo ready; exec sleep 3600"
     container = DockerContainer("busybox").with_command(["sh", "-c", server]).with_exposed_ports(80)
     with container.waiting_for(LogMessageWaitStrategy("ready")) as started:
         url = f"http://{started.get_container_host_ip()}:{started.get_exposed_port(80)}/"

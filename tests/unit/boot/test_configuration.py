@@ -26,7 +26,8 @@ def test_a_host_without_settings_hands_over_none() -> None:
 
 @given(insecure=st.lists(TEXT, max_size=3), mirrors=st.dictionaries(TEXT, st.lists(TEXT, max_size=3), max_size=3))
 def test_the_hosts_settings_arrive_unchanged(insecure: list[str], mirrors: dict[str, list[str]]) -> None:
-    host = {"engine": {"subnet": "10.9.0.0/16"}, "registries": {"insecure": insecure, "mirrors": mirrors}}
+    logs = {"driver": "local", "options": {"max-size": "1m"}}
+    host = {"engine": {"subnet": "10.9.0.0/16"}, "logs": logs, "registries": {"insecure": insecure, "mirrors": mirrors}}
     arrived = tomllib.loads(plan_config("vm", {**host, "bootstrap": {}}))
     del arrived["machine"]
     assert arrived == host
