@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from guest_agent.images.configs import parse_config
@@ -19,6 +20,7 @@ from guest_agent.images.provenance import KnownBlob
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.registry import Document, Repository
 from guest_agent.images.store import ImageStore, NewImage
+from guest_agent.images.transfers import follow
 from guest_agent.images.transport import RegistrySettings, Transport
 from guest_agent.wire.errors import HostFailed, NotFound, PeerMisbehaved
 from guest_agent.wire.models import Credentials, DiffId, Digest, ImageConfig
@@ -47,16 +49,9 @@ async def pull(
     Raises HostvmError at any point; nothing of the image is visible then. Closing the iterator cancels.
     """
     reference = parse_reference(name).with_default_tag()
-    work = _Pull(store, reference, platform, settings, credentials)
-    task = asyncio.create_task(work.run())
-    try:
-        while (progress := await work.progress.get()) is not None:
-            yield progress
-        await task
-    finally:
-        work.transport.abort()
-        await asyncio.wait([task])
-        task.cancelled() or task.exception()  # retrieved: the caller has it, or has gone
+    async with aclosing(follow(_Pull(store, reference, platform, settings, credentials))) as progress:
+        async for report in progress:
+            yield report
 
 
 class _Pull:

@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -30,6 +31,7 @@ from guest_agent.images.provenance import KnownBlob
 from guest_agent.images.reference import Reference
 from guest_agent.images.registry import Repository
 from guest_agent.images.store import ImageStore
+from guest_agent.images.transfers import follow
 from guest_agent.images.transport import RegistrySettings, Transport
 from guest_agent.images.upload import Uploads
 from guest_agent.store.content import digest_of
@@ -63,16 +65,9 @@ async def push(
     if name.tag and name not in tags:
         raise NotFound(f"tag does not exist: {name.familiar}")
     for tag in (name,) if name.tag else tags:
-        work = _Push(store, tag, settings, credentials, compression)
-        task = asyncio.create_task(work.run())
-        try:
-            while (progress := await work.progress.get()) is not None:
-                yield progress
-            await task
-        finally:
-            work.transport.abort()
-            await asyncio.wait([task])
-            task.cancelled() or task.exception()  # retrieved: the caller has it, or has gone
+        async with aclosing(follow(_Push(store, tag, settings, credentials, compression))) as progress:
+            async for report in progress:
+                yield report
 
 
 class _Push:
