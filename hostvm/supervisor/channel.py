@@ -8,6 +8,7 @@ all its streams, and the channel begins anew. Must run on macOS too: nothing her
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +16,7 @@ from guest_agent.wire.channel import Multiplexer
 from guest_agent.wire.channel_input import ChannelViolation
 from guest_agent.wire.channel_stream import StreamEnd
 from guest_agent.wire.errors import HostvmError, Unavailable, Unsupported
-from guest_agent.wire.pump import Pump
+from guest_agent.wire.pump import Endpoint, Pump
 from hostvm.supervisor.sockets import WatchedSocket
 from hostvm.supervisor.streams import Stream
 
@@ -25,6 +26,8 @@ Handler = Callable[[dict[str, object], Stream], Awaitable[None]]
 _OUTPUT_SIZE = 64 << 10
 #: Seconds between attempts to connect to a QEMU that isn't there, or not there yet.
 _RETRY_SECONDS = 0.05
+#: Seconds between two looks at whether a client that has ended its half still listens.
+HALF_CLOSED_CHECK = 1.0
 #: At most so many reads in one turn of the loop, so that other descriptors get theirs.
 _READS_PER_TURN = 8
 
@@ -232,6 +235,38 @@ class Channel:
         wire.watch(True, False)
 
 
+class _ClientPump(Pump):
+    """Also notices that its client, after the end of what it had to say, no longer listens either.
+
+    The guest's end can't see that: to it, a closed socket and a half-closed one are the same end of file. Of a silent
+    answer (a build's long step, `logs --follow`) nothing would be written that could fail. The kernel tells the two
+    apart by POLLHUP (unix(7) peers: both directions shut), and asyncio doesn't wait for that.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, ended: Callable[[dict[str, object] | HostvmError], None], sock: socket.socket
+    ) -> None:
+        super().__init__(endpoint, ended)
+        self._poll = select.poll()
+        self._poll.register(sock, 0)
+
+    def _end_source(self) -> None:
+        super()._end_source()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        """Not at once: the end of file goes first, so that what the client has said still counts."""
+        asyncio.get_running_loop().call_later(HALF_CLOSED_CHECK, self._look)
+
+    def _look(self) -> None:
+        if self._is_over:
+            return
+        if not self.stream.queued and self._poll.poll(0):
+            self.abort()
+        else:
+            self._look_later()
+
+
 class _Relay:
     """A pump between a stream and a socket of this process, and the future that tells its end."""
 
@@ -239,7 +274,7 @@ class _Relay:
         loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[dict[str, object] | HostvmError] = loop.create_future()
         endpoint = WatchedSocket(loop, sock, lambda: self.pump.readable(), lambda: self.pump.writable_now())
-        self.pump = Pump(endpoint, self._ended)
+        self.pump = _ClientPump(endpoint, self._ended, sock)
 
     async def outcome(self) -> dict[str, object]:
         try:

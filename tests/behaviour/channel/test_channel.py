@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -162,6 +163,40 @@ def test_a_relayed_connection_with_half_close(tmp_path: Path, kind: str) -> None
         server.close()
 
     staged(tmp_path, play)
+
+
+def test_a_client_that_went_away_is_gone_for_the_engine_too(tmp_path: Path) -> None:
+    """A build whose step prints nothing ran on: nothing was written that could fail, and nobody listened any more."""
+
+    async def play(stage: Stage) -> None:
+        heard, gone = asyncio.Event(), asyncio.Event()
+
+        async def answer_in_silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert await reader.read() == b"question"
+            heard.set()
+            assert await asyncio.to_thread(wait_hung_up, writer.get_extra_info("socket").fileno())
+            writer.close()
+            gone.set()
+
+        server = await asyncio.start_unix_server(answer_in_silence, stage.engine_socket)
+        ours, theirs = socket.socketpair()
+        relayed = asyncio.create_task(stage.channel.forward({"to": "engine"}, theirs))
+        ours.sendall(b"question")
+        ours.close()
+        await asyncio.wait_for(heard.wait(), DEADLINE)
+        await asyncio.wait_for(gone.wait(), DEADLINE)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(relayed, DEADLINE)
+        server.close()
+
+    staged(tmp_path, play)
+
+
+def wait_hung_up(descriptor: int) -> bool:
+    """False when its peer still listens after the deadline."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(DEADLINE * 1000))
 
 
 def test_a_connection_that_is_refused(tmp_path: Path) -> None:
