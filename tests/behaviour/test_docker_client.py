@@ -121,11 +121,11 @@ def test_bind_mounts_and_users(docker: Docker, tmp_path: object) -> None:
 
 
 def test_events(docker: Docker) -> None:
-    docker("run", "--rm", "--name", "told", "busybox", "true")
+    docker("run", "--rm", "--name", "told-of", "busybox", "true")
     # The client sends whole seconds, and a machine's clock may differ from this one by another.
     until = str(int(time.time()) + 3)
     story = docker(
-        "events", "--since", "10m", "--until", until, "--filter", "container=told", "--format", "{{.Action}}"
+        "events", "--since", "10m", "--until", until, "--filter", "container=told-of", "--format", "{{.Action}}"
     )
     assert [word for word in story.split() if word in ("create", "start", "die")] == ["create", "start", "die"]
 
