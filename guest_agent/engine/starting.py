@@ -76,6 +76,7 @@ class Start:
         self._make_bundle()
         self._mount_rootfs()
         await self._provide_volumes()
+        await self.parts.networks.clear_away(self._last_endpoints)
         self._connect()
         self._write_files()
         stdio, created = await self._create()
@@ -159,7 +160,7 @@ class Start:
 
     def _wire_own(self) -> _Network:
         networks, identity = self.parts.networks, self.container.id
-        joined = join_networks(self.parts, self.container, self.parts.table.live(self.container.id).last_endpoints)
+        joined = join_networks(self.parts, self.container, self._last_endpoints)
         self.undo.callback(self._close_namespace)
         for endpoint in joined.endpoints:
             self.undo.callback(networks.disconnect, identity, endpoint)
@@ -270,6 +271,10 @@ class Start:
             )
 
     # -- small things
+
+    @property
+    def _last_endpoints(self) -> tuple[Endpoint, ...]:
+        return self.parts.table.live(self.container.id).last_endpoints
 
     @property
     def _mode(self) -> str:

@@ -85,8 +85,8 @@ def ipv4_addresses(route: RouteSocket, index: int) -> list[IPv4Interface]:
     return [address for address in route.addresses(index) if isinstance(address, IPv4Interface)]
 
 
-def remove_bridge(route: RouteSocket, name: str) -> None:
-    """Idempotent."""
+def remove_link(route: RouteSocket, name: str) -> None:
+    """A bridge, or both ends of a wire. Idempotent."""
     try:
         route.execute(netlink.plan_delete_link(name))
     except OSError as failure:

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 from guest_agent.linux import netlink
 from guest_agent.linux.netlink import RouteSocket
-from guest_agent.networks.bridge import have_ipv6, outgoing_mtu, raise_bridge, remove_bridge
+from guest_agent.networks.bridge import have_ipv6, outgoing_mtu, raise_bridge, remove_link
 from guest_agent.networks.drivers import Plug, flag, gateways, mtu_of
 from guest_agent.networks.rules import BridgeRules
 from guest_agent.wire.errors import Forbidden, InvalidArgument, Unsupported
@@ -58,13 +58,13 @@ class BridgeDriver:
         """Not what somebody else made: an interface of that name, or a bridge that was there before."""
         link = self._route.find_link(bridge_name(network))
         if link is not None and link.kind == "bridge" and link.alias == self._prefix + network.id:
-            remove_bridge(self._route, link.name)
+            remove_link(self._route, link.name)
 
     def remove_others(self, networks: tuple[Network, ...]) -> None:
         known = {self._prefix + network.id for network in networks}
         for link in self._route.links():
             if link.kind == "bridge" and link.alias.startswith(self._prefix) and link.alias not in known:
-                remove_bridge(self._route, link.name)
+                remove_link(self._route, link.name)
 
     def plug(self, network: Network, plug: Plug) -> str:
         """Once more with the bridge made again, in case somebody has deleted it."""

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from guest_agent.linux.netlink import RouteSocket
 from guest_agent.networks.addresses import AddressPool
-from guest_agent.networks.bridge import DEFAULT_ALIAS, Bridge, ensure_bridge, remove_bridge
+from guest_agent.networks.bridge import DEFAULT_ALIAS, Bridge, ensure_bridge, remove_link
 from guest_agent.networks.bridge_driver import BINDING_OPTION, ICC_OPTION, MASQUERADE_OPTION, NAME_OPTION
 from guest_agent.networks.drivers import MTU_OPTION
 from guest_agent.networks.endpoints import Wire, make_wire
@@ -49,7 +49,7 @@ class DefaultNetwork:
         """The bridge, unless it was there before. Idempotent."""
         link = self._route.find_link(self._settings.bridge)
         if link is not None and link.kind == "bridge" and link.alias == DEFAULT_ALIAS:
-            remove_bridge(self._route, link.name)
+            remove_link(self._route, link.name)
 
     def connect(self, last: str) -> NetworkAttachment:
         """A namespace with lo, and eth0 on the bridge, with the address `last` if it is free. All or nothing."""

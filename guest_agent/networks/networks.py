@@ -192,6 +192,17 @@ class Networks:
         with translated(f"connect container {container_id[:12]} to the default network"):
             return self._default.connect(last)
 
+    async def clear_away(self, endpoints: Sequence[Endpoint]) -> None:
+        """Ends the interfaces of a container's last run, where they still are. Idempotent.
+
+        A dead container's namespace lives on while its orphaned sockets still send to whoever doesn't answer
+        (tcp(7), tcp_orphan_retries: up to minutes), and would answer in the place of the next one with its address.
+        """
+        names = [one.host_interface for one in endpoints if one.host_interface]
+        if names:
+            with translated("take away the interfaces of the last run"):
+                await sandbox.take_links_away(names)
+
     def check(self, member: Membership) -> None:
         """Raises NotFound, and InvalidArgument where the network can't give what is asked for."""
         self._users.check(member)

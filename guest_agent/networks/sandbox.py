@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from guest_agent.linux import netlink
 from guest_agent.linux.namespaces import inside_network_namespace
 from guest_agent.linux.netlink import Request, RouteSocket
 from guest_agent.networks.addresses import Interface
-from guest_agent.networks.bridge import have_ipv6, write_switch
+from guest_agent.networks.bridge import have_ipv6, remove_link, write_switch
 from guest_agent.wire.models import Endpoint
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -69,6 +69,17 @@ def remove_interface(namespace: int, interface: str) -> None:
 async def take_interface_away(namespace: int, interface: str) -> None:
     """The same off the loop. The namespace is entered by a thread of the pool, which comes back."""
     await asyncio.to_thread(remove_interface, namespace, interface)
+
+
+async def take_links_away(names: Sequence[str]) -> None:
+    """The hosts' ends of wires, and so the wires, off the loop. Idempotent."""
+    await asyncio.to_thread(_remove_links, names)
+
+
+def _remove_links(names: Sequence[str]) -> None:
+    with contextlib.closing(RouteSocket()) as route:
+        for name in names:
+            remove_link(route, name)
 
 
 def interfaces(namespace: int) -> frozenset[str]:

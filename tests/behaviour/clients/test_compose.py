@@ -40,7 +40,7 @@ def ask(compose: Compose) -> str:
     try:
         with urllib.request.urlopen(f"http://{address}/order", timeout=patience()) as answer:
             return str(answer.read().decode())
-    except (urllib.error.HTTPError, ConnectionError):
+    except (urllib.error.URLError, ConnectionError):
         return ""
 
 
