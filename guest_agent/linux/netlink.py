@@ -191,6 +191,11 @@ def plan_delete_link_at(index: int) -> Request:
     return Request(RTM_DELLINK, 0, _LINK.pack(0, 0, index, 0, 0))
 
 
+def plan_rename(index: int, name: str) -> Request:
+    """For an interface that is down."""
+    return Request(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + _text(IFLA_IFNAME, name))
+
+
 def plan_alias(name: str, alias: str) -> Request:
     """A text of ours that the interface carries: whose it is."""
     return Request(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, name) + _text(IFLA_IFALIAS, alias))

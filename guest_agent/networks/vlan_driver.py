@@ -12,6 +12,7 @@ import secrets
 from guest_agent.linux import netlink, netlink_vlans
 from guest_agent.linux.netlink import Request, RouteSocket
 from guest_agent.networks.drivers import Plug, mtu_of
+from guest_agent.networks.sandbox import routing_inside
 from guest_agent.wire.errors import Forbidden, HostFailed, InvalidArgument, Unsupported
 from guest_agent.wire.networks import Network
 
@@ -68,9 +69,13 @@ class VlanDriver:
         mode = MODES[self._kind][mode_of(network)]
         mac = plug.mac_address if self._kind == "macvlan" else ""
         mtu = mtu_of(network, 0)
-        self._route.execute(
-            netlink_vlans.plan_child(self._kind, plug.interface, parent, mode, plug.namespace, mac, mtu)
-        )
+        # Asked for by the name that it is to have, the kernel would find the host's own eth0 in its way.
+        passing = f"hv{secrets.token_hex(5)}"
+        self._route.execute(netlink_vlans.plan_child(self._kind, passing, parent, mode, plug.namespace, mac, mtu))
+        with routing_inside(plug.namespace) as inner:
+            link = inner.find_link(passing)
+            if link is not None:
+                inner.execute(netlink.plan_rename(link.index, plug.interface))
         return ""
 
     def _make_parent(self, network: Network, parent: str) -> None:

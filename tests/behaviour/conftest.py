@@ -79,7 +79,8 @@ def kind_of(item: pytest.Item) -> str:
 def find_exception(item: pytest.Item) -> str | None:
     if not isinstance(item, pytest.Function):
         return None
-    return EXCEPTIONS[kind_of(item)].get(f"{item.path.name}::{item.originalname}")
+    exceptions = EXCEPTIONS[kind_of(item)]
+    return exceptions.get(f"{item.path.name}::{item.originalname}") or exceptions.get(item.path.name)
 
 
 # -- the machines
