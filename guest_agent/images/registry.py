@@ -57,15 +57,21 @@ class Repository:
         credentials: Credentials | None,
         sources: Collection[str] | None = None,
     ) -> None:
-        """To push, give the paths of the repositories that blobs may be mounted from; no mirror is asked then."""
+        """To push, give the paths of the repositories that blobs may be mounted from; no mirror is asked then.
+
+        `credentials` are the registry's: a mirror on another host gets none.
+        """
         self._transport = transport
         self._reference = reference
+        endpoints = plan_endpoints(transport, reference.domain)
         self._mirrors = plan_mirrors(transport, reference.domain) if sources is None else []
-        self._bases = self._mirrors + plan_endpoints(transport, reference.domain)
+        self._bases = self._mirrors + endpoints
         actions = "pull" if sources is None else "pull,push"
         scopes = (f"repository:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in sources or ()))
         self._pulls = sources is None
-        self._authorization = Authorization(transport, credentials, scopes)
+        self._authorizations = {
+            origin_of(mirror): Authorization(transport, None, scopes) for mirror in self._mirrors
+        } | dict.fromkeys(map(origin_of, endpoints), Authorization(transport, credentials, scopes))
 
     def through(self, transport: Transport) -> Repository:
         """The same, with what is known of it, by connections that can be ended on their own."""
@@ -149,12 +155,14 @@ class Repository:
     def request(
         self, path: str, headers: Mapping[str, str], body: bytes | None = None, method: str = "GET"
     ) -> Response:
-        """A successful answer (2xx), from the first endpoint that can give it; the others are forgotten then.
+        """A successful answer (2xx), from the first endpoint that can give it; those before it are forgotten then.
 
-        A mirror's refusal isn't final; the registry's own is. `path` may be a whole URL that the registry named.
+        A mirror's refusal isn't final, and the next endpoint goes on where one has gone away; the registry's own is.
+        `path` may be a whole URL that the registry named.
         """
         problem: HostvmError = Unavailable(f"no endpoint for {self._reference.domain}")
-        for base in self._bases:
+        bases = self._bases
+        for place, base in enumerate(bases):
             url = path if "://" in path else f"{base}/v2/{self._reference.path}/{path}"
             try:
                 response = self.exchange(url, headers, body, method)
@@ -165,27 +173,28 @@ class Repository:
                     raise
                 problem = error
             else:
-                self._bases = [base]
+                self._bases = bases[place:] if base in self._mirrors else [base]
                 return response
         raise problem
 
     def exchange(self, url: str, headers: Mapping[str, str], body: Payload | None, method: str) -> Response:
         """One request; again where the registry asks for credentials, or for patience (429).
 
-        Credentials go to the registry itself only: an upload's place may be another host.
+        Credentials go to the endpoint itself only: an upload's place may be another host.
         Raises what the transport raises, and a HostvmError for a refusal. A body of pieces is sent once only.
         """
         patience = self._transport.settings.retries
         while True:
-            used = self._authorization.headers() if self._is_own(url) else {}
+            authorization = self._find_authorization(url)
+            used = authorization.headers() if authorization else {}
             response = self._transport.request(url, {**headers, **used}, body, method)
             if 200 <= response.status < 300:
                 return response
             challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
             text = response.body(_MAX_ERROR_BODY)
             again = isinstance(body, bytes | None)
-            asked = response.status == 401 and self._is_own(response.url)
-            if again and asked and self._authorization.answer(challenges, used):
+            authorization = self._find_authorization(response.url) if response.status == 401 else None
+            if again and authorization and authorization.answer(challenges, used):
                 continue
             if again and response.status == 429 and patience and self._wait_for_rate(response):
                 patience -= 1
@@ -194,8 +203,10 @@ class Repository:
                 raise self._denied(401, "no basic auth credentials")
             raise self._refusal(url, response, text)
 
-    def _is_own(self, url: str) -> bool:
-        return origin_of(url) in {origin_of(base) for base in self._bases}
+    def _find_authorization(self, url: str) -> Authorization | None:
+        """None where the URL leads to somebody else than the endpoints that are in use."""
+        origin = origin_of(url)
+        return self._authorizations[origin] if origin in map(origin_of, self._bases) else None
 
     def _wait_for_rate(self, response: Response) -> bool:
         """Wait as long as a registry that limits its rate wants; False if it is longer than anybody waits."""
