@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from guest_agent.store.inflate import MAGIC_SIZE, InflateError, Inflater, open_inflater
 from guest_agent.store.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -24,11 +23,11 @@ from guest_agent.store.tar import (
     HARD_LINK,
     REGULAR,
     SYMBOLIC_LINK,
-    TarDecoder,
     TarEntry,
     TarError,
     shown,
 )
+from guest_agent.store.tar_stream import TarStream
 from guest_agent.wire.errors import HostFailed, InvalidArgument
 
 _TYPES = {
@@ -227,9 +226,7 @@ class TreeReader:
     def __init__(self, folder: str, owned: bool = False) -> None:
         self._content = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._owned = owned
-        self._decoder = TarDecoder()
-        self._inflater: Inflater | None = None
-        self._start = b""
+        self._stream = TarStream()
         self._entries: dict[str, Entry] = {"": Entry(stat.S_IFDIR | 0o755)}
         self._file: tuple[str, TarEntry] | None = None
         self._hash = hashlib.sha256()
@@ -237,28 +234,18 @@ class TreeReader:
 
     def feed(self, data: bytes) -> None:
         """Raises InvalidArgument (not a tar), HostFailed (disk full)."""
-        if self._inflater is None:
-            self._start += data
-            if len(self._start) < MAGIC_SIZE:
-                return
-            data, self._start = self._start, b""
-            self._inflater = open_inflater(data)
         try:
-            for piece in self._inflater.feed(data):
-                self._take(piece)
-        except (TarError, InflateError) as error:
+            for event in self._stream.feed(data):
+                self._take(event)
+        except TarError as error:
             raise InvalidArgument(f"Error processing tar file: {error}") from error
 
     def finish(self) -> ContextTree:
         """The stream has ended; an empty one is an empty tree."""
         try:
-            if self._start:
-                self._take(self._start)
-            if self._inflater is not None:
-                self._inflater.finish()
-            self._decoder.finish()
+            self._stream.finish()
             self._end_file()
-        except (TarError, InflateError) as error:
+        except TarError as error:
             raise InvalidArgument(f"Error processing tar file: {error}") from error
         content, self._content = self._content, -1
         return ContextTree(self._entries, content, self._owned)
@@ -268,14 +255,13 @@ class TreeReader:
             os.close(self._content)
             self._content = -1
 
-    def _take(self, data: bytes) -> None:
-        for event in self._decoder.feed(data):
-            if isinstance(event, TarEntry):
-                self._end_file()
-                self._begin_entry(event)
-            else:
-                self._hash.update(event)
-                self._write(event)
+    def _take(self, event: TarEntry | memoryview) -> None:
+        if isinstance(event, TarEntry):
+            self._end_file()
+            self._begin_entry(event)
+        else:
+            self._hash.update(event)
+            self._write(event)
 
     def _write(self, piece: memoryview) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import posixpath
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -13,10 +12,12 @@ from guest_agent.build.selecting import leads_out, resolve
 from guest_agent.build.trees import ContextTree, TreeReader
 from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_requests import BuildRequest
-from guest_agent.engine.build_web import fetch_context, is_git
+from guest_agent.engine.build_web import Download
 from guest_agent.engine.opening import open_in_thread
 from guest_agent.engine.parts import Parts
+from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
 
 #: A Dockerfile above this is none. Secrets: BuildKit's own limit is 500 KiB.
@@ -40,7 +41,7 @@ async def read_body(parts: Parts, request: BuildRequest, chunks: AsyncIterator[b
     """Raises InvalidArgument, PeerMisbehaved (the client ended in the middle), HostFailed."""
     if request.remote and request.remote != "client-session":
         return await _read_remote(parts, request)
-    whole = await _read_tree(parts, chunks)
+    whole = await read_tree(parts, chunks)
     try:
         return _split(whole, request)
     except BaseException:
@@ -48,12 +49,13 @@ async def read_body(parts: Parts, request: BuildRequest, chunks: AsyncIterator[b
         raise
 
 
-async def _read_tree(parts: Parts, chunks: AsyncIterator[bytes]) -> ContextTree:
-    reader = TreeReader(parts.paths.temporary)
+async def read_tree(parts: Parts, chunks: AsyncIterator[bytes], owned: bool = False) -> ContextTree:
+    """The tree of a tar that arrives. Raises InvalidArgument, HostFailed, and what the chunks raise."""
+    reader = TreeReader(parts.paths.temporary, owned)
     try:
         async for chunk in chunks:
-            await asyncio.to_thread(reader.feed, chunk)
-        return await open_in_thread(reader.finish, ContextTree.close)
+            await finish_in_thread(reader.feed, chunk)
+        return reader.finish()
     finally:
         reader.close()
 
@@ -62,9 +64,10 @@ async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
     remote, folder = request.remote, parts.paths.temporary
     if is_git(remote):
         async with aclosing(fetch_repository(remote, folder)) as chunks:
-            tree, dockerfile = await _read_tree(parts, chunks), ""
+            tree, dockerfile = await read_tree(parts, chunks), ""
     else:
-        opening = open_in_thread(lambda: fetch_context(remote, folder), lambda opened: opened[0].close())
+        download = Download(remote, folder)
+        opening = open_in_thread(download.context, lambda opened: opened[0].close(), download.abort)
         tree, dockerfile = await opening
     if dockerfile:
         return BuildBody(tree, tree, dockerfile.encode())

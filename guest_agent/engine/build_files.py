@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Batch, Origins, Wanted, copy_failed, expand_sources, source_key
 from guest_agent.runtime.users import resolve_user
+from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
 _OCTAL = re.compile(r"[0-7]{1,4}")
@@ -67,7 +67,7 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
         async with build_root(session.parts, snapshot.diff_ids) as root:
             attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
             for one in written:
-                await asyncio.to_thread(copy_selection, one.tree, one.selection, root.path, planned.target, attributes)
+                await finish_in_thread(copy_selection, one.tree, one.selection, root.path, planned.target, attributes)
             return await keep_changes(session.parts, root, session.staging)
     except HostvmError as error:
         raise copy_failed(keyword, error) from error
@@ -76,7 +76,7 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
 async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str) -> str:
     """The folder, where the image hasn't got it: the layer's diff id."""
     async with build_root(session.parts, snapshot.diff_ids) as root:
-        await asyncio.to_thread(make_folder, root.path, path)
+        await finish_in_thread(make_folder, root.path, path)
         return await keep_changes(session.parts, root, session.staging)
 
 
@@ -87,7 +87,7 @@ async def _find_digest(session: BuildSession, origins: Origins, wanted: Wanted) 
     if known:
         return known
     batches = await origins.batches(wanted)
-    digests = [await asyncio.to_thread(digest_selection, one.tree, one.selection) for one in batches]
+    digests = [await finish_in_thread(digest_selection, one.tree, one.selection) for one in batches]
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     digest = f"{_kind(batches)}:{whole}"
     if key:

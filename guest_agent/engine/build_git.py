@@ -12,35 +12,45 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 from guest_agent.store.files import remove_tree
 from guest_agent.wire.errors import InvalidArgument, Unavailable, Unsupported
+from guest_agent.wire.git_sources import checkout, split_git_source
 
 #: Seconds for one command of git; a repository is fetched without its history.
 _DEADLINE = 600.0
 _PIECE = 256 << 10
 
 
-async def fetch_repository(remote: str, folder: str) -> AsyncGenerator[bytes, None]:
-    """The tar of a tree without `.git`: `URL#REFERENCE:FOLDER`. `folder` is where the work is done.
+async def fetch_repository(remote: str, folder: str, keep_git: bool = False) -> AsyncGenerator[bytes, None]:
+    """The tar of `URL#REFERENCE:FOLDER`, submodules included; `.git` where it is to be kept.
 
-    Closing the iterator kills what runs. Raises InvalidArgument, Unavailable (the deadline), Unsupported (no git).
+    `folder` is where the work is done. Closing the iterator kills what runs. Raises InvalidArgument, Unavailable (the
+    deadline), Unsupported (no git).
     """
-    url, _, fragment = remote.partition("#")
-    reference, _, inner = fragment.partition(":")
-    url = f"https://{url}" if url.startswith("github.com/") else url
+    url, reference, inner = split_git_source(remote)
     place = tempfile.mkdtemp(dir=folder, prefix="git-")
+    os.chmod(place, 0o755)  # which becomes the mode of what it is copied to
     try:
-        await _git(place, "init", "--quiet", ".")
-        await _git(place, "fetch", "--quiet", "--depth=1", "--", url, reference or "HEAD")
-        await _git(place, "checkout", "--quiet", "FETCH_HEAD")
-        async with aclosing(_pack(_inside(place, inner))) as pieces:
+        await _check_out(place, url, reference)
+        async with aclosing(_pack(_inside(place, inner), keep_git)) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
         await asyncio.to_thread(remove_tree, place)
 
 
+async def _check_out(place: str, url: str, reference: str) -> None:
+    steps = checkout(url, reference)
+    words = next(steps)
+    try:
+        while True:
+            words = steps.send(await _git(place, *words))
+    except StopIteration as end:
+        if end.value:
+            raise InvalidArgument(f"failed to fetch the repository: {end.value}") from None
+
+
 def _inside(place: str, inner: str) -> str:
     """The folder of the repository, which no name and no link leads out of."""
-    found = os.path.realpath(os.path.join(place, inner.strip("/")))
+    found = os.path.realpath(os.path.join(place, inner))
     if not f"{found}/".startswith(f"{os.path.realpath(place)}/"):
         raise InvalidArgument(f'error setting git context, "{inner}" not within git root')
     if not os.path.isdir(found):
@@ -48,7 +58,8 @@ def _inside(place: str, inner: str) -> str:
     return found
 
 
-async def _git(place: str, *words: str) -> None:
+async def _git(place: str, *words: str) -> str | None:
+    """What it complained of; None where it succeeded."""
     try:
         async with _running(place, "git", *words, output=DEVNULL, complaints=PIPE) as process:
             async with asyncio.timeout(_DEADLINE):
@@ -59,13 +70,11 @@ async def _git(place: str, *words: str) -> None:
         ) from None
     except TimeoutError:
         raise Unavailable(f"failed to fetch the repository: git {words[0]} took too long") from None
-    if process.returncode:
-        reason = complaint.decode(errors="replace").strip() or process.returncode
-        raise InvalidArgument(f"failed to fetch the repository: {reason}")
+    return (complaint.decode(errors="replace").strip() or f"git {words[0]} failed") if process.returncode else None
 
 
-async def _pack(place: str) -> AsyncGenerator[bytes, None]:
-    argv = ("tar", "--create", "--exclude=./.git", ".")
+async def _pack(place: str, keep_git: bool) -> AsyncGenerator[bytes, None]:
+    argv = ("tar", "--create", *(() if keep_git else ("--exclude=./.git",)), ".")
     async with _running(place, *argv, output=PIPE, complaints=DEVNULL) as process:
         assert process.stdout is not None
         while data := await process.stdout.read(_PIECE):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import posixpath
@@ -22,6 +21,7 @@ from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
 from guest_agent.linux.paths import open_in_root
 from guest_agent.store.paths import EnginePaths
+from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
 from guest_agent.wire.mounts import MountPoint, MountType, ReadOnlyDepth
 
@@ -78,8 +78,8 @@ async def _describe(session: BuildSession, origins: Origins, mount: RunMount) ->
         content = hashlib.sha256(repr(layers).encode()).hexdigest()
     else:
         tree = await origins.open(mount.origin)
-        selection = await asyncio.to_thread(select, tree, [mount.source or "."])
-        content = await asyncio.to_thread(digest_selection, tree, selection)
+        selection = await finish_in_thread(select, tree, [mount.source or "."])
+        content = await finish_in_thread(digest_selection, tree, selection)
     return repr(("bind", mount.target, mount.source, mount.read_only, content))
 
 
@@ -116,7 +116,7 @@ async def _make_bind(
     path = mount.source
     if layers is None:
         tree = await origins.open(mount.origin)
-        path = await asyncio.to_thread(copy_source, tree, mount.source, root.path)
+        path = await finish_in_thread(copy_source, tree, mount.source, root.path)
     source = _path_in(root.path, path)
     read_only = mount.read_only is not False
     mounted.points.append(_bound(mount.target, source, read_only))

@@ -5,7 +5,6 @@ They live where a container's do, so that start-up takes away what a killed engi
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Sequence
@@ -19,6 +18,7 @@ from guest_agent.engine.parts import Parts
 from guest_agent.engine.starting import remove_remains
 from guest_agent.layers.store import Staging
 from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
+from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.models import ContainerId, DiffId
 
 #: Mount points that every container needs. They are made below the image, so that they are in no layer.
@@ -74,15 +74,15 @@ async def keep_changes(parts: Parts, root: BuildRoot, staging: Staging) -> str:
     """
     if not os.listdir(root.upper):
         return ""
-    measured = await asyncio.to_thread(parts.layers.measure, root.upper)
+    measured = await finish_in_thread(parts.layers.measure, root.upper)
     try:
         umount_if_mounted(root.path)
         failpoint("build.layer.before")
-        diff_id = await asyncio.to_thread(staging.adopt, measured)
+        diff_id = await finish_in_thread(staging.adopt, measured)
         failpoint("build.layer.after")
         return diff_id
     finally:
-        await asyncio.to_thread(measured.abort)
+        await finish_in_thread(measured.abort)
 
 
 def _make_stubs(folder: str, stubs: Sequence[str]) -> None:

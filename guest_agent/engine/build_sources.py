@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
 from guest_agent.build.instructions import Copy
@@ -17,13 +16,17 @@ from guest_agent.build.selecting import Item, Selection, select, select_everythi
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.trees import ContextTree, Entry, FolderTree, Tree, TreeReader
 from guest_agent.engine.build_bases import find_image
+from guest_agent.engine.build_context import read_tree
+from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
-from guest_agent.engine.build_web import fetch, is_git, is_url
+from guest_agent.engine.build_web import Download, is_url
 from guest_agent.engine.opening import open_in_thread
 from guest_agent.store.inflate import InflateError, open_inflater
 from guest_agent.store.tar import TarDecoder, TarError
-from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, Unsupported
+from guest_agent.store.threads import finish_in_thread
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.models import DiffId
 
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
@@ -48,6 +51,7 @@ class Wanted:
     sources: tuple[str, ...]
     excludes: tuple[str, ...]
     heredocs: tuple[tuple[str, str], ...]  #: name and content
+    checksum: str = ""
 
 
 def expand_sources(snapshot: Snapshot, copy: Copy) -> Wanted:
@@ -55,7 +59,18 @@ def expand_sources(snapshot: Snapshot, copy: Copy) -> Wanted:
     state, line = snapshot.state, copy.line
     heredocs = tuple((one.name, _heredoc_text(snapshot, copy, one)) for one in copy.heredocs)
     sources = tuple(state.expand(line, source) for source in copy.sources)
-    return Wanted(copy, sources, tuple(state.expand(line, one) for one in copy.excludes), heredocs)
+    checksum = state.expand(line, copy.checksum) if copy.checksum else ""
+    if checksum:
+        _check_has_checksum(copy, sources)
+    return Wanted(copy, sources, tuple(state.expand(line, one) for one in copy.excludes), heredocs, checksum)
+
+
+def _check_has_checksum(copy: Copy, sources: Sequence[str]) -> None:
+    """In BuildKit's words: one file of the web has it, nothing else."""
+    if len(sources) + len(copy.heredocs) != 1:
+        raise copy.line.fail("checksum can't be specified for multiple sources")
+    if is_git(sources[0]) or not is_url(sources[0]):
+        raise copy.line.fail("checksum can't be specified for non-HTTP(S) sources")
 
 
 def _heredoc_text(snapshot: Snapshot, copy: Copy, heredoc: Heredoc) -> str:
@@ -77,6 +92,7 @@ class Origins:
         self._planned = planned
         self._undo = AsyncExitStack()
         self._trees: dict[str, Tree] = {}
+        self._remote: dict[str, Batch] = {}
 
     async def close(self) -> None:
         await self._undo.aclose()
@@ -107,10 +123,12 @@ class Origins:
         copy = wanted.copy
         local = [source for source in wanted.sources if not (copy.adds and (is_url(source) or is_git(source)))]
         remote = [source for source in wanted.sources if source not in local]
-        batches = [await self._fetch(source, copy.checksum) for source in remote]
+        if any(map(is_url, local)):
+            raise InvalidArgument(f"source can't be a URL for {copy.line.keyword}")
+        batches = [await self._fetched(source, wanted) for source in remote]
         if local:
             tree = await self.open(copy.origin)
-            selection = await asyncio.to_thread(select, tree, local, wanted.excludes, copy.parents)
+            selection = await finish_in_thread(select, tree, local, wanted.excludes, copy.parents)
             batches.append(Batch(tree, selection, unpacks=copy.adds and copy.unpack is not False))
         if wanted.heredocs:
             batches.append(self._write_heredocs(wanted.heredocs))
@@ -122,7 +140,7 @@ class Origins:
             return [batch]
         assert isinstance(batch.tree, ContextTree)
         tree = batch.tree
-        archives = await asyncio.to_thread(find_archives, tree, batch.selection)
+        archives = await finish_in_thread(find_archives, tree, batch.selection)
         batches = [await self._unpack(tree, item.entry) for item in archives]
         plain = [item for item in batch.selection.items if item not in archives]
         rest = [Batch(batch.tree, Selection(tuple(plain), batch.selection.into_folder))] if plain else []
@@ -138,15 +156,28 @@ class Origins:
         root = await self._undo.enter_async_context(build_root(self._session.parts, layers))
         return FolderTree(root.path)
 
-    async def _fetch(self, url: str, checksum: str) -> Batch:
+    async def _fetched(self, url: str, wanted: Wanted) -> Batch:
+        """Once a step: what the cache has been told of is what is written."""
+        if url not in self._remote:
+            self._remote[url] = await self._fetch(url, wanted)
+        return self._remote[url]
+
+    async def _fetch(self, url: str, wanted: Wanted) -> Batch:
         if is_git(url):
-            raise Unsupported("ADD of a git repository is not supported", "clone it beside the Dockerfile, and COPY it")
-        temporary = self._session.parts.paths.temporary
-        tree, name = await open_in_thread(lambda: fetch(url, checksum, temporary), lambda opened: opened[0].close())
+            return await self._clone(url, wanted.copy.keep_git_dir, wanted.excludes)
+        download = Download(url, self._session.parts.paths.temporary, wanted.checksum)
+        tree, name = await open_in_thread(download.file, lambda opened: opened[0].close(), download.abort)
         self._undo.callback(tree.close)
         entry = tree.find(name)
         assert entry is not None
         return Batch(tree, Selection((Item(name, entry, name),), into_folder=False))
+
+    async def _clone(self, url: str, keep_git: bool, excludes: Sequence[str]) -> Batch:
+        parts = self._session.parts
+        async with aclosing(fetch_repository(url, parts.paths.temporary, keep_git)) as chunks:
+            tree = await read_tree(parts, chunks)
+        self._undo.callback(tree.close)
+        return Batch(tree, await finish_in_thread(select, tree, ["."], excludes))
 
     def _write_heredocs(self, heredocs: Sequence[tuple[str, str]]) -> Batch:
         content = os.memfd_create("heredocs", os.MFD_CLOEXEC)
@@ -165,7 +196,7 @@ class Origins:
 
     async def _unpack(self, tree: ContextTree, entry: Entry) -> Batch:
         temporary = self._session.parts.paths.temporary
-        inner = await open_in_thread(lambda: _read_archive(tree, entry, temporary), ContextTree.close)
+        inner = await finish_in_thread(_read_archive, tree, entry, temporary)
         self._undo.callback(inner.close)
         return Batch(inner, select_everything(inner))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import posixpath
 import shutil
@@ -16,6 +15,7 @@ from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.trees import FolderTree
 from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_session import BuildSession
+from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.models import DiffId, HistoryEntry
 
 _OPAQUE = "trusted.overlay.opaque"
@@ -28,7 +28,7 @@ async def squash(session: BuildSession, snapshot: Snapshot) -> Snapshot:
         return snapshot
     async with build_root(session.parts, base) as root:
         for diff_id in new:
-            await asyncio.to_thread(apply_layer, session.parts.layers.path(diff_id), root.path)
+            await finish_in_thread(apply_layer, session.parts.layers.path(diff_id), root.path)
         merged = await keep_changes(session.parts, root, session.staging)
     steps = (replace(entry, empty_layer=True) for entry in snapshot.history[_base_steps(snapshot) :])
     comment = f"merge {snapshot.key} to {snapshot.parent or 'scratch'}"

@@ -9,13 +9,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def open_in_thread(open_it: Callable[[], T], close: Callable[[T], None]) -> T:
-    """What `open_it` gives. A thread can't be cancelled: where its caller is, the result is closed when it comes."""
+async def open_in_thread(
+    open_it: Callable[[], T], close: Callable[[T], None], abort: Callable[[], None] = lambda: None
+) -> T:
+    """What `open_it` gives. A thread can't be cancelled: where its caller is, the result is closed when it comes.
+
+    `abort` makes it come soon where the thread may wait for somebody.
+    """
     opening = asyncio.get_running_loop().run_in_executor(None, open_it)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         opening.add_done_callback(lambda done: _close_result(done, close))
+        abort()
         raise
 
 

@@ -22,8 +22,9 @@ from guest_agent.images.progress import BAR_INTERVAL, Progress, bar
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.store.content import digest_of
-from guest_agent.store.inflate import MAGIC_SIZE, InflateError, Inflater, open_inflater
-from guest_agent.store.tar import HARD_LINK, REGULAR, SYMBOLIC_LINK, TarDecoder, TarEntry, TarError
+from guest_agent.store.tar import HARD_LINK, REGULAR, SYMBOLIC_LINK, TarEntry, TarError
+from guest_agent.store.tar_stream import TarStream
+from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.errors import HostvmError, InvalidArgument, PeerMisbehaved
 from guest_agent.wire.models import DiffId, ImageId
 
@@ -46,10 +47,10 @@ async def load(
     members = _Members(staging)
     try:
         async for chunk in chunks:
-            await asyncio.to_thread(members.feed, chunk)
+            await finish_in_thread(members.feed, chunk)
             if (progress := members.progress()) is not None:
                 yield progress
-        await asyncio.to_thread(members.finish)
+        await finish_in_thread(members.finish)
         for new in list(_images(members)):
             moved = [line for name in new.names for line in _moved(store, name, digest_of(new.config))]
             image_id = await store.add(new, staging)
@@ -79,33 +80,24 @@ class _Members:
         self.broken: dict[str, HostvmError] = {}
         self.links: dict[str, str] = {}
         self._staging = staging
-        self._start = b""
-        self._inflater: Inflater | None = None
-        self._decoder = TarDecoder()
+        self._stream = TarStream()
         self._member: _Document | _Layer | None = None
         self._documents_size = 0
         self._next_bar = 0.0
 
     def feed(self, data: bytes) -> None:
-        if self._inflater is None:
-            self._start += data
-            if len(self._start) < MAGIC_SIZE:
-                return
-            data, self._start = self._start, b""
-            self._inflater = open_inflater(data)
         try:
-            for piece in self._inflater.feed(data):
-                self._decode(piece)
-        except (TarError, InflateError) as error:
+            for event in self._stream.feed(data):
+                self._take(event)
+        except TarError as error:
             raise PeerMisbehaved(f"the archive can't be read: {error}") from error
 
     def finish(self) -> None:
         try:
-            if self._inflater is None:
-                raise TarError("unexpected end of the archive" if self._start else "it is empty")
-            self._inflater.finish()
-            self._decoder.finish()
-        except (TarError, InflateError) as error:
+            if self._stream.empty:
+                raise TarError("it is empty")
+            self._stream.finish()
+        except TarError as error:
             raise PeerMisbehaved(f"the archive can't be read: {error}") from error
         self._end_member()
 
@@ -126,13 +118,12 @@ class _Members:
             name = self.links.get(name, name)
         return name
 
-    def _decode(self, piece: bytes) -> None:
-        for event in self._decoder.feed(piece):
-            if isinstance(event, TarEntry):
-                self._end_member()
-                self._begin_member(event)
-            elif self._member is not None:
-                self._member = self._write(self._member, bytes(event))
+    def _take(self, event: TarEntry | memoryview) -> None:
+        if isinstance(event, TarEntry):
+            self._end_member()
+            self._begin_member(event)
+        elif self._member is not None:
+            self._member = self._write(self._member, bytes(event))
 
     def _begin_member(self, entry: TarEntry) -> None:
         name = _plain(entry.name.decode(errors="replace"))

@@ -6,6 +6,7 @@ The parts are one tar: `context/…`, the file `dockerfile`, `secret/ID`, and fu
 import os
 import sys
 
+from guest_agent.wire.git_sources import is_git
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.build_context import Context, end, pack, pack_file
 from hostvm.cli.failure import Failure
@@ -22,7 +23,6 @@ _IGNORE = ".dockerignore"
 #: BuildKit's limit.
 _LARGEST_SECRET = 500 << 10
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
-_GIT_PREFIXES = ("git://", "git@", "github.com/")
 
 
 class Body:
@@ -50,12 +50,6 @@ def open_body(arguments: Arguments) -> Body:
     if source == "-":
         return _open_standard_input(arguments)
     return _open_folder(arguments, source)
-
-
-def is_git(source: str) -> bool:
-    """As docker tells one from another URL."""
-    url = source.partition("#")[0]
-    return source.startswith(_GIT_PREFIXES) or (url.startswith(("http://", "https://")) and url.endswith(".git"))
 
 
 def _open_git(arguments: Arguments, source: str) -> Body:

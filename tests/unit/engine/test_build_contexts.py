@@ -14,10 +14,10 @@ from typing import cast
 import pytest
 
 from guest_agent.build.trees import ContextTree, TreeReader
-from guest_agent.engine import build_context
 from guest_agent.engine.build_context import read_body
 from guest_agent.engine.build_mounts import copy_source
 from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_web import Download
 from guest_agent.engine.parts import Parts
 from guest_agent.wire.errors import InvalidArgument
 
@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> ContextTree:
 def test_a_remote_context_without_a_dockerfile_is_closed(
     tree: ContextTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_context, "fetch_context", lambda _remote, _folder: (tree, ""))
+    monkeypatch.setattr(Download, "context", lambda _download: (tree, ""))
     parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path))))
 
     request = BuildRequest(remote="http://there/x.tar")

@@ -1,0 +1,83 @@
+"""Downloads that are ended by somebody else: nothing waits for a server that says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guest_agent.build.trees import ContextTree
+from guest_agent.engine.build_web import Download
+from guest_agent.engine.opening import open_in_thread
+from guest_agent.wire.errors import HostvmError, PeerMisbehaved
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def url_of(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/file"
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"])
+def test_a_cancelled_download_ends_at_once(listener: socket.socket, tmp_path: Path, answer: bytes) -> None:
+    """The server has taken the request and says no more; the thread waits for it, and would for a minute."""
+
+    async def scenario() -> None:
+        before, threads = open_files(), threading.active_count()
+        download = Download(url_of(listener), str(tmp_path))
+        ended = threading.Event()
+
+        def fetch() -> tuple[ContextTree, str]:
+            try:
+                return download.file()
+            finally:
+                ended.set()
+
+        opening = asyncio.create_task(open_in_thread(fetch, lambda opened: opened[0].close(), download.abort))
+        line, _ = await asyncio.to_thread(listener.accept)
+        await asyncio.to_thread(line.recv, 4096)
+        line.sendall(answer)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert await asyncio.to_thread(ended.wait, 30)
+        line.close()
+        assert (open_files(), threads) == (before, threads)
+
+    asyncio.run(scenario())
+
+
+def test_what_was_aborted_before_it_began_ends_too(listener: socket.socket, tmp_path: Path) -> None:
+    download = Download(url_of(listener), str(tmp_path))
+    download.abort()
+    with pytest.raises(HostvmError):
+        download.file()
+
+
+def test_a_short_answer_is_none(listener: socket.socket, tmp_path: Path) -> None:
+    def serve() -> None:
+        line, _ = listener.accept()
+        with line:
+            line.recv(4096)
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+
+    before = open_files()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(PeerMisbehaved, match="unexpected EOF"):
+        Download(url_of(listener), str(tmp_path)).file()
+    thread.join()
+    assert open_files() == before
