@@ -18,6 +18,7 @@ from collections.abc import Callable
 from guest_agent.boot import disk, system
 from guest_agent.boot.configuration import plan_config
 from guest_agent.boot.control import ControlLines, Message
+from guest_agent.boot.formats import register_formats
 from guest_agent.boot.services import CONFIG, DATA, RUN, WARM, Hold, Keeper, Service, fork, run_agent, run_relay
 from guest_agent.linux.power import power_off
 from guest_agent.wire.errors import HostvmError
@@ -65,7 +66,7 @@ class Init:
         ]
         self._start_what_is_due()
         self._reach("modules")
-        for trouble in system.load_modules(system.MODULES):
+        for trouble in (*system.load_modules(system.MODULES), *register_formats()):
             say(trouble)
         self._reach("network")
         system.start_network("hostvm")

@@ -49,6 +49,7 @@ _CMD = typer.Option("--cmd", help="The default command, as a shell would split i
 _ENTRYPOINT = typer.Option("--entrypoint", help="The entry point, as a shell would split it.", metavar="COMMAND")
 _ENV = typer.Option("--env", "-e", help="Set an environment variable.", metavar="NAME=VALUE")
 _EXPOSE = typer.Option("--expose", help="A port that the image serves.", metavar="PORT[/udp]")
+_PLATFORM = typer.Option("--platform", help="Make it for this platform (linux/arm64).", metavar="PLATFORM")
 _VOLUME = typer.Option("--volume", "-v", help="A folder that becomes an anonymous volume.", metavar="PATH")
 
 
@@ -63,6 +64,7 @@ def bootstrap(
     env: Annotated[list[str] | None, _ENV] = None,
     expose: Annotated[list[str] | None, _EXPOSE] = None,
     volume: Annotated[list[str] | None, _VOLUME] = None,
+    for_platform: Annotated[str, _PLATFORM] = "",
 ) -> None:
     """Make a base image from Debian's packages, verified by Debian's signature; no registry is needed.
 
@@ -74,7 +76,7 @@ def bootstrap(
     try:
         settings = parse_settings(cmd, entrypoint, env or [], expose or [], volume or [])
         packages = [name.strip() for word in include or [] for name in word.split(",") if name.strip()]
-        _make(image, tag, packages, settings)
+        _make(plan_image(image, tag, packages, settings), parse_architecture(for_platform))
     except HostvmError as error:
         raise Failure(f"hostvm: {error.message}", 1, error.hint) from error
 
@@ -131,11 +133,16 @@ def parse_tag(text: str) -> str:
     return text if ":" in text.rpartition("/")[2] else f"{text}:latest"
 
 
-def _make(image: str, tag: str, packages: Sequence[str], settings: ImageSettings) -> None:
-    plan = plan_image(image, tag, packages, settings)
+def parse_architecture(text: str) -> str:
+    """A platform (`linux/arm64`, `arm64`; "" = this machine's) as Debian's architecture. Raises Unsupported."""
+    machine = text.lower().removeprefix("linux/").partition("/")[0]
+    return debian_architecture(machine or platform.machine())
+
+
+def _make(plan: Plan, architecture: str) -> None:
     progress = open_build_progress()
     try:
-        builder = _open_builder(plan.release, progress)
+        builder = _open_builder(plan.release, architecture, progress)
         made = _build(builder, plan)
     finally:
         progress.close()
@@ -218,19 +225,18 @@ def _build(builder: Builder, plan: Plan) -> bool:
     return builder.busybox(plan.reference)
 
 
-def _open_builder(release: str, progress: Progress) -> Builder:
+def _open_builder(release: str, architecture: str, progress: Progress) -> Builder:
     settings = read_settings(os.environb)
     engine = Engine(lambda: connect(settings))
-    return Builder(_open_debian(release, settings, progress), EngineHost(engine), progress)
+    return Builder(_open_debian(release, architecture, settings, progress), EngineHost(engine), progress)
 
 
-def _open_debian(release: str, settings: Settings, progress: Progress) -> Archive:
+def _open_debian(release: str, architecture: str, settings: Settings, progress: Progress) -> Archive:
     apt = read_apt_settings()
     mirror = os.environ.get("HOSTVM_DEBIAN_MIRROR") or read_mirror(settings.config)
     cache = cache_folder(os.environ, platformdirs.user_cache_dir("hostvm"))
     trust = Trust(os.environ.get("HOSTVM_DEBIAN_KEYRING", ""), apt.check_valid_until)
     repositories = plan_repositories(release, apt.sources, mirror)
-    architecture = debian_architecture(platform.machine())
     return open_archive(Fetcher(cache, progress, apt.proxies), repositories, architecture, trust, progress)
 
 

@@ -17,6 +17,7 @@ from hostvm.cli.machine_choice import choose, planned_machine, vm_paths
 from hostvm.cli.output import write_out
 from hostvm.machines.bundle import read_tail, write_bundle
 from hostvm.machines.connect import check
+from hostvm.machines.emulators import probe_emulators
 from hostvm.machines.finding import Finding
 from hostvm.machines.native import is_running
 from hostvm.settings import NATIVE, Settings
@@ -196,4 +197,5 @@ PROBES: tuple[Callable[[Settings], Finding], ...] = (
     probe_overlay,
     probe_cgroups,
     probe_forwarding,
+    lambda settings: probe_emulators(),
 )

@@ -164,7 +164,7 @@ def _make(workshop: str, arch: str, means: Means) -> None:
     means.progress.note("Making the root file system")
     with tempfile.TemporaryFile(dir=workshop) as spool, open(os.path.join(folder, ROOTFS), "wb") as file:
         tree = Tree(spool, means.lock.epoch, merged_usr(architecture))
-        _fill(tree, kernel, locked, means)
+        _fill(tree, kernel, architecture, means)
         check_libraries(tree, architecture)
         write_cpio(tree, file, means.lock.epoch)
     _describe(folder, machine_name(arch), kernel.version, locked, plan_inputs(means.lock, arch))
@@ -176,20 +176,21 @@ def _read_kernel(fetcher: Fetcher, locked: LockedArchitecture) -> rootfs.Kernel:
         return rootfs.read_kernel(data)
 
 
-def _fill(tree: Tree, kernel: rootfs.Kernel, locked: LockedArchitecture, means: Means) -> None:
+def _fill(tree: Tree, kernel: rootfs.Kernel, architecture: str, means: Means) -> None:
+    locked = means.lock.of(architecture)
     for package in locked.packages:
         if package.name != locked.kernel:
-            _add(tree, package, means.fetcher.path(package.sha256))
+            _add(tree, package, architecture, means.fetcher.path(package.sha256))
     rootfs.add_modules(tree, kernel)
     if not can_compile(contents.PYTHON):
         means.progress.note(f"warning: no bytecode, as this isn't Python {contents.PYTHON}: the guest will boot slower")
     rootfs.finish(tree, can_compile(contents.PYTHON))
 
 
-def _add(tree: Tree, package: LockedPackage, path: str) -> None:
+def _add(tree: Tree, package: LockedPackage, architecture: str, path: str) -> None:
     if package.source is not Source.PYPI:
         with open_data(path) as data:
-            rootfs.add_package(tree, data, contents.PACKAGES.get(package.name, ()))
+            rootfs.add_package(tree, data, contents.plan_patterns(package.name, architecture))
         return
     try:
         with zipfile.ZipFile(path) as wheel:

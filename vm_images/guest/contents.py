@@ -31,7 +31,10 @@ STDLIB = f"usr/lib/python{PYTHON}"
 
 _LIBRARIES = ("usr/lib/*-linux-gnu/*.so", "usr/lib/*-linux-gnu/*.so.*")
 
-#: Package -> the files that are taken.
+#: Debian's architecture -> the machine whose programs the guest runs by emulation: the other one of the two.
+EMULATED = {"amd64": "aarch64", "arm64": "x86_64"}
+
+#: Package -> the files that are taken. {emulated} is the architecture's machine in `EMULATED`.
 PACKAGES: dict[str, tuple[str, ...]] = {
     # Python and what the engine imports
     "python3.11-minimal": ("usr/bin/python3.11",),
@@ -49,6 +52,11 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "openssh-sftp-server": ("usr/lib/openssh/sftp-server",),
     "tini": ("usr/bin/tini-static",),
     "ca-certificates": ("usr/share/ca-certificates/mozilla/*.crt",),
+    # programs of another architecture, and what init tells the kernel of them (binfmt.d(5))
+    "qemu-user-static": (
+        "usr/bin/qemu-{emulated}-static", "usr/lib/binfmt.d/qemu-{emulated}.conf",
+        "usr/libexec/qemu-binfmt/{emulated}-binfmt-P",
+    ),
     # the libraries of all these
     "libc6": tuple(
         f"usr/lib/*-linux-gnu/{name}"
@@ -116,7 +124,7 @@ _DROPPED = tuple(
 #: under emulation, so the list is short. What is built into the kernel costs nothing; it is named all the same.
 BOOT_MODULES = (
     "virtio_pci", "virtio_blk", "virtio_console", "virtio_net", "virtio_balloon", "virtio_rng", "fuse", "overlay",
-    "ext4", "ipv6", "af_packet", "bridge", "br_netfilter", "veth", "nf_tables", "nf_conntrack", "nf_nat",
+    "ext4", "binfmt_misc", "ipv6", "af_packet", "bridge", "br_netfilter", "veth", "nf_tables", "nf_conntrack", "nf_nat",
     "nft_chain_nat", "nft_nat", "nft_masq", "nft_ct", "nft_fib", "nft_fib_ipv4", "nft_fib_ipv6", "nft_fib_inet",
 )  # fmt: skip
 
@@ -136,12 +144,17 @@ LATE_MODULES = (
     "xt_multiport", "xt_nat", "xt_owner", "xt_physdev", "xt_pkttype", "xt_recent", "xt_set", "xt_state",
     "xt_statistic", "xt_string", "xt_tcpmss", "xt_tcpudp", "xt_time", "xt_u32",
     # the rest
-    "binfmt_misc", "erofs", "inet_diag", "isofs", "loop", "nls_ascii", "nls_utf8", "squashfs", "tcp_diag",
+    "erofs", "inet_diag", "isofs", "loop", "nls_ascii", "nls_utf8", "squashfs", "tcp_diag",
     "udp_diag", "unix_diag", "vmw_vsock_virtio_transport", "vsock", "xfrm_user",
 )  # fmt: skip
 
 #: What a lock must name, beside the kernel.
 NEEDED = (*PACKAGES, *WHEELS)
+
+
+def plan_patterns(package: str, architecture: str) -> tuple[str, ...]:
+    """Which of a package's files an image for `architecture` takes."""
+    return tuple(it.format(emulated=EMULATED[architecture]) for it in PACKAGES.get(package, ()))
 
 
 def is_kept(path: str, patterns: Iterable[str]) -> bool:

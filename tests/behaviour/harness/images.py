@@ -34,10 +34,15 @@ class Recipe(NamedTuple):
 
 #: What the services of a project of compose run: each another program of the same image.
 STACK = "python3,python-is-python3,python3-pymysql,python3-redis,redis-server,nginx-light"
+#: The other one of the two architectures that images are made for: uname's machine, and docker's platform.
+FOREIGN_MACHINE, FOREIGN_PLATFORM = (
+    ("x86_64", "linux/amd64") if os.uname().machine == "aarch64" else ("aarch64", "linux/arm64")
+)
 #: Name in the tests -> how it is made.
 RECIPES = {
     "busybox": Recipe("busybox", ("busybox",)),
     "debian": Recipe("debian:bookworm", ("debian:bookworm",)),
+    "foreign": Recipe("foreign", ("busybox", "--platform", FOREIGN_PLATFORM, "--tag", "foreign")),
     "mariadb": Recipe("mariadb", ("mariadb",)),
     "stack": Recipe("stack", ("debian:bookworm", "--include", STACK, "--tag", "stack")),
 }

@@ -26,9 +26,19 @@ for name in names:
         importlib.import_module(name)
 print(len(names))
 """
+#: What the kernel refused of the emulators' rules, and what it made of them.
+_FORMATS = """
+import os, sys
+sys.path.insert(0, "/usr/lib/hostvm")
+from guest_agent.boot.formats import FILE_SYSTEM, register_formats
+print(*register_formats())
+for name in set(os.listdir(FILE_SYSTEM)) - {"register", "status"}:
+    print(name, open(f"{FILE_SYSTEM}/{name}").read())
+"""
 _CHECKS: dict[str, list[str]] = {
     "imports": ["python3", "-ISc", _IMPORTS],
     "engine": ["python3", "-ISc", _ENGINE],
+    "formats": ["python3", "-ISc", _FORMATS],
     "path": ["python3", "-Ic", "import sys; print(*sys.path)"],
     "crun": ["crun", "--version"],
     "nft": ["nft", "add table inet t; add chain inet t c { type nat hook postrouting priority 100; };"

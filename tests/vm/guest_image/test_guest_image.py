@@ -75,6 +75,9 @@ def test_it_boots_and_all_that_is_in_it_works(folder: Path, arch: str) -> None:
     assert int(answers["imports"][1]) > 100  # certificates
     assert answers["path"][1].split()[-1] == "/usr/lib/hostvm"
     assert int(answers["engine"][1]) > 100
+    (other,) = set(ARCHITECTURES) - {arch}
+    assert answers["formats"][1].split()[:2] == [f"qemu-{other}", "enabled"]
+    assert "flags: POCF" in answers["formats"][1]
     assert "+SECCOMP" in answers["crun"][1]
     assert "masquerade" in answers["nft-list"][1]
     assert {"passwordauthentication no", "permitrootlogin without-password"} <= set(answers["sshd"][1].splitlines())
