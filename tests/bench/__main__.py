@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from tests.bench.conditions import enter_conditions
+from tests.bench.conditions import enter_conditions, in_front
 from tests.bench.contenders import Contender, Docker, Hostvm, Podman
 from tests.bench.figures import Result, keep, show
 from tests.bench.processes import run
@@ -22,10 +22,11 @@ def main() -> int:
     scratch = tempfile.mkdtemp(prefix="hostvm-bench-")
     try:
         archive = pack_busybox(scratch)
-        results = [
-            measure(name, plan_contenders(f"{scratch}/{name}", arguments.only), archive, arguments.rounds)
-            for name in chosen(arguments.scenarios)
-        ]
+        with in_front():
+            results = [
+                measure(name, plan_contenders(f"{scratch}/{name}", arguments.only), archive, arguments.rounds)
+                for name in chosen(arguments.scenarios)
+            ]
     finally:
         run(["sh", "-c", 'umount --recursive --lazy "$1"/*/*/* 2>/dev/null; true', "sh", scratch])
         shutil.rmtree(scratch)
@@ -80,4 +81,5 @@ def measure(name: str, contenders: list[Contender], archive: str, rounds: int) -
     return result
 
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from tests.behaviour.harness.images import archive
+from tests.bench.conditions import enter_conditions, in_front
 from tests.bench.contenders import Docker, Hostvm
 from tests.bench.figures import Result, keep, show
 from tests.bench.processes import end_all_that_name, run
@@ -180,24 +181,31 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="hostvm,docker,buildah", help="contenders, by default all")
     arguments = parser.parse_args()
-    run(["ip", "link", "set", "lo", "up"])
-    run(["sh", "-c", "umount /sys/fs/cgroup/unified 2>/dev/null; true"])
+    enter_conditions()
     scratch = tempfile.mkdtemp(prefix="hostvm-bench-")
     kinds = (HostvmBuilds, DockerBuilds, Buildah)
     builders: list[Builder] = [kind(scratch) for kind in kinds if kind.name in arguments.only.split(",")]
-    begun: list[Builder] = []
     try:
         make_project(f"{scratch}/project")
-        for builder in builders:
-            begun.append(builder)
-            builder.start()
-        kept = [_tell(result) for result in measure(builders, f"{scratch}/project", arguments.rounds)]
+        with in_front():
+            kept = _measure_all(builders, f"{scratch}/project", arguments.rounds)
     finally:
-        for builder in begun:
-            builder.stop()
         run(["sh", "-c", 'umount --recursive --lazy "$1"/*/*/* 2>/dev/null; true', "sh", scratch])
         shutil.rmtree(scratch, ignore_errors=True)
     return 0 if all(kept) else 1
+
+
+def _measure_all(builders: list[Builder], project: str, rounds: int) -> list[bool]:
+    """Whether each promise is kept; the engines are started, and end."""
+    begun: list[Builder] = []
+    try:
+        for builder in builders:
+            begun.append(builder)
+            builder.start()
+        return [_tell(result) for result in measure(builders, project, rounds)]
+    finally:
+        for builder in begun:
+            builder.stop()
 
 
 def _tell(result: Result) -> bool:
