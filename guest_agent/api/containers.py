@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from guest_agent.api.container_list import FILTERS, Selection, select
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import read_fields
-from guest_agent.api.messages import Answer, Response, json_response, no_content
+from guest_agent.api.messages import TYPE_JSON, Answer, Response, json_response, no_content, render_json
 from guest_agent.api.old_versions import adapt_create
 from guest_agent.api.parse_config import parse_create, parse_update
-from guest_agent.api.render_container import render_inspect, render_listed, shown_image
+from guest_agent.api.render_config import Json
+from guest_agent.api.render_container import render_inspect, render_listed, shown_image, status_text
+from guest_agent.api.rendered import Rendered
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import parse_moment
 from guest_agent.api.top import list_processes
@@ -31,14 +33,18 @@ class ContainersResource:
         info = engine.system.info()  # what inspect shows of it is constant
         self._runtime, self._driver = info.runtime, info.storage_driver
         self._cgroup_version = info.cgroup_version
+        self._listed, self._inspected = Rendered(self._ids), Rendered(self._ids)
+
+    def _ids(self) -> list[str]:
+        return [one.id for one in self._containers.list(True)]
 
     def routes(self) -> tuple[Route, ...]:
         one = "/containers/{name}"
         return (
-            Route("GET", "/containers/json", self.list),
+            Route("GET", "/containers/json", self.list, at_once=self.list_at_once),
             Route("POST", "/containers/create", self.create, durable=True),
             Route("POST", "/containers/prune", self.prune, durable=True),
-            Route("GET", f"{one}/json", self.inspect),
+            Route("GET", f"{one}/json", self.inspect, at_once=self.inspect_at_once),
             Route("GET", f"{one}/top", self.top),
             Route("POST", f"{one}/start", self.start, durable=True),
             Route("POST", f"{one}/stop", self.stop, durable=True),
@@ -53,16 +59,33 @@ class ContainersResource:
         )
 
     async def list(self, call: Call) -> Answer:
-        query = call.query
-        selection = Selection(query.flag("all"), query.integer("limit"), query.filters(FILTERS))
-        chosen = select(selection, self._containers, self._engine.images)
+        return self.list_at_once(call) or await self._list_with_sizes(call)
+
+    def list_at_once(self, call: Call) -> Response | None:
+        """Without sizes, which are counted on the disk."""
+        if call.query.flag("size"):
+            return None
+        chosen = self._chosen(call)
         current, now = self._current_images(chosen), time.time_ns()
-        if not query.flag("size"):
-            return json_response([render_listed(one, shown_image(one, current), now) for one in chosen])
+        lines = (self._line(one, shown_image(one, current), now) for one in chosen)
+        return Response(200, b"[%s]\n" % b",".join(lines), TYPE_JSON)
+
+    def _line(self, one: Container, image: str, now_ns: int) -> bytes:
+        sources = (one, image, status_text(one.state, now_ns))
+        return self._listed.text(one.id, sources, lambda: render_json(render_listed(one, image, now_ns))[:-1])
+
+    async def _list_with_sizes(self, call: Call) -> Answer:
+        chosen = self._chosen(call)
+        current, now = self._current_images(chosen), time.time_ns()
         sizes = await self._sizes(chosen)
         return json_response(
             [render_listed(one, shown_image(one, current), now, sizes[one.id]) for one in chosen if one.id in sizes]
         )
+
+    def _chosen(self, call: Call) -> Sequence[Container]:
+        query = call.query
+        selection = Selection(query.flag("all"), query.integer("limit"), query.filters(FILTERS))
+        return select(selection, self._containers, self._engine.images)
 
     async def _sizes(self, containers: Iterable[Container]) -> dict[ContainerId, Sizes]:
         """Of those that are still there."""
@@ -92,10 +115,23 @@ class ContainersResource:
         return json_response({"Id": created.id, "Warnings": list(created.warnings)}, 201)
 
     async def inspect(self, call: Call) -> Answer:
-        container = self._containers.find(call.name)
-        sizes = await self._containers.sizes(container.id) if call.query.flag("size") else None
-        exec_ids = self._engine.execs.for_container(container.id)
-        return json_response(render_inspect(container, self._runtime, self._driver, exec_ids, sizes))
+        return self.inspect_at_once(call) or await self._inspect_with_sizes(call)
+
+    def inspect_at_once(self, call: Call) -> Response | None:
+        if call.query.flag("size"):
+            return None
+        one = self._containers.find(call.name)
+        exec_ids = self._engine.execs.for_container(one.id)
+        text = self._inspected.text(one.id, (one, exec_ids), lambda: render_json(self._render(one, exec_ids)))
+        return Response(200, text, TYPE_JSON)
+
+    async def _inspect_with_sizes(self, call: Call) -> Answer:
+        one = self._containers.find(call.name)
+        sizes = await self._containers.sizes(one.id)
+        return json_response(self._render(one, self._engine.execs.for_container(one.id), sizes))
+
+    def _render(self, container: Container, exec_ids: tuple[str, ...], sizes: Sizes | None = None) -> Json:
+        return render_inspect(container, self._runtime, self._driver, exec_ids, sizes)
 
     async def top(self, call: Call) -> Answer:
         pids = self._containers.top_pids(call.name)

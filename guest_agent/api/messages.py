@@ -109,7 +109,16 @@ class Hijack:
 
 
 Answer = Response | Stream | Hijack
-Application = Callable[[Request], Awaitable[Answer]]
+
+
+class Application(Protocol):
+    """What answers requests; it never raises but for cancellation."""
+
+    async def __call__(self, request: Request) -> Answer: ...
+
+    def at_once(self, request: Request) -> Response | None:
+        """The same answer to a request without a body; None where it isn't whole, or has to be waited for."""
+        ...
 
 
 #: Kept: `json.dumps` with separators makes one each time, which takes longer than an event's text.

@@ -32,16 +32,21 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
+PromptHandler = Callable[[Call], Response | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`path` has at most one `{name}`. A `durable` request is carried out even if its client goes away meanwhile."""
+    """`path` has at most one `{name}`. A `durable` request is carried out even if its client goes away meanwhile.
+
+    `at_once` gives the handler's answer where nothing has to be waited for, else None.
+    """
 
     method: str
     path: str
     handler: Handler
     durable: bool = False
+    at_once: PromptHandler | None = None
 
 
 class Router:
@@ -57,17 +62,24 @@ class Router:
 
     async def __call__(self, request: Request) -> Answer:
         try:
-            version, path = split_version(request.path)
-            route, name = self._find(request.method, path)
+            route, call = self._route(request)
             request.survives_client = route.durable
-            return await route.handler(Call(request, Query(request.query), version, name))
-        except NotModified:
-            return Response(304)
-        except HostvmError as error:
-            return error_response(error)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return json_response({"message": "internal error; the engine's log has the details"}, 500)
+            return await route.handler(call)
+        except Exception as error:
+            return _failure(request, error)
+
+    def at_once(self, request: Request) -> Response | None:
+        """The answer, where the route gives one without waiting."""
+        try:
+            route, call = self._route(request)
+            return route.at_once(call) if route.at_once else None
+        except Exception as error:
+            return _failure(request, error)
+
+    def _route(self, request: Request) -> tuple[Route, Call]:
+        version, path = split_version(request.path)
+        route, name = self._find(request.method, path)
+        return route, Call(request, Query(request.query), version, name)
 
     def _find(self, method: str, path: str) -> tuple[Route, str]:
         route = self._fixed.get((method, path)) or self._fixed.get((method, path.rstrip("/")))
@@ -117,6 +129,16 @@ def error_response(error: HostvmError) -> Response:
     """Docker's clients read `message`; ours the rest as well."""
     status = HTTP_STATUS.get(error.kind, 500)
     return json_response({"message": error.message, "kind": error.kind, "hint": error.hint}, status)
+
+
+def _failure(request: Request, error: Exception) -> Response:
+    """To be called while the error is being handled: an unexpected one is logged with its trace."""
+    if isinstance(error, NotModified):
+        return Response(304)
+    if isinstance(error, HostvmError):
+        return error_response(error)
+    log.exception("%s %s failed", request.method, request.path)
+    return json_response({"message": "internal error; the engine's log has the details"}, 500)
 
 
 async def _page_not_found(call: Call) -> Answer:

@@ -27,18 +27,24 @@ class SystemResource:
 
     def routes(self) -> tuple[Route, ...]:
         return (
-            Route("GET", "/_ping", self.ping),
+            Route("GET", "/_ping", self.ping, at_once=self.ping_at_once),
             Route("HEAD", "/_ping", self.ping),
-            Route("GET", "/version", self.version),
+            Route("GET", "/version", self.version, at_once=self.version_at_once),
             Route("GET", "/info", self.info),
             Route("POST", "/auth", self.auth),
             Route("POST", "/hostvm/shutdown", self.shutdown, durable=True),
         )
 
     async def ping(self, call: Call) -> Answer:
+        return self.ping_at_once(call)
+
+    def ping_at_once(self, call: Call) -> Response:
         return Response(200, b"OK", "text/plain; charset=utf-8", _PING_HEADERS)
 
     async def version(self, call: Call) -> Answer:
+        return self.version_at_once(call)
+
+    def version_at_once(self, call: Call) -> Response:
         return json_response(render_version(self._engine.system.version()))
 
     async def info(self, call: Call) -> Answer:

@@ -30,6 +30,7 @@ from guest_agent.http import heads
 from guest_agent.http.body import RequestBody
 from guest_agent.http.duplex import RawStream
 from guest_agent.http.outlet import CorkedOutlet, Outlet
+from guest_agent.http.prompt import read_plain_get, render_response
 from guest_agent.wire.errors import PeerMisbehaved
 
 if TYPE_CHECKING:
@@ -82,8 +83,9 @@ class Connection(asyncio.Protocol):
                 self._raw.feed(data)
                 self._throttle()
             return
-        self._h11.receive_data(data)
-        self._advance()
+        if not self._answer_at_once(data):
+            self._h11.receive_data(data)
+            self._advance()
 
     def eof_received(self) -> bool:
         """True keeps our direction open."""
@@ -138,6 +140,18 @@ class Connection(asyncio.Protocol):
         self._throttle()
         if self.task is None and not self._eof:
             self._watch_head()
+
+    def _answer_at_once(self, data: bytes) -> bool:
+        """Whether it was a plain request between others, and has its answer (http.prompt)."""
+        states = (self._h11.our_state, self._h11.their_state)
+        busy = self.task is not None or states != (h11.IDLE, h11.IDLE) or self._h11.trailing_data[0]
+        if busy or self._outlet.paused or self._server.stopping:
+            return False
+        request = read_plain_get(data)
+        answer = self._application.at_once(request) if request else None
+        if answer is not None:
+            self._outlet.write(render_response(answer))
+        return answer is not None
 
     def _on_event(self, event: h11.Event) -> None:
         if isinstance(event, h11.Request):

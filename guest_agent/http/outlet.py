@@ -20,15 +20,15 @@ class Outlet:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self._paused = False
+        self.paused = False  #: the client doesn't read what it gets
         self._waiters: list[asyncio.Future[None]] = []
 
     def pause(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume(self) -> None:
         """Also called when the connection is lost: whoever waits goes on, into the void."""
-        self._paused = False
+        self.paused = False
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -53,7 +53,7 @@ class Outlet:
 
     async def drain(self) -> None:
         """Waits while the client doesn't read what it gets."""
-        if self._paused and not self.transport.is_closing():
+        if self.paused and not self.transport.is_closing():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter

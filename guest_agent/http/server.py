@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 
-from guest_agent.api.application import make_application
+from guest_agent.api.application import EngineApplication
 from guest_agent.api.contract import Engine
 from guest_agent.api.messages import Application
 from guest_agent.http.connection import Connection
@@ -67,4 +67,4 @@ async def serve(listener: socket.socket, engine: Engine, stopping: asyncio.Event
 
     Returns when every request has been answered or cut off. Needs nothing else of the process.
     """
-    await Server(make_application(engine)).run(listener, stopping)
+    await Server(EngineApplication(engine)).run(listener, stopping)

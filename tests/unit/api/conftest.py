@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from guest_agent.api.application import make_application
+from guest_agent.api.application import EngineApplication
 from guest_agent.api.contract import Engine
 from guest_agent.api.messages import Application
 from tests.description.checking import Exchange, deviations
@@ -81,7 +81,7 @@ def api() -> Iterator[Api]:
     def make() -> Application:
         engine.append(FakeEngine())
         checked: Engine = engine[0]
-        return make_application(checked)
+        return EngineApplication(checked)
 
     with served(make) as place:
         yield Api(place, engine[0])

@@ -29,6 +29,9 @@ class Application:
         answer: Answer = await getattr(self, "do_" + request.path.strip("/"))(request)
         return answer
 
+    def at_once(self, request: Request) -> Response | None:
+        return None
+
     async def do_hello(self, request: Request) -> Answer:
         return Response(200, b"hello\n", "text/plain", (("X-Query", request.query),))
 
