@@ -29,6 +29,7 @@ class DockerfileError(InvalidArgument):
     def __init__(self, line: int, message: str, hint: str = "") -> None:
         super().__init__(f"dockerfile parse error line {line}: {message}", hint)
         self.line = line
+        self.reason = message  #: without the line
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,13 +201,13 @@ def _parse_ports(line: Line, text: str) -> list[ContainerPort]:
     """`80`, `80/udp`, `8000-8010/tcp`."""
     match = _PORT.fullmatch(text)
     if match is None:
-        raise line.fail(f"Invalid containerPort: {text}")
+        raise line.fail(f"invalid containerPort: {text}")
     first, last = int(match[1]), int(match[2] or match[1])
     protocol = (match[3] or "tcp").lower()
     if not 0 <= first <= last <= 65535:
-        raise line.fail(f"Invalid containerPort: {text}")
+        raise line.fail(f"invalid containerPort: {text}")
     if protocol not in tuple(Protocol):
-        raise line.fail(f"Invalid proto: {match[3]}")
+        raise line.fail(f"invalid proto: {match[3]}")
     return [ContainerPort(number, Protocol(protocol)) for number in range(first, last + 1)]
 
 

@@ -66,7 +66,7 @@ async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
         async with aclosing(fetch_repository(remote, folder)) as chunks:
             tree, dockerfile = await read_tree(parts, chunks), ""
     else:
-        download = Download(remote, folder)
+        download = Download(remote, folder, host_address=parts.registries.host_address)
         opening = open_in_thread(download.context, lambda opened: opened[0].close(), download.abort)
         tree, dockerfile = await opening
     if dockerfile:

@@ -107,7 +107,10 @@ class Origins:
             return None
         if image == SCRATCH:
             return ()
-        return (await find_image(self._session, self._planned.stage.index, image)).config.diff_ids
+        try:
+            return (await find_image(self._session, self._planned.stage.index, image)).config.diff_ids
+        except HostvmError as error:
+            raise type(error)(f"invalid from flag value {name}: {error.message}", error.hint) from error
 
     async def open(self, name: str) -> Tree:
         """The tree of a `from`; "" is the context."""
@@ -165,7 +168,8 @@ class Origins:
     async def _fetch(self, url: str, wanted: Wanted) -> Batch:
         if is_git(url):
             return await self._clone(url, wanted.copy.keep_git_dir, wanted.excludes)
-        download = Download(url, self._session.parts.paths.temporary, wanted.checksum)
+        parts = self._session.parts
+        download = Download(url, parts.paths.temporary, wanted.checksum, parts.registries.host_address)
         tree, name = await open_in_thread(download.file, lambda opened: opened[0].close(), download.abort)
         self._undo.callback(tree.close)
         entry = tree.find(name)

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
 
 from guest_agent.build.trees import ContextTree, Entry, TreeReader, empty_tree
+from guest_agent.images.transport import dial_address
 from guest_agent.wire.errors import HostFailed, InvalidArgument, PeerMisbehaved, Unavailable
 
 _TIMEOUT = 60.0
@@ -36,12 +37,15 @@ class Download:
     Raises InvalidArgument, Unavailable, PeerMisbehaved, HostFailed; nothing stays open then.
     """
 
-    def __init__(self, url: str, folder: str, checksum: str = "") -> None:
-        """`folder` is where the unlinked file for the content is made."""
+    def __init__(self, url: str, folder: str, checksum: str = "", host_address: str = "") -> None:
+        """`folder` is where the unlinked file for the content is made.
+
+        `host_address`: inside a machine, where what listens on the loopback of the machine's host is reached.
+        """
         self._url = url
         self._folder = folder
         self._checksum = checksum
-        self._lines = _Lines()
+        self._lines = _Lines(host_address)
 
     def abort(self) -> None:
         self._lines.cut()
@@ -112,13 +116,14 @@ class Download:
 class _Lines:
     """The sockets of one download, one for each redirect: urllib itself doesn't show them."""
 
-    def __init__(self) -> None:
+    def __init__(self, host_address: str) -> None:
+        self._host_address = host_address
         self._lock = Lock()
         self._sockets: list[socket.socket] = []
         self._is_cut = Event()
 
     def opener(self) -> Any:
-        return build_opener(_Http(self.add), _Https(self.add))
+        return build_opener(_Http(self.add, self._host_address), _Https(self.add))
 
     def add(self, line: socket.socket) -> None:
         with self._lock:
@@ -143,15 +148,19 @@ _OnSocket = Callable[[socket.socket], None]
 
 
 class _Http(HTTPHandler):
-    def __init__(self, on_socket: _OnSocket) -> None:
+    def __init__(self, on_socket: _OnSocket, host_address: str) -> None:
         super().__init__()
         self._on_socket = on_socket
+        self._host_address = host_address
 
     def http_open(self, request: Request) -> HTTPResponse:
         return self.do_open(self._connect, request)
 
     def _connect(self, host: str, /, **options: Any) -> HTTPConnection:
-        return _announcing(HTTPConnection(host, **options), self._on_socket)
+        """urllib has put the host's own name into the request's headers."""
+        connection = HTTPConnection(host, **options)
+        connection.host = dial_address(connection.host, self._host_address)
+        return _announcing(connection, self._on_socket)
 
 
 class _Https(HTTPSHandler):

@@ -4,7 +4,7 @@ from posix import environ, isatty
 from time import monotonic
 
 from hostvm.cli.failure import Failure
-from hostvm.cli.output import write_out
+from hostvm.cli.output import write_error, write_out
 from hostvm.cli.progress import plain_line
 
 TYPE_CHECKING = False
@@ -28,10 +28,12 @@ _TAIL = 6
 _DIM, _RED, _PLAIN, _CLEAR_BELOW = "\x1b[2m", "\x1b[31m", "\x1b[0m", "\x1b[J"
 
 
-def open_display(kind: str, quiet: bool) -> "Display":
-    """What suits the place where it is shown. Raises Failure for an unknown kind."""
+def open_display(kind: str, quiet: bool, stdout_is_taken: bool = False) -> "Display":
+    """What suits the place where it is shown: stderr where stdout has the result. Failure for an unknown kind."""
     if kind not in ("auto", "plain", "tty"):
         raise Failure(f'invalid progress mode {kind}: must be one of "auto", "plain" or "tty"', 125)
+    if stdout_is_taken:
+        return PlainDisplay(2)
     on_terminal = isatty(1) and environ.get(b"TERM") != b"dumb"
     if quiet or kind == "plain" or (kind == "auto" and not on_terminal):
         return PlainDisplay()
@@ -41,15 +43,16 @@ def open_display(kind: str, quiet: bool) -> "Display":
 class PlainDisplay:
     """Everything as it comes; the colours in which the classic builder shows stderr only on a terminal."""
 
-    def __init__(self) -> None:
-        self._coloured = isatty(1)
+    def __init__(self, descriptor: int = 1) -> None:
+        self._write = write_out if descriptor == 1 else write_error
+        self._coloured = isatty(descriptor)
 
     def take(self, record: dict[str, object]) -> None:
         text = record.get("stream")
         if text is None:
             line = plain_line(record)
             text = f"{line}\n" if line else ""
-        write_out(str(text) if self._coloured else without_colours(str(text)))
+        self._write(str(text) if self._coloured else without_colours(str(text)))
 
     def fail(self) -> None:
         """Whatever was said stands there already."""

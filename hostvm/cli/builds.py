@@ -27,7 +27,7 @@ def build(context: "Context", arguments: Arguments) -> int:
     output = parse_output(arguments.text("output"))
     body = open_body(arguments)
     try:
-        identity = _run(context, arguments, body)
+        identity = _run(context, arguments, body, output is not None and output.place == "-")
     finally:
         body.close()
     if arguments.text("iidfile"):
@@ -37,11 +37,11 @@ def build(context: "Context", arguments: Arguments) -> int:
     return 0
 
 
-def _run(context: "Context", arguments: Arguments, body: "Body") -> str:
+def _run(context: "Context", arguments: Arguments, body: "Body", stdout_is_taken: bool) -> str:
     """The image's id. Raises Failure with the exit code of the command that failed."""
     path = plan_path(arguments, os.environ.get, body.parameters)
     header = registry_config()
-    display = open_display(arguments.text("progress"), arguments.flag("quiet"))
+    display = open_display(arguments.text("progress"), arguments.flag("quiet"), stdout_is_taken)
     try:
         lines = context.engine.upload(path, body.chunks, f"X-Registry-Config: {header}\r\n" if header else "")
         return _follow(lines, display)

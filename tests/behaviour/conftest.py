@@ -26,6 +26,7 @@ from tests.behaviour.harness.waiting import paced
 from tests.behaviour.harness.worker import Worker, enter_worker
 
 MachineMaker = Callable[..., Machine]
+Project = Callable[..., str]
 PACES = {kind.kind: kind.pace for kind in (NativeMachine, VmMachine)}
 FOLDER = Path(__file__).parent
 
@@ -212,6 +213,20 @@ def terminal_of() -> Callable[[Machine], Callable[..., Terminal]]:
 def terminal(machine: Machine, terminal_of: Callable[[Machine], Callable[..., Terminal]]) -> Callable[..., Terminal]:
     """`terminal("run", "-it", ...)`, with the worker's engine."""
     return terminal_of(machine)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Makes a folder with a Dockerfile and further files; its path."""
+    folder = tmp_path / "project"
+
+    def make(dockerfile: str, files: dict[str, str] | None = None) -> str:
+        for name, text in {"Dockerfile": dockerfile, **(files or {})}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return str(folder)
+
+    return make
 
 
 def clean(machine: Machine) -> None:

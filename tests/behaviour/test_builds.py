@@ -8,32 +8,14 @@ import json
 import os
 import signal
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.behaviour.conftest import MachineMaker
+from tests.behaviour.conftest import MachineMaker, Project
 from tests.behaviour.harness.machine import DOCKER, HOSTVM, Machine
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.test_crashes import find_failpoints
-
-Project = Callable[..., str]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Makes a folder with a Dockerfile and further files; its path."""
-    folder = tmp_path / "project"
-
-    def make(dockerfile: str, files: dict[str, str] | None = None) -> str:
-        for name, text in {"Dockerfile": dockerfile, **(files or {})}.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-        return str(folder)
-
-    return make
-
 
 EVERYTHING = """
 # syntax=docker/dockerfile:1

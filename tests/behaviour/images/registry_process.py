@@ -23,7 +23,7 @@ class RegistryProcess:
     """`with RegistryProcess(folder) as registry: … registry.address`."""
 
     def __init__(self, folder: Path, htpasswd: str = "") -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.blobs = folder / "docker/registry/v2/blobs/sha256"
         auth = ""
@@ -37,7 +37,7 @@ class RegistryProcess:
         self._process = subprocess.Popen(
             ["docker-registry", "serve", os.fspath(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        _wait_until_it_listens(self.port)
+        wait_until_it_listens(self.port)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -55,13 +55,13 @@ class RegistryProcess:
         return self.blobs / encoded[:2] / encoded / "data"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def _wait_until_it_listens(port: int) -> None:
+def wait_until_it_listens(port: int) -> None:
     deadline = time.monotonic() + 15
     while True:
         try:

@@ -19,6 +19,7 @@ from guest_agent.engine.build_mounts import copy_source
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_web import Download
 from guest_agent.engine.parts import Parts
+from guest_agent.images.transport import RegistrySettings
 from guest_agent.wire.errors import InvalidArgument
 
 
@@ -40,7 +41,7 @@ def test_a_remote_context_without_a_dockerfile_is_closed(
     tree: ContextTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Download, "context", lambda _download: (tree, ""))
-    parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path))))
+    parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path)), registries=RegistrySettings()))
 
     request = BuildRequest(remote="http://there/x.tar")
     with pytest.raises(InvalidArgument, match="Cannot locate specified Dockerfile"):

@@ -81,3 +81,24 @@ def test_a_short_answer_is_none(listener: socket.socket, tmp_path: Path) -> None
         Download(url_of(listener), str(tmp_path)).file()
     thread.join()
     assert open_files() == before
+
+
+def test_the_users_loopback_is_reached_from_a_machine(tmp_path: Path) -> None:
+    """127.0.0.2 stands for the machine's way to its host; the server is asked by the name that the user gave."""
+    with socket.create_server(("127.0.0.2", 0)) as listening:
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            line, _ = listening.accept()
+            with line:
+                asked.append(line.recv(4096))
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfile")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listening.getsockname()[1]
+        tree, name = Download(f"http://localhost:{port}/a%20b", str(tmp_path), host_address="127.0.0.2").file()
+        thread.join()
+    assert (name, tree.read("a b", 9)) == ("a b", b"file")
+    assert f"Host: localhost:{port}".encode() in asked[0]
+    tree.close()

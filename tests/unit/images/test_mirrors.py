@@ -61,9 +61,11 @@ def running() -> Iterator[Host]:
         server.host = Host(f"127.0.0.1:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield server.host
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.host
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
