@@ -67,7 +67,7 @@ def test_ports_volumes_labels() -> None:
     )  # fmt: skip
     assert state.config.volumes == ("/a", "/b", "/a b")
     assert state.config.labels == {"x": "1", "y z": "2"}
-    with pytest.raises(InvalidArgument, match="line 2: Invalid containerPort: 80x"):
+    with pytest.raises(InvalidArgument, match="line 2: invalid containerPort: 80x"):
         after("EXPOSE 80x")
 
 
