@@ -6,10 +6,11 @@ without the leading slash. Async iterators are async generators: they are closed
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
@@ -160,7 +161,9 @@ class Images(Protocol):
 
 
 class Builds(Protocol):
-    def build(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, object]]: ...
+    def build(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+    ) -> AsyncGenerator[dict[str, object], None]: ...
     async def prune(self) -> tuple[tuple[str, ...], int]: ...
 
 

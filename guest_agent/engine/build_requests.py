@@ -43,8 +43,9 @@ class BuildRequest:
 
 
 class BuildStepFailed(InvalidArgument):
-    """A command of a RUN ended badly; `code` is its exit code."""
+    """A RUN's `command` ended badly; `code` is its exit code."""
 
-    def __init__(self, message: str, code: int, hint: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, command: str, code: int, hint: str = "") -> None:
+        super().__init__(f"The command '{command}' returned a non-zero code: {code}", hint)
+        self.command = command
         self.code = code

@@ -24,10 +24,8 @@ from guest_agent.runtime.crun import exit_code
 from guest_agent.wire.models import ContainerConfig, HostConfig, ImageId
 from guest_agent.wire.mounts import MountPoint
 
-#: How the classic builder shows what a command says on stderr.
-_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
-#: Takes a piece of output; the command's next one is read when it has.
-Say = Callable[[str], Awaitable[None]]
+#: Takes a piece of output, of stream 1 or 2; the command's next one is read when it has.
+Say = Callable[[int, str], Awaitable[None]]
 
 
 class _Source(Protocol):
@@ -67,13 +65,13 @@ async def run_step(parts: Parts, root: BuildRoot, plan: RunPlan, say: Say) -> in
 
 
 async def show(source: _Source, say: Say) -> None:
-    """All output as text, that of stderr in red."""
+    """All output as text."""
     decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in (1, 2)}
     while (piece := await source.read()) is not None:
         stream, data = piece
         text = decoders[stream].decode(data)
         if text:
-            await say(text if stream == 1 else f"{_RED}{text}{_PLAIN}")
+            await say(stream, text)
 
 
 def _plan_container(parts: Parts, root: BuildRoot, plan: RunPlan) -> Container:

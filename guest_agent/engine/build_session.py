@@ -15,6 +15,7 @@ from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Reports
 from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.parts import Parts
 from guest_agent.images.platforms import Platform
 from guest_agent.layers.store import Staging
@@ -42,6 +43,7 @@ class BuildSession:
     numbers: Mapping[int, int]  #: a stage's first step, for "Step 3/10"
     total: int  #: for "Step 3/10"
     caches: CacheFolders
+    watcher: BuildWatcher
     steps: dict[str, StepResult] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, asyncio.Task[Image]] = field(default_factory=dict)

@@ -26,6 +26,8 @@ from guest_agent.images.make import rfc3339
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import ContainerConfig, HostConfig
 
+#: How the classic builder shows what a command says on stderr.
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 #: A heredoc's or a long list's line isn't repeated whole.
 _LONGEST_SHOWN = 500
 _MEANINGS = {
@@ -44,17 +46,22 @@ class StageBuild:
         self._session = session
         self._planned = planned
         self._number = session.numbers[planned.stage.index]
+        self._place = 0
 
     async def run(self) -> Snapshot:
         """The stage's end. Raises HostvmError with the line of the Dockerfile in its hint."""
         stage = self._planned.stage
         self._announce(stage.line.source)
+        self._session.watcher.began(stage.index, self._place)
         snapshot = await begin_stage(self._session, self._planned)
         self._say(f" ---> {_short(snapshot.key)}\n")
         snapshot = await self._run_triggers(snapshot)
-        for instruction in stage.instructions:
+        self._session.watcher.ended(stage.index, self._place)
+        for place, instruction in enumerate(stage.instructions, 1):
+            self._place = place
             self._announce(instruction.line.source)
             snapshot = await self._step(snapshot, instruction)
+            self._session.watcher.ended(stage.index, place)
         self._session.output.finish(stage.index)
         return snapshot
 
@@ -74,6 +81,7 @@ class StageBuild:
         for stage in self._stages_of(instruction):
             await asyncio.shield(self._session.done[stage])
         async with self._session.slots:
+            self._session.watcher.began(self._planned.stage.index, self._place)
             try:
                 return await self._perform(snapshot, instruction)
             except HostvmError as error:
@@ -148,9 +156,7 @@ class StageBuild:
             )
             code = await run_step(session.parts, root, plan, self._repeat)
             if code:
-                raise BuildStepFailed(
-                    f"The command '{' '.join(argv)}' returned a non-zero code: {code}", code, _hint(code, run)
-                )
+                raise BuildStepFailed(" ".join(argv), code, _hint(code, run))
             self._say(f"Removing intermediate container {root.id[:12]}\n")
             return await keep_changes(session.parts, root, session.staging)
 
@@ -190,6 +196,7 @@ class StageBuild:
             found = session.find_in_images(snapshot, created_by)
         if found is not None:
             self._say(" ---> Using cache\n")
+            session.watcher.cached(self._planned.stage.index, self._place)
         else:
             diff_id = await work()
             found = StepResult(rfc3339(time.time_ns()), diff_id)
@@ -205,9 +212,10 @@ class StageBuild:
     def _say(self, text: str) -> None:
         self._session.output.say(self._planned.stage.index, text)
 
-    async def _repeat(self, text: str) -> None:
+    async def _repeat(self, stream: int, text: str) -> None:
         """A command's output: it may be much, and waits for the client."""
-        self._say(text)
+        self._session.watcher.said(self._planned.stage.index, self._place, stream, text)
+        self._say(text if stream == 1 else f"{_RED}{text}{_PLAIN}")
         await self._session.reports.room()
 
 

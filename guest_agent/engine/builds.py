@@ -30,6 +30,7 @@ from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_squash import squash
 from guest_agent.engine.build_stage import StageBuild
+from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
 from guest_agent.images.configs import encode_config
@@ -49,13 +50,15 @@ class Builds:
         self._parts = parts
         self._caches = CacheFolders(parts.paths)
 
-    async def build(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> AsyncGenerator[Report, None]:
+    async def build(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+    ) -> AsyncGenerator[Report, None]:
         """docker's progress objects. Raises HostvmError at any point, with no image and no tag made.
 
         Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
         """
         reports = Reports()
-        work = asyncio.create_task(self._work(request, chunks, reports))
+        work = asyncio.create_task(self._work(request, chunks, reports, watcher or BuildWatcher()))
         work.add_done_callback(lambda _task: reports.end())
         try:
             while (report := await reports.take()) is not None:
@@ -74,14 +77,16 @@ class Builds:
         freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
         return keys, freed + await self._caches.prune()
 
-    async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: Reports) -> None:
+    async def _work(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: Reports, watcher: BuildWatcher
+    ) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
         resources, _warnings = settle_limits(request.resources, self._parts.host.support)
         request = dataclasses.replace(request, resources=resources)
         body = await read_body(self._parts, request, chunks)
         with ExitStack() as undo:
             undo.callback(body.whole.close)
-            session = self._open_session(request, body, platform, reports)
+            session = self._open_session(request, body, platform, reports, watcher)
             try:
                 snapshot = await self._run_stages(session)
                 if request.squash:
@@ -95,7 +100,7 @@ class Builds:
         self._tell(session, identity, names, reports)
 
     def _open_session(
-        self, request: BuildRequest, body: BuildBody, platform: Platform, reports: Reports
+        self, request: BuildRequest, body: BuildBody, platform: Platform, reports: Reports, watcher: BuildWatcher
     ) -> BuildSession:
         platforms = Platforms(str(host_platform()), str(platform))
         given = {name: value for name, value in request.arguments.items() if value is not None}
@@ -108,6 +113,7 @@ class Builds:
 
         plan = plan_build(dockerfile, request.target, given, platforms, contexts, find_triggers)
         plan = _with_labels(plan, request)
+        watcher.planned(plan)
         numbers, number = {}, 1 + sum(1 for _ in dockerfile.arguments)
         for planned in plan.stages:
             numbers[planned.stage.index] = number
@@ -133,6 +139,7 @@ class Builds:
             numbers=numbers,
             total=number - 1,
             caches=self._caches,
+            watcher=watcher,
         )
 
     def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:

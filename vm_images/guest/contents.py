@@ -41,6 +41,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "libpython3.11-minimal": (f"{STDLIB}/**",),
     "libpython3.11-stdlib": (f"{STDLIB}/**",),
     "python3-h11": ("usr/lib/python3/dist-packages/h11/**",),
+    "python3-h2": ("usr/lib/python3/dist-packages/h2/**",),
+    "python3-hpack": ("usr/lib/python3/dist-packages/hpack/**",),
+    "python3-hyperframe": ("usr/lib/python3/dist-packages/hyperframe/**",),
     "python3-zstandard": ("usr/lib/python3/dist-packages/zstandard/**",),
     # programs
     "busybox-static": ("usr/bin/busybox",),

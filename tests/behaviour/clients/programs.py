@@ -1,4 +1,4 @@
-"""Client programs that aren't installed: Debian trixie's docker and compose, and those from npm.
+"""Client programs that aren't installed: Debian trixie's docker, buildx and compose, and those from npm.
 
 `python -m tests.behaviour.clients.programs` fetches what is missing into `.cache/clients`. apt checks the packages of
 trixie by the archive's signature, in folders of its own: the machine's apt knows nothing of them. They are unpacked,
@@ -19,12 +19,13 @@ from tests.behaviour.harness.images import ROOT
 from vm_images.debian.repositories import PUBLIC_ARCHIVE
 
 CACHE = f"{ROOT}/.cache/clients"
-TRIXIE = f"{CACHE}/trixie"
-PACKAGES = ("docker-cli", "docker-compose")
+PACKAGES = ("docker-cli", "docker-buildx", "docker-compose")
+#: Another folder for other packages.
+TRIXIE = f"{CACHE}/trixie-{len(PACKAGES)}"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NPM = f"{ROOT}/tests/data/npm"
 
-#: The docker command line 26, and the folder of its plugins, where compose is.
+#: The docker command line 26, and the folder of its plugins: buildx and compose.
 DOCKER_26 = f"{TRIXIE}/usr/bin/docker"
 PLUGINS = f"{TRIXIE}/usr/libexec/docker/cli-plugins"
 COMPOSE_2 = f"{PLUGINS}/docker-compose"

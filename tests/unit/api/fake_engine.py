@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from guest_agent.api.contract import Attachment, RunListener
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
+from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.images import HistoryLine
@@ -637,7 +638,9 @@ class FakeBuilds:
         self.bodies: list[bytes] = []
         self.error: HostvmError | None = None
 
-    async def build(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, object]]:
+    async def build(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+    ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
         if self.error is not None and not isinstance(self.error, BuildStepFailed):

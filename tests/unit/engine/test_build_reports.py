@@ -30,7 +30,7 @@ def test_a_command_is_heard_as_fast_as_the_client_reads() -> None:
 async def _listen() -> None:
     reports, chatter = Reports(), Chatter()
 
-    async def say(text: str) -> None:
+    async def say(_stream: int, text: str) -> None:
         reports.put({"stream": text})
         await reports.room()
 

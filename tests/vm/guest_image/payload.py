@@ -11,8 +11,8 @@ import subprocess
 import time
 
 _IMPORTS = """
-import asyncio, bz2, ctypes.util, h11, http.client, isal.igzip_lib, logging.handlers, lzma, sqlite3, ssl, tarfile
-import tomllib, urllib.request, zstandard
+import asyncio, bz2, ctypes.util, h11, h2.connection, http.client, isal.igzip_lib, logging.handlers, lzma, sqlite3, ssl
+import tarfile, tomllib, urllib.request, zstandard
 print(len(ssl.create_default_context().get_ca_certs()))
 """
 #: Every module of the engine, the agent and init: whatever of the standard library one of them needs is there.

@@ -1,0 +1,172 @@
+"""A job's Dockerfile, contexts and secrets, out of the client's session: the body of our own build, in parts.
+
+BuildKit's clients send nothing by themselves: the Dockerfile comes first, then .dockerignore, which says what of the
+context is asked for at all.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from guest_agent.build.instructions import Dockerfile, MountKind, Run
+from guest_agent.build.parsing import parse_dockerfile
+from guest_agent.buildkit.attributes import Wanted, check_syntax
+from guest_agent.buildkit.progress import Progress
+from guest_agent.buildkit.sessions import ClientSession
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.images.reference import parse_reference
+from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.wire.ignore_patterns import parse_ignore_file
+from guest_agent.wire.models import Credentials
+
+#: A Dockerfile or .dockerignore above this is none.
+_MOST_TEXT = 16 << 20
+_HUB = "docker.io"
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is known before the context comes."""
+
+    request: BuildRequest
+    dockerfile: bytes = b""
+    excludes: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+async def prepare(session: ClientSession, wanted: Wanted, progress: Progress) -> Preparation:
+    """Raises InvalidArgument, Unsupported, CallFailed, PeerMisbehaved."""
+    if not wanted.request.in_parts:
+        return Preparation(wanted.request)
+    name = wanted.request.dockerfile
+    with progress.shown(f"[internal] load build definition from {name}") as shown:
+        files = await _read_files(session, wanted.dockerfile_folder, _names_of(name))
+        data = next((files[one] for one in _names_of(name)[::2] if one in files), None)
+        if data is None:
+            raise InvalidArgument(f"failed to read dockerfile: open {name}: no such file or directory")
+        progress.part(shown, "transferring dockerfile:", len(data))
+    check_syntax(data, wanted.request.arguments)
+    with progress.shown("[internal] load .dockerignore") as shown:
+        ignore = next((files[one] for one in files if one.endswith(".dockerignore")), None)
+        if ignore is None:
+            found = await _read_files(session, wanted.context_folder, [".dockerignore"])
+            ignore = found.get(".dockerignore", b"")
+        progress.part(shown, "transferring context:", len(ignore))
+    parsed = parse_dockerfile(data, name)
+    request = replace(wanted.request, credentials=await _ask_credentials(session, parsed))
+    return Preparation(request, data, _parse_ignore(ignore), tuple(_secret_names(parsed)))
+
+
+async def body(
+    session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
+) -> AsyncIterator[bytes]:
+    """The tar that the build reads, as `BuildRequest.in_parts` describes it."""
+    if wanted.uploaded:
+        async for piece in session.upload(wanted.uploaded):
+            yield piece
+        return
+    if wanted.request.remote:
+        return
+    yield _file("dockerfile", preparation.dockerfile)
+    for name in preparation.secrets:
+        if (value := await session.secret(name)) is not None:
+            yield _file(f"secret/{quote(name, safe='')}", value)
+    folders = {"context/": (wanted.context_folder, preparation.excludes)}
+    folders |= {f"named/{quote(name, safe='')}/": (folder, ()) for name, folder in wanted.contexts.items()}
+    for prefix, (folder, excludes) in folders.items():
+        yield _folder(prefix)
+        shown = "load build context" if prefix == "context/" else f"load from context {folder}"
+        with progress.shown(f"[internal] {shown}") as digest:
+            size = 0
+            async for piece in session.folder(folder, prefix, excludes=excludes):
+                size += len(piece)
+                yield piece
+            progress.part(digest, "transferring context:", size)
+    yield _END
+
+
+def _names_of(dockerfile: str) -> list[str]:
+    """Where a Dockerfile may be, each with its .dockerignore."""
+    names = [dockerfile, dockerfile.lower()] if dockerfile == "Dockerfile" else [dockerfile]
+    return [one for name in names for one in (name, f"{name}.dockerignore")]
+
+
+async def _read_files(session: ClientSession, folder: str, names: Iterable[str]) -> dict[str, bytes]:
+    """Those of them that are there. Raises InvalidArgument for one that can't be a text."""
+    collected = bytearray()
+    async for piece in session.folder(folder, follow=names):
+        collected += piece
+        if len(collected) > _MOST_TEXT:
+            raise InvalidArgument(f"the Dockerfile or .dockerignore is bigger than {_MOST_TEXT >> 20} MiB")
+    files = {}
+    with tarfile.open(fileobj=io.BytesIO(collected + _END), mode="r:") as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None:
+                files[member.name] = content.read()
+    return files
+
+
+def _parse_ignore(data: bytes) -> tuple[str, ...]:
+    try:
+        return parse_ignore_file(data)
+    except ValueError as error:
+        raise InvalidArgument(f".dockerignore: {error}") from error
+
+
+def _secret_names(dockerfile: Dockerfile) -> list[str]:
+    """What RUN --mount=type=secret may want. One whose name is a variable can't be known before the build."""
+    names: dict[str, None] = {}
+    for stage in dockerfile.stages:
+        for instruction in stage.instructions:
+            for mount in instruction.mounts if isinstance(instruction, Run) else ():
+                if mount.kind is MountKind.SECRET:
+                    names[mount.id or mount.source or mount.target.rpartition("/")[2]] = None
+    return [name for name in names if name]
+
+
+async def _ask_credentials(session: ClientSession, dockerfile: Dockerfile) -> dict[str, Credentials]:
+    """Of the registries that the Dockerfile's images come from."""
+    known = {}
+    for registry in dict.fromkeys(_registries(dockerfile)):
+        found = await session.credentials("https://index.docker.io/v1/" if registry == _HUB else registry)
+        if found.secret:
+            token = "" if found.username else found.secret
+            known[registry] = Credentials(
+                username=found.username, password=found.secret if found.username else "", identity_token=token
+            )
+    return known
+
+
+def _registries(dockerfile: Dockerfile) -> list[str]:
+    stages = {stage.name for stage in dockerfile.stages}
+    registries = []
+    for stage in dockerfile.stages:
+        if stage.base.lower() in stages or stage.base == "scratch" or "$" in stage.base:
+            continue
+        try:
+            registries.append(parse_reference(stage.base).domain)
+        except HostvmError:
+            continue  # the build says what is wrong with it
+    return registries
+
+
+def _file(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o600
+    return _header(info) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def _folder(name: str) -> bytes:
+    info = tarfile.TarInfo(name.rstrip("/"))
+    info.type, info.mode = tarfile.DIRTYPE, 0o755
+    return _header(info)
+
+
+def _header(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

@@ -1,0 +1,119 @@
+"""Jobs by their ref, and how one is carried out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import Protocol, cast
+
+from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, exporters_of, plan_build_request
+from guest_agent.buildkit.body import body, prepare
+from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
+from guest_agent.buildkit.progress import Progress
+from guest_agent.buildkit.sessions import Sessions
+from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
+from guest_agent.engine.build_watching import BuildWatcher
+from guest_agent.rpc.status import CallFailed, Code
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
+
+#: Seconds for a job that its client begins at the same time as it asks for it. BuildKit's own are 3.
+_PATIENCE = 10.0
+_FRONT_END = "dockerfile.v0"
+
+
+class Builds(Protocol):
+    """The engine's own."""
+
+    def build(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+    ) -> AsyncGenerator[dict[str, object], None]: ...
+    async def prune(self) -> tuple[tuple[str, ...], int]: ...
+
+
+class Job:
+    """One build of a client's. `returned` is set by the client when it is content, or gives up."""
+
+    def __init__(self, request: SolveRequest, builds: Builds, sessions: Sessions) -> None:
+        self.request = request
+        self.progress = Progress()
+        self.returned: asyncio.Future[ReturnRequest] = asyncio.get_running_loop().create_future()
+        self.image = ""
+        self._builds = builds
+        self._sessions = sessions
+
+    async def build(self, frontend: str, attributes: Mapping[str, str]) -> None:
+        """`image` is known then. Raises CallFailed in BuildKit's words; its code is UNKNOWN, whose name isn't shown."""
+        if frontend != _FRONT_END:
+            wanted = f"front end {frontend}" if frontend else "build from a definition"
+            raise CallFailed(Code.UNKNOWN, f"a {wanted} is not supported: only {_FRONT_END} is")
+        try:
+            await self._carry_out(attributes)
+        except BuildStepFailed as error:
+            message = f'process "{error.command}" did not complete successfully: exit code: {error.code}'
+            self.progress.failed(message)
+            raise CallFailed(Code.UNKNOWN, message) from error
+        except HostvmError as error:
+            self.progress.failed(error.message)
+            raise CallFailed(Code.UNKNOWN, error.message) from error
+
+    async def _carry_out(self, attributes: Mapping[str, str]) -> None:
+        wanted = plan_build_request(attributes, exporters_of(self.request))
+        session = await self._sessions.wait_connected(
+            attributes.get(f"local-sessionid:{wanted.context_folder}", "") or self.request.session
+        )
+        preparation = await prepare(session, wanted, self.progress)
+        chunks = body(session, wanted, preparation, self.progress)
+        async with aclosing(self._builds.build(preparation.request, chunks, self.progress)) as reports:
+            async for report in reports:
+                if isinstance(report.get("aux"), dict):
+                    self.image = str(cast("dict[str, object]", report["aux"]).get("ID", ""))
+                await self.progress.room()
+
+    def exported(self) -> dict[str, str]:
+        """What an exporter tells of its image."""
+        exporters = exporters_of(self.request)
+        if not self.image or not any(one.type in IMAGE_EXPORTERS for one in exporters):
+            return {}
+        with self.progress.shown("exporting to image") as shown:
+            self.progress.part(shown, f"writing image {self.image}")
+            names = ",".join(one.attrs.get("name", "") for one in exporters)
+            for name in filter(None, names.split(",")):
+                self.progress.part(shown, f"naming to {name}")
+        return {
+            "containerimage.config.digest": self.image,
+            "containerimage.digest": self.image,
+            **({"image.name": names} if names else {}),
+        }
+
+
+class Jobs:
+    """Those that run."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._changed = asyncio.Event()
+
+    @contextmanager
+    def running(self, job: Job) -> Iterator[None]:
+        ref = job.request.ref
+        if not ref or ref in self._jobs:
+            raise InvalidArgument(f"job ID {ref} exists" if ref else "a job needs an ID")
+        self._jobs[ref] = job
+        self._changed.set()
+        try:
+            yield
+        finally:
+            del self._jobs[ref]
+            job.progress.end()
+
+    async def find(self, ref: str) -> Job:
+        """Raises NotFound if it doesn't come."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while ref not in self._jobs:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise NotFound(f"no such job {ref}") from None
+        return self._jobs[ref]

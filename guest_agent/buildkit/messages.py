@@ -1,0 +1,290 @@
+"""The messages of BuildKit's services, as far as they are used here; names and numbers are BuildKit's.
+
+api/services/control/control.proto, frontend/gateway/pb/gateway.proto, api/types/worker.proto, session/*/*.proto in
+github.com/moby/buildkit 0.13; types/*.proto in github.com/tonistiigi/fsutil.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from guest_agent.rpc.protobuf import data, data_map, flag, integer, message, messages, text, text_map, texts
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Of many names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    seconds: int = integer(1)
+    nanos: int = integer(2)
+
+
+def timestamp(time_ns: int) -> Timestamp:
+    return Timestamp(*divmod(time_ns, 1_000_000_000))
+
+
+# -- moby.buildkit.v1.Control
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    type: str = text(1)
+    attrs: Mapping[str, str] = text_map(2)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    type: str = text(1)
+    attrs: Mapping[str, str] = text_map(2)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    exports: tuple[CacheEntry, ...] = messages(4, CacheEntry)
+    imports: tuple[CacheEntry, ...] = messages(5, CacheEntry)
+
+
+@dataclass(frozen=True, slots=True)
+class SolveRequest:
+    """`exporter` is the one of clients that know of one only."""
+
+    ref: str = text(1)
+    definition: bytes = data(2)
+    exporter: str = text(3)
+    exporter_attrs: Mapping[str, str] = text_map(4)
+    session: str = text(5)
+    frontend: str = text(6)
+    frontend_attrs: Mapping[str, str] = text_map(7)
+    cache: CacheOptions | None = message(8, CacheOptions)
+    exporters: tuple[Exporter, ...] = messages(13, Exporter)
+
+
+@dataclass(frozen=True, slots=True)
+class SolveResponse:
+    exporter_response: Mapping[str, str] = text_map(1)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    ref: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """A line of the progress. It runs from `started`, is over with `completed`."""
+
+    digest: str = text(1)
+    inputs: tuple[str, ...] = texts(2)
+    name: str = text(3)
+    cached: bool = flag(4)
+    started: Timestamp | None = message(5, Timestamp)
+    completed: Timestamp | None = message(6, Timestamp)
+    error: str = text(7)
+
+
+@dataclass(frozen=True, slots=True)
+class VertexStatus:
+    """A part of a vertex that has a progress of its own."""
+
+    id: str = text(1)
+    vertex: str = text(2)
+    name: str = text(3)
+    current: int = integer(4)
+    total: int = integer(5)
+    timestamp: Timestamp | None = message(6, Timestamp)
+    started: Timestamp | None = message(7, Timestamp)
+    completed: Timestamp | None = message(8, Timestamp)
+
+
+@dataclass(frozen=True, slots=True)
+class VertexLog:
+    """`stream`: 1 or 2, as a command writes."""
+
+    vertex: str = text(1)
+    timestamp: Timestamp | None = message(2, Timestamp)
+    stream: int = integer(3)
+    msg: bytes = data(4)
+
+
+@dataclass(frozen=True, slots=True)
+class VertexWarning:
+    vertex: str = text(1)
+    level: int = integer(2)
+    short: bytes = data(3)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResponse:
+    vertexes: tuple[Vertex, ...] = messages(1, Vertex)
+    statuses: tuple[VertexStatus, ...] = messages(2, VertexStatus)
+    logs: tuple[VertexLog, ...] = messages(3, VertexLog)
+    warnings: tuple[VertexWarning, ...] = messages(4, VertexWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    package: str = text(1)
+    version: str = text(2)
+    revision: str = text(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    architecture: str = text(1)
+    os: str = text(2)
+    variant: str = text(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    id: str = text(1)
+    labels: Mapping[str, str] = text_map(2)
+    platforms: tuple[Platform, ...] = messages(3, Platform)
+    version: Version | None = message(5, Version)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersResponse:
+    record: tuple[Worker, ...] = messages(1, Worker)
+
+
+@dataclass(frozen=True, slots=True)
+class InfoResponse:
+    version: Version | None = message(1, Version)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    id: str = text(1)
+    mutable: bool = flag(2)
+    in_use: bool = flag(3)
+    size: int = integer(4)
+    description: str = text(9)
+    record_type: str = text(10)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageResponse:
+    record: tuple[UsageRecord, ...] = messages(1, UsageRecord)
+
+
+# -- moby.buildkit.v1.frontend.LLBBridge
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    id: str = text(1)
+    enabled: bool = flag(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    frontend_caps: tuple[Capability, ...] = messages(1, Capability)
+    llb_caps: tuple[Capability, ...] = messages(2, Capability)
+    workers: tuple[Worker, ...] = messages(3, Worker)
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSolveRequest:
+    definition: bytes = data(1)
+    frontend: str = text(2)
+    frontend_opt: Mapping[str, str] = text_map(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    id: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    ref: Ref | None = message(3, Ref)
+    metadata: Mapping[str, bytes] = data_map(10)
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSolveResponse:
+    ref: str = text(1)
+    result: Result | None = message(3, Result)
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStatus:
+    code: int = integer(1)
+    message: str = text(2)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRequest:
+    result: Result | None = message(1, Result)
+    error: RpcStatus | None = message(2, RpcStatus)
+
+
+# -- the session's services
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Of a stream without messages."""
+
+    data: bytes = data(1)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRequest:
+    id: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretResponse:
+    data: bytes = data(1)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRequest:
+    host: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsResponse:
+    username: str = text(1)
+    secret: str = text(2)
+
+
+class PacketType(IntEnum):
+    STAT = 0
+    REQ = 1
+    DATA = 2
+    FIN = 3
+    ERR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """`mode` is Go's os.FileMode; `mtime_ns` counts from 1970. A regular file with a `link` is a hard link."""
+
+    path: str = text(1)
+    mode: int = integer(2)
+    uid: int = integer(3)
+    gid: int = integer(4)
+    size: int = integer(5)
+    mtime_ns: int = integer(6)
+    link: str = text(7)
+    device_major: int = integer(8)
+    device_minor: int = integer(9)
+    xattrs: Mapping[str, bytes] = data_map(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """STAT without a stat ends the list; DATA without data ends a file. A file's id is its place in the list."""
+
+    type: int = integer(1)
+    stat: Stat | None = message(2, Stat)
+    id: int = integer(3)
+    data: bytes = data(4)

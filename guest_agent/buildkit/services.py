@@ -1,0 +1,152 @@
+"""The methods of BuildKit's daemon that its clients call: Control, and the gateway of a job (LLBBridge)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from guest_agent.buildkit.jobs import Builds, Job, Jobs
+from guest_agent.buildkit.messages import (
+    BridgeSolveRequest,
+    BridgeSolveResponse,
+    Capability,
+    Empty,
+    InfoResponse,
+    Platform,
+    Pong,
+    Ref,
+    Result,
+    ReturnRequest,
+    SolveRequest,
+    SolveResponse,
+    StatusRequest,
+    UsageRecord,
+    UsageResponse,
+    Version,
+    Worker,
+    WorkersResponse,
+)
+from guest_agent.buildkit.sessions import Sessions
+from guest_agent.rpc.peer import Call, Handler
+from guest_agent.rpc.protobuf import ProtobufError, decode, encode
+from guest_agent.rpc.status import CallFailed, Code
+from guest_agent.wire.errors import InvalidArgument
+
+_CONTROL = "/moby.buildkit.v1.Control"
+_BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
+#: Says which job a call to the gateway belongs to.
+_BUILD_ID = "buildkit-controlapi-buildid"
+#: What the gateway can do. Clients ask for no more than is named here.
+_CAPABILITIES = ("solve.base", "return", "returnmap", "proto.refarray", "importcaches", "gateway.evaluate")
+#: Where --add-host=NAME:host-gateway leads.
+_GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
+#: Whose protocol this is.
+VERSION = Version("github.com/moby/buildkit", "v0.13.2", "")
+
+_M = TypeVar("_M")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildKit:
+    """The service of one engine. `worker` describes the engine, as `buildx inspect` shows it."""
+
+    builds: Builds
+    worker: Worker
+    sessions: Sessions = field(default_factory=Sessions)
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            f"{_CONTROL}/Solve": self._solve,
+            f"{_CONTROL}/Status": self._status,
+            f"{_CONTROL}/ListWorkers": _unary(Empty, self._list_workers),
+            f"{_CONTROL}/Info": _unary(Empty, self._info),
+            f"{_CONTROL}/DiskUsage": _unary(Empty, self._disk_usage),
+            f"{_CONTROL}/Prune": self._prune,
+            f"{_BRIDGE}/Ping": _unary(Empty, self._ping),
+            f"{_BRIDGE}/Solve": self._bridge_solve,
+            f"{_BRIDGE}/Evaluate": _unary(Empty, _nothing),
+            f"{_BRIDGE}/Warn": _unary(Empty, _nothing),
+            f"{_BRIDGE}/Return": self._return,
+        }
+
+    async def _solve(self, call: Call) -> None:
+        """Without a front end the client says by the gateway what is to be done, and returns when it is."""
+        request = await _read(call, SolveRequest)
+        job = Job(request, self.builds, self.sessions)
+        with self.jobs.running(job):
+            if request.frontend or request.definition:
+                await job.build(request.frontend, request.frontend_attrs)
+            else:
+                returned = await job.returned
+                if returned.error is not None:
+                    raise CallFailed(returned.error.code or Code.UNKNOWN, returned.error.message)
+            await call.send(encode(SolveResponse(job.exported())))
+
+    async def _status(self, call: Call) -> None:
+        job = await self.jobs.find((await _read(call, StatusRequest)).ref)
+        async with aclosing(job.progress.watch()) as told:
+            async for response in told:
+                await call.send(encode(response))
+
+    async def _prune(self, call: Call) -> None:
+        """All of the cache is one record: it goes as a whole."""
+        _keys, freed = await self.builds.prune()
+        if freed:
+            await call.send(encode(UsageRecord("build-cache", size=freed)))
+
+    async def _bridge_solve(self, call: Call) -> None:
+        job = await self._job_of(call)
+        request = await _read(call, BridgeSolveRequest)
+        await job.build(request.frontend, request.frontend_opt)
+        await call.send(encode(BridgeSolveResponse(result=Result(Ref(job.image or "result")))))
+
+    async def _return(self, call: Call) -> None:
+        job = await self._job_of(call)
+        request = await _read(call, ReturnRequest)
+        if not job.returned.done():
+            job.returned.set_result(request)
+        await call.send(encode(Empty()))
+
+    async def _job_of(self, call: Call) -> Job:
+        return await self.jobs.find(dict(call.metadata).get(_BUILD_ID, ""))
+
+    async def _list_workers(self, _request: Empty) -> WorkersResponse:
+        return WorkersResponse((self.worker,))
+
+    async def _info(self, _request: Empty) -> InfoResponse:
+        return InfoResponse(VERSION)
+
+    async def _disk_usage(self, _request: Empty) -> UsageResponse:
+        return UsageResponse()
+
+    async def _ping(self, _request: Empty) -> Pong:
+        return Pong(tuple(Capability(name, True) for name in _CAPABILITIES), workers=(self.worker,))
+
+
+def describe_worker(identity: str, architecture: str, gateway: str) -> Worker:
+    """No label of a snapshotter: it would say that images of several platforms and caches can be exported."""
+    labels = {_GATEWAY_LABEL: gateway} if gateway else {}
+    return Worker(identity, labels, (Platform(architecture, "linux"),), VERSION)
+
+
+async def _nothing(_request: Empty) -> Empty:
+    return Empty()
+
+
+async def _read(call: Call, kind: type[_M]) -> _M:
+    """Raises InvalidArgument."""
+    message = await call.receive()
+    try:
+        return decode(kind, message or b"")
+    except ProtobufError as error:
+        raise InvalidArgument(f"{call.path}: {error}") from error
+
+
+def _unary(kind: type[_M], answer: Callable[[_M], Awaitable[object]]) -> Handler:
+    async def handle(call: Call) -> None:
+        await call.send(encode(await answer(await _read(call, kind))))
+
+    return handle

@@ -1,0 +1,127 @@
+"""Clients' own sides: what a build may ask of them. One registry for the engine, entries by the session's id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import quote_plus
+
+from guest_agent.buildkit.messages import (
+    Bytes,
+    CredentialsRequest,
+    CredentialsResponse,
+    Packet,
+    SecretRequest,
+    SecretResponse,
+)
+from guest_agent.buildkit.receiving import FolderReceiver
+from guest_agent.rpc.peer import Peer
+from guest_agent.rpc.protobuf import ProtobufError, decode, encode
+from guest_agent.rpc.status import CallFailed, Code
+from guest_agent.wire.errors import PeerMisbehaved, Unavailable
+
+_FILES = "/moby.filesync.v1.FileSync/DiffCopy"
+_UPLOAD = "/moby.upload.v1.Upload/Pull"
+_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+_CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+#: Seconds for a session's connection, which a client opens beside its request, in no order.
+_PATIENCE = 20.0
+_Metadata = list[tuple[str, str]]
+
+
+class ClientSession:
+    """What the client answers. Raises CallFailed where it refuses, PeerMisbehaved where it breaks the protocol."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def folder(
+        self, name: str, prefix: str = "", follow: Iterable[str] = (), excludes: Iterable[str] = ()
+    ) -> AsyncGenerator[bytes, None]:
+        """A folder as entries of a tar, without its end; of nothing but `follow`, if there is some.
+
+        A name that isn't there is left out.
+        """
+        metadata = [*_header("dir-name", [name]), *_header("followpaths", follow)]
+        metadata += _header("exclude-patterns", excludes)
+        receiver = FolderReceiver(prefix)
+        async with self._peer.call(_FILES, metadata) as call:
+            while not receiver.finished:
+                message = await call.receive()
+                if message is None:
+                    raise PeerMisbehaved(f"the folder {name} ended in the middle")
+                for piece in receiver.take(_decode_packet(message)):
+                    yield piece
+                replies, receiver.replies = receiver.replies, []
+                for reply in replies:
+                    await call.send(encode(reply))
+
+    async def upload(self, path: str) -> AsyncGenerator[bytes, None]:
+        """What the client was given as its standard input."""
+        async with self._peer.call(_UPLOAD, [("urlpath", path)]) as call:
+            call.end_input()
+            while (message := await call.receive()) is not None:
+                yield decode(Bytes, message).data
+
+    async def secret(self, name: str) -> bytes | None:
+        """None where the client hasn't got it."""
+        try:
+            answer = await self._peer.ask(_SECRET, encode(SecretRequest(name)))
+        except CallFailed as error:
+            if error.code in (Code.NOT_FOUND, Code.UNIMPLEMENTED):
+                return None
+            raise
+        return decode(SecretResponse, answer).data
+
+    async def credentials(self, host: str) -> CredentialsResponse:
+        """Empty where the client has none."""
+        try:
+            return decode(CredentialsResponse, await self._peer.ask(_CREDENTIALS, encode(CredentialsRequest(host))))
+        except CallFailed:
+            return CredentialsResponse()
+
+
+class Sessions:
+    """Those that are connected."""
+
+    def __init__(self) -> None:
+        self._connected: dict[str, ClientSession] = {}
+        self._changed = asyncio.Event()
+
+    @contextmanager
+    def connected(self, identity: str, session: ClientSession) -> Iterator[None]:
+        """While its connection lasts. A second one of the same id takes the place of the first."""
+        self._connected[identity] = session
+        self._changed.set()
+        try:
+            yield
+        finally:
+            if self._connected.get(identity) is session:
+                del self._connected[identity]
+
+    async def wait_connected(self, identity: str) -> ClientSession:
+        """Raises Unavailable if it doesn't come."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while identity not in self._connected:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise Unavailable(f"no active session for {identity}: context deadline exceeded") from None
+        return self._connected[identity]
+
+
+def _header(name: str, values: Iterable[str]) -> _Metadata:
+    """As fsutil's clients decode it: what isn't ASCII is encoded like a query's value, and that is said."""
+    given = list(values)
+    if all(value.isascii() and value.isprintable() for value in given):
+        return [(name, value) for value in given]
+    return [*((name, quote_plus(value, errors="surrogateescape")) for value in given), (f"{name}-encoded", "1")]
+
+
+def _decode_packet(message: bytes) -> Packet:
+    try:
+        return decode(Packet, message)
+    except ProtobufError as error:
+        raise PeerMisbehaved(f"a packet makes no sense: {error}") from error
