@@ -9,7 +9,7 @@ from guest_agent.api.messages import MAX_JSON, TYPE_JSON, Answer, Hijack, Stream
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, chunks_of, log_stream, relay, stream_type
-from guest_agent.engine.log_config import details_prefix
+from guest_agent.engine.log_attributes import details_prefix
 from guest_agent.engine.requests import AttachRequest, LogRequest, WaitResult
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 

@@ -107,7 +107,7 @@ _INFO_DEFAULTS: Json = {
         "Volume": ["local"],
         "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
         "Authorization": None,
-        "Log": ["json-file", "local"],
+        "Log": ["journald", "json-file", "local", "syslog"],
     },
     "MemoryLimit": True,
     "SwapLimit": True,

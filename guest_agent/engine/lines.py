@@ -75,7 +75,7 @@ async def read_lines(log: OutputLog, request: LogRequest, ended: asyncio.Event) 
     async for lines in reader.past(stop):
         yield lines
     if request.follow:
-        async for batch in _follow(log, reader.position, ended, request.until_ns):
+        async for batch in follow_chunks(log, reader.position, ended, request.until_ns):
             for lines in reader.lines_of(batch):
                 yield lines
             await asyncio.sleep(0)
@@ -219,17 +219,20 @@ def _before(position: Position, chunk: Chunk) -> Position:
     return Position(position.entries - 1, position.stdout, chunk.offset)
 
 
-async def _follow(
-    log: OutputLog, position: Position, ended: asyncio.Event, until_ns: int
+async def follow_chunks(
+    log: OutputLog, position: Position, ended: asyncio.Event, until_ns: int = 0, limit: int = _BATCH
 ) -> AsyncIterator[list[Chunk]]:
-    """Chunks as they come, until `ended` is set and all are read, or it is `until_ns` (0 = never)."""
+    """Up to `limit` chunks at once, until `ended` is set and all are read, or it is `until_ns` (0 = never).
+
+    `position` is already behind those that are given: whoever holds it reads them before he waits for anything.
+    """
     changed = asyncio.Event()
     log.listen(changed.set)
     try:
         while True:
             changed.clear()
             finished = ended.is_set()
-            while chunks := log.chunks(position, _BATCH):
+            while chunks := log.chunks(position, limit):
                 for chunk in chunks:
                     position.pass_over(chunk)
                 yield chunks

@@ -78,6 +78,9 @@ class Live:
         #: Where it was in its last run: the next one gets these addresses again where they are free.
         self.last_endpoints: tuple[Endpoint, ...] = ()
 
+        #: Held by the run whose output is being sent to a log driver's destination: the next one's goes after it.
+        self.shipping = asyncio.Lock()
+
     async def cleared(self) -> None:
         """Until nothing of the last run is in the way of the next."""
         if self.clearing is not None:

@@ -7,12 +7,11 @@ of it is kept, and whether `logs` may read it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote_plus
 
-from guest_agent.engine.container import Container
 from guest_agent.engine.output import Limits
+from guest_agent.logs import syslog
 from guest_agent.wire.errors import InvalidArgument, Unsupported
 from guest_agent.wire.models import HostConfig
 
@@ -23,11 +22,19 @@ _ROTATION = frozenset({"max-size", "max-file", "compress"})
 DRIVERS: dict[str, frozenset[str] | None] = {
     "json-file": _METADATA | _ROTATION,
     "local": _METADATA | _ROTATION,
+    "journald": _METADATA,
+    "syslog": _METADATA | syslog.OPTIONS,
     "none": None,
 }
 
+#: Those whose messages go elsewhere (`shipping`); what we keep ourselves is then dockerd's cache for `logs`.
+SHIPPED = frozenset({"journald", "syslog"})
+
 #: For all drivers: how a slow one is treated. Ours never hold a container up, so there is nothing to do for it.
 _DELIVERY = frozenset({"mode", "max-buffer-size"})
+#: For all drivers, too: how much of its messages is kept for `logs`, in the driver `local`'s own options.
+_CACHE_PREFIX = "cache-"
+_CACHE = frozenset({"cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"})
 
 #: local's own: 20 MB, five times.
 _LOCAL = {"max-size": "20m", "max-file": "5"}
@@ -41,7 +48,10 @@ _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**1
 #: More are no size of anything, and in the end too much for a float.
 _MOST_DIGITS = 32
 
-_TAG_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
+_TRUE, _FALSE = (
+    frozenset({"1", "t", "T", "true", "TRUE", "True"}),
+    frozenset({"0", "f", "F", "false", "FALSE", "False"}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,11 @@ def check_log_config(driver: str, options: Mapping[str, str]) -> None:
         )
     known = DRIVERS[driver] or frozenset()
     for name in options:
-        if name not in known and name not in _DELIVERY:
+        if name not in known and name not in _DELIVERY and name not in _CACHE:
             raise InvalidArgument(_unknown_option(driver, name))
     _check_rotation(driver, options)
+    if driver == "syslog":
+        syslog.check_options(options)
 
 
 def _check_delivery(options: Mapping[str, str]) -> None:
@@ -84,6 +96,9 @@ def _check_delivery(options: Mapping[str, str]) -> None:
         if mode != "non-blocking":
             raise InvalidArgument("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
         parse_size(options["max-buffer-size"])
+    cached = options.get("cache-disabled", "")
+    if cached and cached not in _TRUE | _FALSE:
+        raise InvalidArgument(f"invalid value for option cache-disabled: {cached}")
 
 
 def _unknown_option(driver: str, name: str) -> str:
@@ -94,12 +109,11 @@ def _unknown_option(driver: str, name: str) -> str:
 
 def _check_rotation(driver: str, options: Mapping[str, str]) -> None:
     limits = _limits(driver, options)
-    if options.get("compress", "false") in ("true", "1", "t") and driver == "json-file":
-        if limits.count < 2 or not limits.size:
-            raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
-    elif options.get("compress", "false") not in ("false", "0", "f", "true", "1", "t"):
-        text = options["compress"]
-        raise InvalidArgument(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    compress = options.get("compress", "false")
+    if compress not in _TRUE | _FALSE:
+        raise InvalidArgument(f'strconv.ParseBool: parsing "{compress}": invalid syntax')
+    if compress in _TRUE and driver == "json-file" and (limits.count < 2 or not limits.size):
+        raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
 
 
 def plan_limits(host: HostConfig) -> Limits:
@@ -114,7 +128,9 @@ def plan_limits(host: HostConfig) -> Limits:
 
 def _limits(driver: str, options: Mapping[str, str]) -> Limits:
     """max-file without max-size has no effect."""
-    options = {**(_LOCAL if driver == "local" else {}), **options}
+    if driver in SHIPPED:
+        options = {name.removeprefix(_CACHE_PREFIX): text for name, text in options.items() if name in _CACHE}
+    options = {**(_LOCAL if driver == "local" or driver in SHIPPED else {}), **options}
     count = _count(options.get("max-file", "1"))
     if "max-size" not in options:
         return Limits()
@@ -143,56 +159,7 @@ def parse_size(text: str) -> int:
 
 
 def check_readable(host: HostConfig) -> None:
-    """Raises Unsupported where there is no log to read."""
-    if host.log_driver == "none":
+    """Raises Unsupported where there is no log to read. The journal is one, with a cache of ours or without."""
+    uncached = host.log_driver == "syslog" and host.log_options.get("cache-disabled") in _TRUE
+    if host.log_driver == "none" or uncached:
         raise Unsupported("configured logging driver does not support reading")
-
-
-# -- what `logs --details` shows
-
-
-def log_attributes(container: Container) -> dict[str, str]:
-    """Labels and variables that the options name, and the tag."""
-    options = container.host_config.log_options
-    variables = dict(variable.partition("=")[::2] for variable in container.config.environment)
-    found = _chosen(container.config.labels, options.get("labels", ""), options.get("labels-regex", ""))
-    found |= _chosen(variables, options.get("env", ""), options.get("env-regex", ""))
-    if options.get("tag"):
-        found["tag"] = expand_tag(options["tag"], container)
-    return found
-
-
-def _chosen(values: Mapping[str, str], names: str, pattern: str) -> dict[str, str]:
-    wanted = set(names.split(","))
-    matches = _matcher(pattern)
-    return {name: value for name, value in values.items() if name in wanted or matches(name)}
-
-
-def _matcher(pattern: str) -> Callable[[str], object]:
-    if not pattern:
-        return lambda name: False
-    try:
-        return re.compile(pattern).search
-    except re.error:
-        return lambda name: False
-
-
-def expand_tag(template: str, container: Container) -> str:
-    """The fields of docker's tag templates; another one stays as it is."""
-    image = container.image_id.partition(":")[2]
-    fields = {
-        "ID": container.short_id,
-        "FullID": container.id,
-        "Name": container.name,
-        "ImageID": image[:12],
-        "ImageFullID": container.image_id,
-        "ImageName": container.image_name,
-        "DaemonName": "docker",
-    }
-    return _TAG_FIELD.sub(lambda match: fields.get(match[1], match[0]), template)
-
-
-def details_prefix(container: Container) -> bytes:
-    """What stands before each line: "key=value,key=value "."""
-    pairs = sorted(log_attributes(container).items())
-    return (",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in pairs) + " ").encode()

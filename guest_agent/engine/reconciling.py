@@ -23,6 +23,7 @@ from guest_agent.engine.ending import UNKNOWN_EXIT_CODE, discard_folder, record_
 from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import wants_start_with_engine
+from guest_agent.engine.shipping import resume_shipping
 from guest_agent.engine.starting import remove_remains
 from guest_agent.engine.stdio import adopt_stdio
 from guest_agent.engine.supervision import start_and_watch, watch
@@ -50,6 +51,7 @@ async def reconcile(parts: Parts) -> None:
     for container in adopted:
         await repair(parts, container)
         _adopt(parts, container)
+        resume_shipping(parts, container)
     parts.volumes.settle((point.name, one.id) for one in adopted for point in one.mount_points)
     exits = parts.keeper.past_exits()  # after the look at who lives: what ended in between is in it
     known: set[str] = {one.id for one in adopted}

@@ -26,10 +26,12 @@ from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.live import Run
 from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
+from guest_agent.engine.shipping import open_destination, start_shipping
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
 from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
 from guest_agent.engine.wiring import plan_published
 from guest_agent.linux.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mount_overlay, umount_if_mounted
+from guest_agent.logs.messages import Destination
 from guest_agent.networks.membership import publishing_endpoint
 from guest_agent.networks.publisher import Reservation
 from guest_agent.runtime.console import ConsoleSocket
@@ -69,6 +71,7 @@ class Start:
     undo: AsyncExitStack
     reservation: Reservation | None = None
     network: _Network = field(default_factory=_Network)
+    destination: Destination | None = None
 
     async def perform(self) -> Container:
         """All steps; the record as it was stored with the process running."""
@@ -79,6 +82,7 @@ class Start:
         await self.parts.networks.clear_away(self._last_endpoints)
         self._connect()
         self._write_files()
+        await self._open_log()
         stdio, created = await self._create()
         await self._publish()
         self._let_go(stdio)
@@ -165,6 +169,12 @@ class Start:
         for endpoint in joined.endpoints:
             self.undo.callback(networks.disconnect, identity, endpoint)
         return _Network(joined.endpoints, _fd_path(joined.namespace), joined.namespace)
+
+    async def _open_log(self) -> None:
+        """Where the log driver's destination can't be reached, the start fails."""
+        self.destination = await open_destination(self.container)
+        if self.destination is not None:
+            self.undo.callback(self.destination.close)
 
     def _write_files(self) -> None:
         with step("files"):
@@ -292,8 +302,10 @@ async def start_container(parts: Parts, container: Container, reservation: Reser
     live = parts.table.live(container.id)
     await live.cleared()
     async with AsyncExitStack() as undo:
-        started = await Start(parts, container, live.run, undo, reservation).perform()
+        start = Start(parts, container, live.run, undo, reservation)
+        started = await start.perform()
         undo.pop_all()
+    start_shipping(parts, started, start.destination)
     live.run.started.set()
     for endpoint in started.endpoints:
         parts.tell_network(endpoint, "connect", started.id)

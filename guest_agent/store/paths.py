@@ -72,6 +72,10 @@ class EnginePaths:
         """Output and its index: stdout, stderr, index."""
         return f"{self.containers}/{container_id}/logs"
 
+    def shipped(self, container_id: str) -> str:
+        """How much of the output a log driver has sent elsewhere: three numbers of 64 bits."""
+        return f"{self.containers}/{container_id}/shipped"
+
     @property
     def build_caches(self) -> str:
         """What RUN --mount=type=cache keeps from build to build."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.behaviour.harness.machine import Machine
+from tests.behaviour.harness.waiting import wait_for
 
 COUNT = ("sh", "-c", "i=0; while [ $i -lt 4000 ]; do echo line number $i; i=$((i+1)); done")
 
@@ -61,7 +62,34 @@ def test_refusals(machine: Machine) -> None:
         ("--log-driver", "papyrus"): "logger: no log driver named 'papyrus' is registered",
         ("--log-opt", "sizes=1"): "unknown log opt 'sizes' for json-file log driver",
         ("--log-opt", "max-file=0"): "max-file cannot be less than 1",
+        ("--log-driver", "syslog", "--log-opt", "syslog-address=tcp://127.0.0.1:1"): (
+            "failed to initialize logging driver: dial tcp 127.0.0.1:1: connect: connection refused"
+        ),
     }
     for words, message in refused.items():
         assert message in machine.fails(125, "run", *words, "busybox", "true")
     assert machine.containers() == []
+
+
+def test_syslog(machine: Machine) -> None:
+    """Across a kill of the engine; what was sent can be read here, too."""
+    to_its_log = ("sh", "-c", 'while read -r line; do echo "$line" >&2; done')
+    server = machine("run", "-d", "busybox", "nc", "-ll", "-p", "514", "-e", *to_its_log)
+    address = f"syslog-address=tcp://{machine.address(server)}"
+    options = ("--log-driver", "syslog", "--log-opt", address, "--log-opt", "tag={{.Name}}")
+    echo = ("sh", "-c", "echo hello; echo oops >&2; read line; echo $line")
+    run = ("run", "-di", "--name", "talker", *options, "--log-opt", "syslog-format=rfc5424", "busybox", *echo)
+    wait_for(lambda: machine.attempt("run", "--rm", *options, "busybox", "echo").code == 0, "a server that listens")
+    machine(*run)
+    wait_for(lambda: "oops" in machine.attempt("logs", server).err, "its first lines")
+    machine.kill_engine()
+    machine.docker("attach", "talker", stdin=b"bye\n")
+    wait_for(lambda: "bye" in machine.attempt("logs", server).err, "its last line")
+    lines = machine.attempt("logs", server).err.splitlines()
+    assert [line.partition(">")[0] for line in lines if " talker " in line] == ["<30", "<27", "<30"]
+    assert machine("logs", "talker").splitlines() == ["hello", "bye"]
+
+
+def test_where_there_is_no_journal(machine: Machine) -> None:
+    refusal = machine.fails(125, "run", "--log-driver", "journald", "busybox", "true")
+    assert "failed to initialize logging driver: journald is not enabled on this host" in refusal

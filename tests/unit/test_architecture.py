@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SUBSYSTEMS = ("build", "images", "layers", "networks", "volumes", "events", "runtime")
+SUBSYSTEMS = ("build", "images", "layers", "logs", "networks", "volumes", "events", "runtime")
 
 #: A part of guest_agent -> the parts that it may import. Each may import itself and `wire`.
 ENGINE_MAY_IMPORT: dict[str, tuple[str, ...]] = {

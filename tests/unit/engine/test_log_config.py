@@ -6,12 +6,11 @@ import dataclasses
 
 import pytest
 
+from guest_agent.engine.log_attributes import details_prefix, expand_tag
 from guest_agent.engine.log_config import (
     LogDefaults,
     check_log_config,
     check_readable,
-    details_prefix,
-    expand_tag,
     parse_size,
     plan_limits,
     resolve_log_config,
@@ -37,6 +36,10 @@ def host(driver: str = "json-file", **options: str) -> HostConfig:
         ("papyrus", {}, "logger: no log driver named 'papyrus' is registered"),
         ("json-file", {"sizes": "1"}, "unknown log opt 'sizes' for json-file log driver"),
         ("local", {"sizes": "1"}, "unknown log opt 'sizes' for log driver local"),
+        ("journald", {"max-size": "1m"}, "unknown log opt 'max-size' for journald log driver"),
+        ("syslog", {"syslog-format": "x"}, "Invalid syslog format"),
+        ("json-file", {"syslog-format": ""}, "unknown log opt 'syslog-format' for json-file log driver"),
+        ("local", {"cache-disabled": "maybe"}, "invalid value for option cache-disabled: maybe"),
         ("json-file", {"mode": "lazy"}, "logger: logging mode not supported: lazy"),
         (
             "local",
@@ -75,6 +78,8 @@ def test_limits() -> None:
     assert plan_limits(host("local")) == Limits(20_000_000, 5)
     assert plan_limits(host("local", max_size="1m", max_file="2")) == Limits(1_000_000, 2)
     assert plan_limits(host("none")).size > 0
+    assert plan_limits(host("syslog", cache_max_file="2")) == Limits(20_000_000, 2)
+    assert plan_limits(host("journald")) == Limits(20_000_000, 5)
     assert plan_limits(host(max_size="of another time")) == Limits(0, 1)
 
 
@@ -92,8 +97,11 @@ def test_the_engines_defaults() -> None:
 
 def test_none_can_not_be_read() -> None:
     check_readable(host("local"))
-    with pytest.raises(Unsupported, match="configured logging driver does not support reading"):
-        check_readable(host("none"))
+    for unreadable in (host("none"), host("syslog", cache_disabled="true")):
+        with pytest.raises(Unsupported, match="configured logging driver does not support reading"):
+            check_readable(unreadable)
+    check_readable(host("syslog"))
+    check_readable(host("journald", cache_disabled="true"))
 
 
 def test_details() -> None:

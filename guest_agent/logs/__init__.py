@@ -1,0 +1,1 @@
+"""Where containers' output goes beside the engine's own files: the journal, syslog servers."""
