@@ -69,10 +69,10 @@ def candidates(words: list[str], names: "Names") -> list[str]:
 
 
 def _find(words: list[str]) -> tuple[str, list[str]]:
-    if words[0] in VERBS:
-        return words[0], words[1:]
     if len(words) > 1 and words[1] in NOUNS.get(words[0], {}):
         return f"{words[0]} {words[1]}", words[2:]
+    if words[0] in VERBS:
+        return words[0], words[1:]
     return "", []
 
 

@@ -4,8 +4,8 @@ import os
 import shutil
 
 from hostvm.cli.arguments import Arguments
+from hostvm.cli.docker_contexts import docker_folder
 from hostvm.cli.failure import Failure
-from hostvm.cli.machine_context import docker_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,6 +3,11 @@
 from hostvm.cli.failure import Failure
 from hostvm.settings import Settings
 
+#: --log-level is docker's own; we have nothing to say below a warning.
+_WITH_VALUE = frozenset(
+    {"--host", "-H", "--machine", "-m", "--context", "-c", "--config", "--log-level", "-l"}
+)  # fmt: skip
+
 
 def take_globals(words: list[str], settings: Settings) -> list[str]:
     """Puts the leading options into the settings and gives the words from the verb on; [] where help is wanted."""
@@ -14,7 +19,7 @@ def take_globals(words: list[str], settings: Settings) -> list[str]:
             return []
         if name in ("--debug", "-D"):
             continue
-        if name not in ("--host", "-H", "--machine", "-m"):
+        if name not in _WITH_VALUE:
             raise _unknown(word)
         if not has_value and not rest:
             raise _unknown(word, f"flag needs an argument: {word}")
@@ -25,8 +30,21 @@ def take_globals(words: list[str], settings: Settings) -> list[str]:
 def _set(settings: Settings, name: str, value: str) -> None:
     if name in ("--host", "-H"):
         settings.host = value
-    else:
+    elif name in ("--context", "-c"):
+        settings.host = _host_of_context(value)
+    elif name in ("--machine", "-m"):
         settings.machine = value
+    elif name == "--config":
+        from os import environ
+
+        environ["DOCKER_CONFIG"] = value
+
+
+def _host_of_context(name: str) -> str:
+    """ "" for the default: it is our own engine. Raises Failure."""
+    from hostvm.cli.docker_contexts import docker_folder, find_host
+
+    return "" if name == "default" else find_host(docker_folder(), name)
 
 
 def _unknown(word: str, message: str = "") -> Failure:

@@ -117,7 +117,7 @@ def _dispatch(words: list[str]) -> int:
 def _find(words: list[str]) -> tuple[str, list[str]]:
     """The command's path and the words after it; "" where help for a noun is wanted. Raises Failure."""
     first = words[0]
-    if first in VERBS:
+    if first in VERBS and not _have_noun(words):
         return first, words[1:]
     if first == "help":
         return "", [*words[1:], "--help"]
@@ -128,6 +128,11 @@ def _find(words: list[str]) -> tuple[str, list[str]]:
     if words[1] not in NOUNS[first]:
         raise _unknown(words[1], first)
     return f"{first} {words[1]}", words[2:]
+
+
+def _have_noun(words: list[str]) -> bool:
+    """`context ls`; `context` alone is a verb, too."""
+    return len(words) > 1 and words[1] in NOUNS.get(words[0], ())
 
 
 def call(path: str, words: list[str], settings: Settings) -> int:

@@ -30,10 +30,17 @@ NOUNS: dict[str, dict[str, str]] = {
         "diff": "files:DIFF", "exec": "streams:EXEC", "export": "files:EXPORT",
         "inspect": "containers:INSPECT", "kill": "containers:KILL", "list": "containers:PS", "logs": "streams:LOGS",
         "ls": "containers:PS", "pause": "containers:PAUSE", "port": "containers:PORT", "prune": "prune:CONTAINER",
-        "ps": "containers:PS", "rename": "containers:RENAME", "restart": "containers:RESTART", "rm": "containers:RM",
-        "run": "run:RUN", "start": "containers:START", "stats": "containers:STATS", "stop": "containers:STOP",
+        "ps": "containers:PS", "remove": "containers:RM", "rename": "containers:RENAME",
+        "restart": "containers:RESTART", "rm": "containers:RM", "run": "run:RUN",
+        "start": "containers:START", "stats": "containers:STATS", "stop": "containers:STOP",
         "top": "containers:TOP", "unpause": "containers:UNPAUSE", "update": "containers:UPDATE",
         "wait": "containers:WAIT",
+    },
+    "context": {
+        "create": "contexts:CREATE", "export": "contexts:EXPORT", "import": "contexts:IMPORT",
+        "inspect": "contexts:INSPECT", "list": "contexts:LS", "ls": "contexts:LS", "register": "machine:CONTEXT",
+        "remove": "contexts:RM", "rm": "contexts:RM", "show": "contexts:SHOW", "update": "contexts:UPDATE",
+        "use": "contexts:USE",
     },
     "image": {
         "build": "build:BUILD",
@@ -65,13 +72,14 @@ NOUNS: dict[str, dict[str, str]] = {
     },
     "volume": {
         "create": "volumes:CREATE", "inspect": "volumes:INSPECT", "list": "volumes:LS", "ls": "volumes:LS",
-        "prune": "prune:VOLUME", "rm": "volumes:RM",
+        "prune": "prune:VOLUME", "remove": "volumes:RM", "rm": "volumes:RM",
     },
 }  # fmt: skip
 
 NOUN_HELP = {
     "builder": "Manage builds",
     "container": "Manage containers",
+    "context": "Manage docker's contexts (without a verb: register this machine as one)",
     "image": "Manage images",
     "machine": "Manage the machines that engines run on",
     "manifest": "Manage manifests and manifest lists",

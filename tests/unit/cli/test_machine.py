@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from guest_agent.wire.errors import HostFailed, InvalidArgument
-from hostvm.cli import machine_context, machine_logs, machine_spec
+from hostvm.cli import docker_contexts, machine_logs, machine_spec
 from hostvm.cli.failure import Failure
 from hostvm.cli.machine_copy import Place, check_places, parse_place
 from hostvm.cli.machine_shell import split_words
@@ -278,20 +278,20 @@ def test_docker_finds_the_context(hostvm: Call, tmp_path: Path) -> None:
     config.write_text('{"auths": {"x": {"auth": "secret"}}}')
     config.chmod(0o600)
     assert hostvm("machine", "context", "--use", "vm").out == "hostvm-vm\n"
-    document = json.loads(Path(machine_context.context_file(str(config.parent), "hostvm-vm")).read_text())
+    document = json.loads(Path(docker_contexts.context_file(str(config.parent), "hostvm-vm")).read_text())
     assert document["Endpoints"]["docker"]["Host"] == f"unix://{tmp_path}/run/machines/vm/engine.sock"
     assert json.loads(config.read_text()) == {"auths": {"x": {"auth": "secret"}}, "currentContext": "hostvm-vm"}
     assert config.stat().st_mode & 0o777 == 0o600
     assert hostvm("machine", "context", "--rm", "vm").code == 0
     assert json.loads(config.read_text()) == {"auths": {"x": {"auth": "secret"}}}
-    assert not Path(machine_context.context_file(str(config.parent), "hostvm-vm")).exists()
+    assert not Path(docker_contexts.context_file(str(config.parent), "hostvm-vm")).exists()
     assert hostvm("machine", "context", "--rm", "vm").code == 0
 
 
 def test_dockers_configuration_isnt_replaced_when_it_cant_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{broken")
     with pytest.raises(HostFailed, match="cannot read docker's configuration"):
-        machine_context.use_context(str(tmp_path), "x")
+        docker_contexts.use_context(str(tmp_path), "x")
     assert (tmp_path / "config.json").read_text() == "{broken"
 
 

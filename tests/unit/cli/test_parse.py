@@ -44,7 +44,7 @@ def test_examples_can_be_parsed(path: str) -> None:
     for example in load(path).examples:
         line = example.split("hostvm ", 1)[1].partition(">")[0].partition("&&")[0].partition(")")[0]
         words = shlex.split(line.partition("$(")[0] + (" name" if "$(" in line else ""))
-        verb = words[0] if words[0] in paths() else " ".join(words[:2])
+        verb = two if (two := " ".join(words[:2])) in paths() else words[0]
         parse(load(verb), words[len(verb.split()) :])
 
 

@@ -1,0 +1,313 @@
+"""`context ls`, `create` and the like: docker's contexts, in docker's own store and docker's words.
+
+They are what docker's command line goes by. Which engine a command of hostvm is about is said by -m, -H or -c.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+
+from guest_agent.wire.errors import HostvmError
+from hostvm.cli import docker_contexts as store
+from hostvm.cli.arguments import Arguments
+from hostvm.cli.docker_contexts import docker_folder, endpoint_of
+from hostvm.cli.failure import Failure
+from hostvm.cli.inspect import render_records
+from hostvm.cli.listing import show
+from hostvm.cli.output import write_error, write_out
+from hostvm.cli.render.view import Row, View
+from hostvm.cli.request.csv import split_csv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostvm.cli.main import Context
+
+    Document = dict[str, object]
+
+_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$")
+_DEFAULT = "default"
+_ENDPOINT_OPTIONS = ("from", "host", "ca", "cert", "key", "skip-tls-verify")
+
+CONTEXTS = View(
+    "*formatter.clientContextContext",
+    "Name",
+    ("Name", "Description", "DockerEndpoint", "Error"),
+    {
+        "Name": ("NAME", lambda row: row.text("Name")),
+        "Description": ("DESCRIPTION", lambda row: _description(row.record)),
+        "DockerEndpoint": ("DOCKER ENDPOINT", lambda row: _host(row.record)),
+        "Error": ("ERROR", lambda row: ""),
+        "Current": ("", lambda row: "true" if row.record.get("Current") else "false"),
+        "NameAndMark": ("NAME", lambda row: _marked(row)),
+    },
+)
+
+
+def _marked(row: Row) -> str:
+    return row.text("Name") + (" *" if row.record.get("Current") else "")
+
+
+def _description(document: Document) -> str:
+    metadata = document.get("Metadata")
+    return str(metadata.get("Description") or "") if isinstance(metadata, dict) else ""
+
+
+def _host(document: Document) -> str:
+    return str(endpoint_of(document).get("Host") or "")
+
+
+def ls(context: Context, arguments: Arguments) -> int:
+    folder = docker_folder()
+    current = _current(folder)
+    documents = [_default(context), *store.list_contexts(folder)]
+    records = [{**document, "Current": document["Name"] == current} for document in documents]
+    records.sort(key=lambda record: str(record["Name"]))
+    return show(CONTEXTS, records, arguments, ("NameAndMark", *CONTEXTS.default[1:]))
+
+
+def _default(context: Context) -> Document:
+    """The context that is always there: here it is hostvm's own engine."""
+    return {
+        "Name": _DEFAULT,
+        "Metadata": {"Description": "hostvm's engine of the chosen machine"},
+        "Endpoints": {"docker": {"Host": f"unix://{context.settings.socket}", "SkipTLSVerify": False}},
+    }
+
+
+def _current(folder: str) -> str:
+    return os.environ.get("DOCKER_CONTEXT") or store.current_context(folder) or _DEFAULT
+
+
+def show_current(context: Context, arguments: Arguments) -> int:
+    write_out(_current(docker_folder()) + "\n")
+    return 0
+
+
+def use(context: Context, arguments: Arguments) -> int:
+    (name,) = arguments.positional
+    folder = docker_folder()
+    if name != _DEFAULT:
+        _find(context, folder, name)
+    store.use_context(folder, "" if name == _DEFAULT else name)
+    write_out(f"{name}\n")
+    write_error(f'Current context is now "{name}"\n')
+    return 0
+
+
+def _find(context: Context, folder: str, name: str) -> Document:
+    """Raises Failure."""
+    if name == _DEFAULT:
+        return _default(context)
+    try:
+        return store.read_context(folder, name)
+    except HostvmError as error:
+        raise Failure(error.message, 1) from error
+
+
+def inspect(context: Context, arguments: Arguments) -> int:
+    folder = docker_folder()
+    names = arguments.positional or [_current(folder)]
+    records = [_described(folder, _find(context, folder, name)) for name in names]
+    write_out(render_records(records, arguments.text("format")))
+    return 0
+
+
+def _described(folder: str, document: Document) -> Document:
+    name = str(document["Name"])
+    kept = name != _DEFAULT
+    files = store.list_tls_files(folder, name)
+    storage = {
+        "MetadataPath": os.path.dirname(store.context_file(folder, name)) if kept else "<IN MEMORY>",
+        "TLSPath": store.tls_folder(folder, name) if kept else "<IN MEMORY>",
+    }
+    return {**document, "TLSMaterial": {"docker": files} if files else {}, "Storage": storage}
+
+
+def create(context: Context, arguments: Arguments) -> int:
+    (name,) = arguments.positional
+    folder = docker_folder()
+    _check_free(folder, name)
+    options = _parse_endpoint(arguments.text("docker"))
+    model = arguments.text("from") or options.get("from", "")
+    if not model and not options:
+        raise Failure("docker endpoint configuration is required", 1)
+    base = _find(context, folder, model) if model else {}
+    document: Document = {
+        "Name": name,
+        "Metadata": {"Description": text} if (text := arguments.text("description") or _description(base)) else {},
+        "Endpoints": {"docker": _plan_endpoint(endpoint_of(base), options)},
+    }
+    store.write_context(folder, document)
+    _write_tls(folder, name, options)
+    write_out(f"{name}\n")
+    write_error(f'Successfully created context "{name}"\n')
+    return 0
+
+
+def _check_free(folder: str, name: str) -> None:
+    """Raises Failure."""
+    if name == _DEFAULT:
+        raise Failure('"default" is a reserved context name', 1)
+    if not _NAME.fullmatch(name):
+        raise Failure(f'context name "{name}" is invalid, names are validated against regexp "{_NAME.pattern}"', 1)
+    if os.path.exists(store.context_file(folder, name)):
+        raise Failure(f'context "{name}" already exists', 1)
+
+
+def _parse_endpoint(text: str) -> dict[str, str]:
+    """ "host=unix:///run/x.sock,ca=ca.pem" Raises Failure."""
+    if not text:
+        return {}
+    options = {}
+    for pair in split_csv(text):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise Failure(f"{pair} must be formatted as key=value", 125)
+        if key not in _ENDPOINT_OPTIONS:
+            raise Failure(f"{key}: unrecognized config key", 1)
+        options[key] = value
+    return options
+
+
+def _plan_endpoint(base: Document, options: dict[str, str]) -> Document:
+    host = options.get("host", str(base.get("Host") or ""))
+    skip = options.get("skip-tls-verify", str(base.get("SkipTLSVerify", False))).lower() in ("true", "1", "t")
+    return {"Host": host, "SkipTLSVerify": skip}
+
+
+def _write_tls(folder: str, name: str, options: dict[str, str]) -> None:
+    for file_name in store.TLS_FILES:
+        path = options.get(file_name.partition(".")[0], "")
+        if path:
+            store.write_tls_file(folder, name, file_name, _read_file(path))
+
+
+def _read_file(path: str) -> bytes:
+    """ "-" is standard input. Raises Failure."""
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Failure(f"open {path}: {(error.strerror or '').lower()}", 1) from error
+
+
+def update(context: Context, arguments: Arguments) -> int:
+    (name,) = arguments.positional
+    folder = docker_folder()
+    if name == _DEFAULT:
+        raise Failure('"default" is a reserved context name', 1)
+    document = _find(context, folder, name)
+    options = _parse_endpoint(arguments.text("docker"))
+    if arguments.given("description"):
+        metadata = document.get("Metadata")
+        kept = metadata if isinstance(metadata, dict) else {}
+        document = {**document, "Metadata": {**kept, "Description": arguments.text("description")}}
+    if options:
+        document = {**document, "Endpoints": {"docker": _plan_endpoint(endpoint_of(document), options)}}
+    store.write_context(folder, document)
+    _write_tls(folder, name, options)
+    write_out(f"{name}\n")
+    write_error(f'Successfully updated context "{name}"\n')
+    return 0
+
+
+def rm(context: Context, arguments: Arguments) -> int:
+    """Prints what is removed, then complains about the rest."""
+    folder = docker_folder()
+    complaints = []
+    for name in arguments.positional:
+        complaint = _why_not_removed(folder, name, arguments.flag("force"))
+        if complaint:
+            complaints.append(complaint)
+            continue
+        store.remove_context(folder, name)
+        write_out(f"{name}\n")
+    if complaints:
+        raise Failure("\n".join(complaints), 1)
+    return 0
+
+
+def _why_not_removed(folder: str, name: str, force: bool) -> str:
+    if name == _DEFAULT:
+        return 'context "default" cannot be removed'
+    path = store.context_file(folder, name)
+    if not force and not os.path.exists(path):
+        return f'context "{name}": context not found: open {path}: no such file or directory'
+    if not force and _current(folder) == name:
+        return f'context "{name}" is in use, set -f flag to force remove'
+    return ""
+
+
+def export(context: Context, arguments: Arguments) -> int:
+    name = arguments.positional[0]
+    folder = docker_folder()
+    target = arguments.positional[1] if len(arguments.positional) > 1 else f"{name}.dockercontext"
+    data = _pack(folder, _find(context, folder, name))
+    if target == "-":
+        if sys.stdout.isatty():
+            raise Failure("cowardly refusing to export to a terminal, specify a file path", 1)
+        sys.stdout.buffer.write(data)
+        return 0
+    try:
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise Failure(f"open {target}: {(error.strerror or '').lower()}", 1) from error
+    write_error(f'Written file "{target}"\n')
+    return 0
+
+
+def _pack(folder: str, document: Document) -> bytes:
+    name = str(document["Name"])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        _add(archive, "meta.json", json.dumps(document, separators=(",", ":")).encode())
+        for file_name in store.list_tls_files(folder, name):
+            path = f"{store.tls_folder(folder, name)}/docker/{file_name}"
+            _add(archive, f"tls/docker/{file_name}", _read_file(path))
+    return buffer.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), 0o600 if name.startswith("tls/") else 0o644
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def import_context(context: Context, arguments: Arguments) -> int:
+    name, source = arguments.positional
+    folder = docker_folder()
+    _check_free(folder, name)
+    document, files = _unpack(_read_file(source))
+    store.write_context(folder, {**document, "Name": name})
+    for file_name, content in files.items():
+        store.write_tls_file(folder, name, file_name, content)
+    write_out(f"{name}\n")
+    write_error(f'Successfully imported context "{name}"\n')
+    return 0
+
+
+def _unpack(data: bytes) -> tuple[Document, dict[str, bytes]]:
+    """meta.json, and the files of the endpoint. Raises Failure."""
+    document: object = None
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for entry in archive:
+                content = archive.extractfile(entry) if entry.isreg() else None
+                if content and entry.name == "meta.json":
+                    document = json.load(content)
+                elif content and entry.name.rpartition("/")[2] in store.TLS_FILES and entry.name.count("/") == 2:
+                    files[entry.name.rpartition("/")[2]] = content.read()
+    except (tarfile.TarError, ValueError) as error:
+        raise Failure(f"unexpected context file: {error}", 1) from error
+    if not isinstance(document, dict):
+        raise Failure("invalid context: no metadata found", 1)
+    return document, files

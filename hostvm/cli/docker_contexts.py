@@ -1,0 +1,155 @@
+"""Docker's own store of contexts, below its configuration's folder (docker/cli, cli/context/store).
+
+contexts/meta/<sha256 of the name>/meta.json   what it is
+contexts/tls/<the same>/docker/*.pem           certificates and key of its endpoint
+config.json                                    `currentContext`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+
+from guest_agent.wire.errors import HostFailed, NotFound
+
+#: Certificates and key as they are called in the store; the options of `context create --docker` are the first parts.
+TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
+
+
+def docker_folder() -> str:
+    """Where docker's command line has its configuration."""
+    return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+
+
+def context_file(folder: str, name: str) -> str:
+    return f"{folder}/contexts/meta/{_digest(name)}/meta.json"
+
+
+def tls_folder(folder: str, name: str) -> str:
+    return f"{folder}/contexts/tls/{_digest(name)}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def list_contexts(folder: str) -> list[dict[str, object]]:
+    """All that can be read, by their names."""
+    found = []
+    try:
+        names = os.listdir(f"{folder}/contexts/meta")
+    except FileNotFoundError:
+        return []
+    for name in names:
+        document = _read_document(f"{folder}/contexts/meta/{name}/meta.json")
+        if isinstance(document, dict) and document.get("Name"):
+            found.append(document)
+    return sorted(found, key=lambda document: str(document["Name"]))
+
+
+def read_context(folder: str, name: str) -> dict[str, object]:
+    """Raises NotFound in docker's words."""
+    path = context_file(folder, name)
+    document = _read_document(path)
+    if not isinstance(document, dict):
+        raise NotFound(f'context "{name}": context not found: open {path}: no such file or directory')
+    return document
+
+
+def find_host(folder: str, name: str) -> str:
+    """The address of its endpoint, "" where it has none. Raises NotFound."""
+    return str(endpoint_of(read_context(folder, name)).get("Host") or "")
+
+
+def endpoint_of(document: dict[str, object]) -> dict[str, object]:
+    endpoints = document.get("Endpoints")
+    found = endpoints.get("docker") if isinstance(endpoints, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _read_document(path: str) -> object:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def write_context(folder: str, document: dict[str, object]) -> None:
+    """Replaces one of its name. Raises HostFailed."""
+    _replace(context_file(folder, str(document["Name"])), document)
+
+
+def list_tls_files(folder: str, name: str) -> list[str]:
+    try:
+        return sorted(os.listdir(f"{tls_folder(folder, name)}/docker"))
+    except FileNotFoundError:
+        return []
+
+
+def write_tls_file(folder: str, name: str, file_name: str, content: bytes) -> None:
+    """Raises HostFailed."""
+    path = f"{tls_folder(folder, name)}/docker/{file_name}"
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise HostFailed(f"cannot write {path}: {error.strerror}") from error
+
+
+def remove_context(folder: str, name: str) -> None:
+    """One that isn't there is no error; docker's current context goes back to its default when it was this one."""
+    path = context_file(folder, name)
+    try:
+        if current_context(folder) == name:
+            use_context(folder, "")
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+        shutil.rmtree(tls_folder(folder, name))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise HostFailed(f"cannot remove {path}: {error.strerror}") from error
+
+
+def current_context(folder: str) -> str:
+    """ "" where it is docker's default."""
+    return str(_read_config(folder).get("currentContext") or "")
+
+
+def use_context(folder: str, name: str) -> None:
+    """Writes `currentContext` into docker's config.json, and leaves the rest of it alone."""
+    config = _read_config(folder)
+    config.pop("currentContext", None)
+    _replace(f"{folder}/config.json", {**config, **({"currentContext": name} if name else {})})
+
+
+def _read_config(folder: str) -> dict[str, object]:
+    """Raises HostFailed: what can't be read mustn't be replaced."""
+    path = f"{folder}/config.json"
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise HostFailed(f"cannot read docker's configuration {path}: {error}") from error
+    if not isinstance(config, dict):
+        raise HostFailed(f"cannot read docker's configuration {path}: it is no object")
+    return config
+
+
+def _replace(path: str, content: dict[str, object]) -> None:
+    """config.json may hold credentials: a new one is for its user only, and a present one keeps its mode."""
+    draft = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent="\t")
+        os.replace(draft, path)
+    except OSError as error:
+        raise HostFailed(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,94 @@
+"""`context` and its verbs: docker's own store, as docker's command line reads and writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hostvm.cli import docker_contexts
+from tests.unit.cli.conftest import Outcome
+
+Call = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    return str(tmp_path / "docker")
+
+
+def test_the_life_of_a_context(hostvm: Call, folder: str) -> None:
+    made = hostvm("context", "create", "far", "--description", "Far away", "--docker", "host=tcp://far:2375")
+    assert (made.out, made.err) == ("far\n", 'Successfully created context "far"\n')
+    document = json.loads(Path(docker_contexts.context_file(folder, "far")).read_text())
+    assert document == {
+        "Name": "far",
+        "Metadata": {"Description": "Far away"},
+        "Endpoints": {"docker": {"Host": "tcp://far:2375", "SkipTLSVerify": False}},
+    }
+    used = hostvm("context", "use", "far")
+    assert (used.out, used.err) == ("far\n", 'Current context is now "far"\n')
+    assert hostvm("context", "show").out == "far\n"
+    listed = hostvm("context", "ls").out.splitlines()
+    assert listed[0].split() == ["NAME", "DESCRIPTION", "DOCKER", "ENDPOINT", "ERROR"]
+    assert listed[1].startswith("default ") and listed[2].split("   ")[0] == "far *"
+    assert hostvm("context", "ls", "-q").out == "default\nfar\n"
+    assert hostvm("context", "ls", "--format", "{{.Name}} {{.Current}}").out == "default false\nfar true\n"
+    hostvm("context", "update", "far", "--description", "Near", "--docker", "host=unix:///run/near.sock")
+    (shown,) = json.loads(hostvm("context", "inspect").out)
+    assert shown["Metadata"] == {"Description": "Near"} and shown["TLSMaterial"] == {}
+    assert docker_contexts.find_host(folder, "far") == "unix:///run/near.sock"
+    assert hostvm("context", "rm", "far").err == 'context "far" is in use, set -f flag to force remove\n'
+    assert hostvm("context", "rm", "-f", "far").out == "far\n"
+    assert hostvm("context", "show").out == "default\n"
+
+
+def test_certificates_travel_with_an_export(hostvm: Call, folder: str, tmp_path: Path) -> None:
+    for name in ("ca", "key"):
+        (tmp_path / name).write_text(name)
+    options = f"host=tcp://far:2376,ca={tmp_path}/ca,key={tmp_path}/key,skip-tls-verify=true"
+    hostvm("context", "create", "far", "--docker", options)
+    archive = str(tmp_path / "far.dockercontext")
+    assert hostvm("context", "export", "far", archive).err == f'Written file "{archive}"\n'
+    assert hostvm("context", "import", "copy", archive).err == 'Successfully imported context "copy"\n'
+    (shown,) = json.loads(hostvm("context", "inspect", "copy").out)
+    assert shown["TLSMaterial"] == {"docker": ["ca.pem", "key.pem"]}
+    assert shown["Endpoints"]["docker"] == {"Host": "tcp://far:2376", "SkipTLSVerify": True}
+    assert Path(f"{docker_contexts.tls_folder(folder, 'copy')}/docker/key.pem").read_text() == "key"
+    hostvm("context", "rm", "copy")
+    assert not Path(docker_contexts.tls_folder(folder, "copy")).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("create", "default", "--docker", "host=x"), '"default" is a reserved context name'),
+        (("create", "-x"), "unknown shorthand flag: 'x' in -x"),
+        (("create", "a b", "--docker", "host=x"), 'context name "a b" is invalid, names are validated against regexp'),
+        (("create", "far"), "docker endpoint configuration is required"),
+        (("create", "far", "--docker", "hast=x"), "hast: unrecognized config key"),
+        (("use", "none"), 'context "none": context not found: open '),
+        (("rm", "none"), 'context "none": context not found: open '),
+        (("rm", "default"), 'context "default" cannot be removed'),
+        (("import", "far", "/no/such/file"), "open /no/such/file: no such file or directory"),
+    ],
+)
+def test_refusals(hostvm: Call, words: tuple[str, ...], message: str) -> None:
+    outcome = hostvm("context", *words)
+    assert outcome.code and message in outcome.err
+
+
+def test_an_import_that_is_no_context(hostvm: Call, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("no archive")
+    assert "unexpected context file" in hostvm("context", "import", "far", str(tmp_path / "x")).err
+
+
+def test_a_command_by_context(hostvm: Call, start_engine: Callable[..., object], tmp_path: Path) -> None:
+    hostvm("context", "create", "here", "--docker", f"host=unix://{tmp_path}/engine.sock")
+    start_engine(replies={})
+    assert hostvm("-H", "unix:///no/such.sock", "-c", "here", "ps", "-q").code == hostvm("ps", "-q").code
+    assert "context not found" in hostvm("--context", "none", "ps").err
