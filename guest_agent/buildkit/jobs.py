@@ -10,7 +10,7 @@ from typing import Protocol, cast
 from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, exporters_of, plan_build_request
 from guest_agent.buildkit.body import body, prepare
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
-from guest_agent.buildkit.progress import Progress
+from guest_agent.buildkit.progress import Progress, canonical
 from guest_agent.buildkit.sessions import Sessions
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.engine.build_watching import BuildWatcher
@@ -36,7 +36,7 @@ class Job:
 
     def __init__(self, request: SolveRequest, builds: Builds, sessions: Sessions) -> None:
         self.request = request
-        self.progress = Progress()
+        self.progress = Progress(request.ref)
         self.returned: asyncio.Future[ReturnRequest] = asyncio.get_running_loop().create_future()
         self.image = ""
         self._builds = builds
@@ -79,7 +79,7 @@ class Job:
             self.progress.part(shown, f"writing image {self.image}")
             names = ",".join(one.attrs.get("name", "") for one in exporters)
             for name in filter(None, names.split(",")):
-                self.progress.part(shown, f"naming to {name}")
+                self.progress.part(shown, f"naming to {canonical(name)}")
         return {
             "containerimage.config.digest": self.image,
             "containerimage.digest": self.image,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from guest_agent.build.instructions import Copy, Run, WorkingDir
-from guest_agent.build.planning import BuildPlan, PlannedStage
+from guest_agent.build.planning import SCRATCH, BuildPlan, PlannedStage
 from guest_agent.buildkit.messages import (
     StatusResponse,
     Vertex,
@@ -25,6 +25,7 @@ from guest_agent.buildkit.messages import (
     timestamp,
 )
 from guest_agent.engine.build_watching import BuildWatcher
+from guest_agent.images.reference import parse_reference
 from guest_agent.wire.errors import HostvmError
 
 _LONGEST_NAME = 120
@@ -35,7 +36,8 @@ _MOST = 256
 class Progress(BuildWatcher):
     """What was told waits for the one who watches. As long as nobody does, the oldest is forgotten beyond `_MOST`."""
 
-    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, job: str, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._job = job
         self._now_ns = now_ns
         self._told: deque[StatusResponse] = deque()
         self._watched = False
@@ -77,7 +79,7 @@ class Progress(BuildWatcher):
     @contextmanager
     def shown(self, name: str) -> Iterator[str]:
         """A line for as long as the block runs, which fails with it. Its digest."""
-        digest = _digest(name)
+        digest = self._digest(name)
         self._begin(digest, name)
         try:
             yield digest
@@ -89,7 +91,7 @@ class Progress(BuildWatcher):
     def part(self, digest: str, name: str, size: int = 0) -> None:
         """Something that was done in a line."""
         now = timestamp(self._now_ns())
-        status = VertexStatus(name, digest, name, size, size, now, started=now, completed=now)
+        status = VertexStatus(name, digest, name, size, timestamp=now, started=now, completed=now)
         self._tell(StatusResponse(statuses=(status,)))
 
     def failed(self, message: str) -> None:
@@ -105,7 +107,7 @@ class Progress(BuildWatcher):
         vertices = []
         for planned in plan.stages:
             for place, name in _step_names(planned, len(plan.stages) > 1):
-                digest = _digest(f"{planned.stage.index} {place} {name}")
+                digest = self._digest(f"{planned.stage.index} {place} {name}")
                 self._steps[planned.stage.index, place] = digest
                 self._vertices[digest] = Vertex(digest, name=name)
                 vertices.append(self._vertices[digest])
@@ -140,6 +142,10 @@ class Progress(BuildWatcher):
     def _finish(self, digest: str, error: str = "") -> None:
         self._put(replace(self._vertices[digest], completed=timestamp(self._now_ns()), error=error))
 
+    def _digest(self, name: str) -> str:
+        """Of this job alone: clients that show several at once take the same digest for the same work."""
+        return "sha256:" + hashlib.sha256(f"{self._job} {name}".encode("utf-8", "surrogateescape")).hexdigest()
+
     def _put(self, vertex: Vertex) -> None:
         self._vertices[vertex.digest] = vertex
         self._tell(StatusResponse((vertex,)))
@@ -151,17 +157,23 @@ class Progress(BuildWatcher):
         self._changed.set()
 
 
-def _digest(name: str) -> str:
-    return "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def _step_names(planned: PlannedStage, several: bool) -> Iterator[tuple[int, str]]:
-    """Place in the stage, and what is shown."""
-    stage = planned.stage
+    """Place in the stage, and what is shown. Only an image is a step to begin with."""
+    stage, image = planned.stage, planned.base.image
     label = (stage.name or f"stage-{stage.index}") + " " if several else ""
-    shown = [place for place, one in enumerate(stage.instructions, 1) if isinstance(one, Run | Copy | WorkingDir)]
-    total = 1 + len(shown)
-    yield 0, f"[{label}1/{total}] FROM {planned.base.image or stage.base}"
-    for number, place in enumerate(shown, 2):
-        source = " ".join(stage.instructions[place - 1].line.source.split())
-        yield place, f"[{label}{number}/{total}] {source[:_LONGEST_NAME]}"
+    shown = [(0, f"FROM {canonical(image)}")] if image and image != SCRATCH else []
+    shown += [
+        (place, " ".join(one.line.source.split())[:_LONGEST_NAME])
+        for place, one in enumerate(stage.instructions, 1)
+        if isinstance(one, Run | Copy | WorkingDir)
+    ]
+    for number, (place, text) in enumerate(shown, 1):
+        yield place, f"[{label}{number}/{len(shown)}] {text}"
+
+
+def canonical(image: str) -> str:
+    """An image's full name; what is none stays as it is."""
+    try:
+        return parse_reference(image).with_default_tag().canonical
+    except HostvmError:
+        return image

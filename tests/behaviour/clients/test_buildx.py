@@ -60,7 +60,7 @@ def test_an_image_with_all_that_it_takes(machine: Machine, build: Build, context
     built = build("-t", "mine:1", "-t", "mine:2", *map(str, options), str(context))
     assert built.code == 0, built.err
     assert re.search(r"#\d+ \[tools 2/2\] RUN echo told", built.err) and re.search(r"#\d+ [\d.]+ told", built.err)
-    assert "naming to mine:1" in built.err
+    assert "naming to docker.io/library/mine:1" in built.err
     seen = machine("run", "--rm", "mine:2", "sh", "-c", "cd /context; find . -type f; ls -l folder; cat /out/made /who")
     assert seen.splitlines()[0] == "./folder/file" and "-rw-r-----" in seen and seen.endswith("made\nme")
     made = machine.inspect("mine:1")
