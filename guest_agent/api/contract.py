@@ -6,11 +6,10 @@ without the leading slash. Async iterators are async generators: they are closed
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from guest_agent.engine.build_requests import BuildRequest
-from guest_agent.engine.build_watching import BuildWatcher
+from guest_agent.buildkit.builds import Builds
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
@@ -158,13 +157,6 @@ class Images(Protocol):
     async def read_manifest(self, name: str, credentials: Credentials | None) -> tuple[bytes, str]: ...
     async def push_list(self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None) -> str: ...
     async def authenticate(self, server: str, credentials: Credentials) -> str: ...
-
-
-class Builds(Protocol):
-    def build(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
-    ) -> AsyncGenerator[dict[str, object], None]: ...
-    async def prune(self) -> tuple[tuple[str, ...], int]: ...
 
 
 class Volumes(Protocol):

@@ -18,6 +18,7 @@ from guest_agent.wire.resources import Resources, Ulimit
 
 #: Exporters that make an image here: "moby" is the docker driver's.
 IMAGE_EXPORTERS = ("moby", "image")
+LOCAL, TAR = "local", "tar"
 _IMAGE = "docker-image://"
 _LOCAL = "local:"
 _UPLOADED = "http://buildkit-session/"
@@ -48,6 +49,9 @@ def exporters_of(request: SolveRequest) -> tuple[Exporter, ...]:
 def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter, ...]) -> Wanted:
     """Raises InvalidArgument, Unsupported."""
     _check_supported(attributes)
+    for exporter in exporters:
+        if exporter.type not in (*IMAGE_EXPORTERS, LOCAL, TAR):
+            raise Unsupported(f"exporter {exporter.type!r} could not be found")
     named = dict(_below(attributes, "context:"))
     images = {_context_name(name): value.removeprefix(_IMAGE) for name, value in named.items() if _IMAGE in value[:15]}
     folders = {_context_name(name): value.removeprefix(_LOCAL) for name, value in named.items() if _LOCAL in value[:6]}

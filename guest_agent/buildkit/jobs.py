@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import Protocol, cast
+from typing import cast
 
-from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, exporters_of, plan_build_request
+from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, TAR, exporters_of, plan_build_request
 from guest_agent.buildkit.body import body, prepare
+from guest_agent.buildkit.builds import Builds
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
 from guest_agent.buildkit.progress import Progress, canonical
 from guest_agent.buildkit.sessions import Sessions
-from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
-from guest_agent.engine.build_watching import BuildWatcher
+from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 
 #: Seconds for a job that its client begins at the same time as it asks for it. BuildKit's own are 3.
 _PATIENCE = 10.0
 _FRONT_END = "dockerfile.v0"
-
-
-class Builds(Protocol):
-    """The engine's own."""
-
-    def build(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
-    ) -> AsyncGenerator[dict[str, object], None]: ...
-    async def prune(self) -> tuple[tuple[str, ...], int]: ...
 
 
 class Job:
@@ -70,21 +61,39 @@ class Job:
                     self.image = str(cast("dict[str, object]", report["aux"]).get("ID", ""))
                 await self.progress.room()
 
-    def exported(self) -> dict[str, str]:
-        """What an exporter tells of its image."""
-        exporters = exporters_of(self.request)
-        if not self.image or not any(one.type in IMAGE_EXPORTERS for one in exporters):
-            return {}
+    async def export(self) -> dict[str, str]:
+        """To where the client wants the result; what an exporter tells of it."""
+        told: dict[str, str] = {}
+        for number, exporter in enumerate(exporters_of(self.request) if self.image else ()):
+            if exporter.type in IMAGE_EXPORTERS:
+                told |= self._tell_image(exporter.attrs.get("name", ""))
+            else:
+                await self._send_files(exporter.type, number)
+        if self.image and not told:
+            await self._builds.drop_image(self.image)
+        return told
+
+    def _tell_image(self, names: str) -> dict[str, str]:
         with self.progress.shown("exporting to image") as shown:
             self.progress.part(shown, f"writing image {self.image}")
-            names = ",".join(one.attrs.get("name", "") for one in exporters)
             for name in filter(None, names.split(",")):
                 self.progress.part(shown, f"naming to {canonical(name)}")
-        return {
-            "containerimage.config.digest": self.image,
-            "containerimage.digest": self.image,
-            **({"image.name": names} if names else {}),
-        }
+        told = {"containerimage.config.digest": self.image, "containerimage.digest": self.image}
+        return {**told, "image.name": names} if names else told
+
+    async def _send_files(self, kind: str, number: int) -> None:
+        session = await self._sessions.wait_connected(self.request.session)
+        if kind == TAR:
+            with self.progress.shown("sending tarball"):
+                async with aclosing(self._builds.export_files(self.image)) as pieces:
+                    await session.send_file(pieces, number)
+            return
+        with self.progress.shown("exporting to client directory"):
+            tree = await self._builds.open_files(self.image)
+            try:
+                await session.send_folder(tree, number)
+            finally:
+                tree.close()
 
 
 class Jobs:

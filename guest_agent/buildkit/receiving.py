@@ -9,6 +9,7 @@ its STAT said: one that grows or shrinks meanwhile is cut off, or filled up with
 
 from __future__ import annotations
 
+import stat
 import tarfile
 from collections import deque
 from collections.abc import Iterator
@@ -23,7 +24,16 @@ _AHEAD, _MOST_AHEAD = 4 << 20, 128
 _DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
 _SET_UID, _SET_GID, _CHAR_DEVICE, _STICKY, _IRREGULAR = 1 << 23, 1 << 22, 1 << 21, 1 << 20, 1 << 19
 _TYPES = _DIRECTORY | _SYMLINK | _DEVICE | _PIPE | _SOCKET | _CHAR_DEVICE | _IRREGULAR
-_SPECIAL = ((_SET_UID, 0o4000), (_SET_GID, 0o2000), (_STICKY, 0o1000))
+#: Their counterparts in Unix's modes.
+GO_TYPES = {
+    stat.S_IFDIR: _DIRECTORY,
+    stat.S_IFLNK: _SYMLINK,
+    stat.S_IFIFO: _PIPE,
+    stat.S_IFSOCK: _SOCKET,
+    stat.S_IFBLK: _DEVICE,
+    stat.S_IFCHR: _DEVICE | _CHAR_DEVICE,
+}
+GO_SPECIAL = ((_SET_UID, 0o4000), (_SET_GID, 0o2000), (_STICKY, 0o1000))
 _NANOSECONDS = 1_000_000_000
 
 
@@ -70,17 +80,17 @@ class FolderReceiver:
         yield from self._write()
         self._ask()
 
-    def _list(self, stat: Stat | None) -> None:
+    def _list(self, found: Stat | None) -> None:
         if self._complete:
             raise PeerMisbehaved("the list of files goes on behind its end")
-        if stat is None:
+        if found is None:
             self._complete = True
             return
-        if stat.size < 0:
-            raise PeerMisbehaved(f"the size of {stat.path} is negative")
-        entry = _Entry(self._listed, stat, left=stat.size)
+        if found.size < 0:
+            raise PeerMisbehaved(f"the size of {found.path} is negative")
+        entry = _Entry(self._listed, found, left=found.size)
         self._listed += 1
-        if not stat.mode & (_SOCKET | _IRREGULAR):
+        if not found.mode & (_SOCKET | _IRREGULAR):
             self._entries.append(entry)
         if entry.has_content:
             self._unasked.append(entry)
@@ -131,30 +141,30 @@ class FolderReceiver:
 
 
 def _header(prefix: str, entry: _Entry) -> bytes:
-    stat = entry.stat
-    info = tarfile.TarInfo(f"{prefix}{stat.path.lstrip('/')}")
-    info.type = _tar_type(stat)
-    info.mode = stat.mode & 0o777 | sum(bits for go, bits in _SPECIAL if stat.mode & go)
-    info.uid, info.gid = stat.uid, stat.gid
-    info.mtime = max(stat.mtime_ns // _NANOSECONDS, 0)
-    info.size = stat.size if entry.has_content else 0
-    info.devmajor, info.devminor = stat.device_major, stat.device_minor
-    info.linkname = stat.link
+    described = entry.stat
+    info = tarfile.TarInfo(f"{prefix}{described.path.lstrip('/')}")
+    info.type = _tar_type(described)
+    info.mode = described.mode & 0o777 | sum(bits for go, bits in GO_SPECIAL if described.mode & go)
+    info.uid, info.gid = described.uid, described.gid
+    info.mtime = max(described.mtime_ns // _NANOSECONDS, 0)
+    info.size = described.size if entry.has_content else 0
+    info.devmajor, info.devminor = described.device_major, described.device_minor
+    info.linkname = described.link
     if info.type == tarfile.LNKTYPE:
-        info.linkname = f"{prefix}{stat.link.lstrip('/')}"
+        info.linkname = f"{prefix}{described.link.lstrip('/')}"
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
-def _tar_type(stat: Stat) -> bytes:
-    if stat.mode & _DIRECTORY:
+def _tar_type(described: Stat) -> bytes:
+    if described.mode & _DIRECTORY:
         return tarfile.DIRTYPE
-    if stat.mode & _SYMLINK:
+    if described.mode & _SYMLINK:
         return tarfile.SYMTYPE
-    if stat.mode & _DEVICE:
-        return tarfile.CHRTYPE if stat.mode & _CHAR_DEVICE else tarfile.BLKTYPE
-    if stat.mode & _PIPE:
+    if described.mode & _DEVICE:
+        return tarfile.CHRTYPE if described.mode & _CHAR_DEVICE else tarfile.BLKTYPE
+    if described.mode & _PIPE:
         return tarfile.FIFOTYPE
-    return tarfile.LNKTYPE if stat.link else tarfile.REGTYPE
+    return tarfile.LNKTYPE if described.link else tarfile.REGTYPE
 
 
 def _zeros(size: int) -> Iterator[bytes]:

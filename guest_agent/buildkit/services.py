@@ -7,7 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from guest_agent.buildkit.jobs import Builds, Job, Jobs
+from guest_agent.buildkit.builds import Builds
+from guest_agent.buildkit.jobs import Job, Jobs
 from guest_agent.buildkit.messages import (
     BridgeSolveRequest,
     BridgeSolveResponse,
@@ -83,7 +84,7 @@ class BuildKit:
                 returned = await job.returned
                 if returned.error is not None:
                     raise CallFailed(returned.error.code or Code.UNKNOWN, returned.error.message)
-            await call.send(encode(SolveResponse(job.exported())))
+            await call.send(encode(SolveResponse(await job.export())))
 
     async def _status(self, call: Call) -> None:
         job = await self.jobs.find((await _read(call, StatusRequest)).ref)

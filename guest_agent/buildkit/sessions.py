@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote_plus
 
+from guest_agent.build.trees import ContextTree
 from guest_agent.buildkit.messages import (
     Bytes,
     CredentialsRequest,
@@ -16,12 +17,15 @@ from guest_agent.buildkit.messages import (
     SecretResponse,
 )
 from guest_agent.buildkit.receiving import FolderReceiver
+from guest_agent.buildkit.sending import FolderSender
 from guest_agent.rpc.peer import Peer
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
 
 _FILES = "/moby.filesync.v1.FileSync/DiffCopy"
+_RESULTS = "/moby.filesync.v1.FileSend/DiffCopy"
+_EXPORTER = "buildkit-attachable-exporter-id"
 _UPLOAD = "/moby.upload.v1.Upload/Pull"
 _SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
@@ -63,6 +67,29 @@ class ClientSession:
             call.end_input()
             while (message := await call.receive()) is not None:
                 yield decode(Bytes, message).data
+
+    async def send_folder(self, tree: ContextTree, exporter: int) -> None:
+        """Files to where the client's exporter of this number writes them."""
+        sender = FolderSender(tree)
+        async with self._peer.call(_RESULTS, [(_EXPORTER, str(exporter))]) as call:
+            for packet in sender.listing():
+                await call.send(encode(packet))
+            while not sender.finished:
+                message = await call.receive()
+                if message is None:
+                    raise PeerMisbehaved("the receiver of the build's files ended in the middle")
+                for reply in sender.answer(_decode_packet(message)):
+                    await call.send(encode(reply))
+            call.end_input()
+            await call.receive()
+
+    async def send_file(self, pieces: AsyncIterator[bytes], exporter: int) -> None:
+        """One file, which the client's exporter of this number writes."""
+        async with self._peer.call(_RESULTS, [(_EXPORTER, str(exporter))]) as call:
+            async for piece in pieces:
+                await call.send(encode(Bytes(piece)))
+            call.end_input()
+            await call.receive()
 
     async def secret(self, name: str) -> bytes | None:
         """None where the client hasn't got it."""

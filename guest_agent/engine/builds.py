@@ -21,9 +21,11 @@ from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.build.planning import BuildPlan, plan_build
 from guest_agent.build.reading import Line
 from guest_agent.build.snapshots import Snapshot
+from guest_agent.build.trees import ContextTree
 from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_context import BuildBody, read_body
+from guest_agent.engine.build_exports import drop_image, export_files, open_files
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Report, Reports
 from guest_agent.engine.build_requests import BuildRequest
@@ -76,6 +78,18 @@ class Builds:
         await parts.images.drop_unused_layers()
         freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
         return keys, freed + await self._caches.prune()
+
+    def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
+        """The root of an image as a tar. Raises NotFound."""
+        return export_files(self._parts, ImageId(identity))
+
+    async def open_files(self, identity: str) -> ContextTree:
+        """The root of an image, to be read in any order; who gets it closes it. Raises NotFound."""
+        return await open_files(self._parts, ImageId(identity))
+
+    async def drop_image(self, identity: str) -> None:
+        """One that was made for its files only: it goes, unless it has a name or a user."""
+        await drop_image(self._parts, ImageId(identity))
 
     async def _work(
         self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: Reports, watcher: BuildWatcher

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass, replace
 
 from guest_agent.api.contract import Attachment, RunListener
+from guest_agent.build.trees import ContextTree, empty_tree
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.checking import Checked, Finding
@@ -636,6 +637,7 @@ class FakeBuilds:
     def __init__(self) -> None:
         self.requests: list[BuildRequest] = []
         self.bodies: list[bytes] = []
+        self.dropped: list[str] = []
         self.error: HostvmError | None = None
 
     async def build(
@@ -651,6 +653,15 @@ class FakeBuilds:
 
     async def prune(self) -> tuple[tuple[str, ...], int]:
         return ("key",), 7
+
+    async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
+        yield b"files of " + identity.encode()
+
+    async def open_files(self, identity: str) -> ContextTree:
+        return empty_tree()
+
+    async def drop_image(self, identity: str) -> None:
+        self.dropped.append(identity)
 
 
 class FakeEngine:

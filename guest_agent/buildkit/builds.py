@@ -1,0 +1,20 @@
+"""What is needed of the engine's own builder. It imports nothing of the protocol, which is loaded when it is spoken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
+
+from guest_agent.build.trees import ContextTree
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_watching import BuildWatcher
+
+
+class Builds(Protocol):
+    def build(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+    ) -> AsyncGenerator[dict[str, object], None]: ...
+    async def prune(self) -> tuple[tuple[str, ...], int]: ...
+    def export_files(self, identity: str) -> AsyncGenerator[bytes, None]: ...
+    async def open_files(self, identity: str) -> ContextTree: ...
+    async def drop_image(self, identity: str) -> None: ...
