@@ -6,7 +6,7 @@ import dataclasses
 
 from guest_agent.engine.requests import CreateRequest
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import HostConfig
+from guest_agent.wire.models import ContainerConfig, HostConfig
 from guest_agent.wire.mounts import MountRequest, ReadOnlyDepth
 
 Version = tuple[int, int]
@@ -19,12 +19,23 @@ def adapt_create(request: CreateRequest, version: Version, cgroup_version: str) 
     host = dataclasses.replace(
         request.host_config, mounts=tuple(_adapt_mount(mount, version) for mount in request.host_config.mounts)
     )
+    if len(request.networks) > 1:
+        names = ", ".join(one.network for one in request.networks)
+        raise InvalidArgument(f"Container cannot be created with multiple network endpoints: {names}")
     if version < (1, 43):
         host = dataclasses.replace(host, annotations={})
     if version < (1, 42):
         host = dataclasses.replace(host, console_size=(0, 0))
     platform = request.platform if version >= (1, 41) else ""
-    return dataclasses.replace(request, host_config=_older(host, version, cgroup_version), platform=platform)
+    host = _older(host, version, cgroup_version)
+    return dataclasses.replace(request, config=_without_interval(request.config), host_config=host, platform=platform)
+
+
+def _without_interval(config: ContainerConfig) -> ContainerConfig:
+    """A health check's StartInterval came with 1.44."""
+    if config.healthcheck is None:
+        return config
+    return dataclasses.replace(config, healthcheck=dataclasses.replace(config.healthcheck, start_interval=0))
 
 
 def _older(host: HostConfig, version: Version, cgroup_version: str) -> HostConfig:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def ps(context: "Context", arguments: Arguments) -> int:
     template = arguments.text("format")
-    size = arguments.flag("size") or ".Size" in template
+    size = arguments.flag("size") or ".Size" in template or "json ." in template
     last = 1 if arguments.flag("latest") else arguments.number("last")
     path = with_query(
         "/containers/json", all=arguments.flag("all"), limit=last if last > 0 else None, size=size,

@@ -43,8 +43,14 @@ CONTEXTS = View(
         "DockerEndpoint": ("DOCKER ENDPOINT", lambda row: _host(row.record)),
         "Error": ("ERROR", lambda row: ""),
         "Current": ("", lambda row: "true" if row.record.get("Current") else "false"),
-        "NameAndMark": ("NAME", lambda row: _marked(row)),
     },
+)
+#: What is shown where nobody asks for a format: the current one is marked.
+TABLE = View(
+    CONTEXTS.type_name,
+    "Name",
+    CONTEXTS.default,
+    {**CONTEXTS.columns, "Name": ("NAME", lambda row: _marked(row))},
 )
 
 
@@ -67,7 +73,8 @@ def ls(context: Context, arguments: Arguments) -> int:
     documents = [_default(context), *store.list_contexts(folder)]
     records = [{**document, "Current": document["Name"] == current} for document in documents]
     records.sort(key=lambda record: str(record["Name"]))
-    return show(CONTEXTS, records, arguments, ("NameAndMark", *CONTEXTS.default[1:]))
+    plain = arguments.text("format") or arguments.flag("quiet")
+    return show(CONTEXTS if plain else TABLE, records, arguments)
 
 
 def _default(context: Context) -> Document:

@@ -50,7 +50,7 @@ def _inspect(context: "Context", arguments: Arguments, kinds: tuple[str, ...]) -
     found, complaints = [], []
     for name in arguments.positional:
         try:
-            found.append(_find(context, name, kinds, _suffix(arguments)))
+            found.append(_find(context, name, kinds, arguments))
         except HostvmError as error:
             complaints.append(
                 f"Error response from daemon: {error.message}" if len(kinds) == 1 else f"Error: {error.message}"
@@ -66,15 +66,23 @@ def _suffix(arguments: Arguments) -> str:
     return "?size=1" if sized else ""
 
 
-def _find(context: "Context", name: str, kinds: tuple[str, ...], suffix: str) -> "Record":
+def _find(context: "Context", name: str, kinds: tuple[str, ...], arguments: Arguments) -> "Record":
+    suffix, template = _suffix(arguments), arguments.text("format")
     for kind in kinds:
         path = _PATHS[kind].format(escape(name))
         try:
-            return context.engine.find(path + (suffix if kind == "container" else ""))
+            record = context.engine.find(path + (suffix if kind == "container" else ""))
+            return _with_zeros(kind, record) if template not in ("", "json") else record
         except NotFound:
             if len(kinds) == 1:
                 raise
     raise NotFound(f"No such object: {name}")
+
+
+def _with_zeros(kind: str, record: "Record") -> "Record":
+    from hostvm.cli.render.omitted import complete
+
+    return complete(kind, record)
 
 
 def render_records(records: "list[Record]", template: str) -> str:

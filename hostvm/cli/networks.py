@@ -20,6 +20,11 @@ def _id(row: Row) -> str:
     return row.text("Id") if row.full else row.text("Id")[:12]
 
 
+def _go_time(text: str) -> str:
+    """RFC 3339 in UTC, as the engine has it, in the form of Go's time.String."""
+    return text.removesuffix("Z").replace("T", " ", 1) + " +0000 UTC" if text.endswith("Z") else text
+
+
 NETWORKS = View(
     "*formatter.networkContext",
     "ID",
@@ -33,7 +38,7 @@ NETWORKS = View(
         "IPv6": ("IPV6", lambda row: str(bool(row.record.get("EnableIPv6"))).lower()),
         "Internal": ("INTERNAL", lambda row: str(bool(row.record.get("Internal"))).lower()),
         "Labels": ("LABELS", lambda row: join_map(row.record.get("Labels"))),
-        "CreatedAt": ("CREATED AT", lambda row: row.text("Created")),
+        "CreatedAt": ("CREATED AT", lambda row: _go_time(row.text("Created"))),
     },
 )
 

@@ -69,8 +69,8 @@ def render(view: View, rows: "Sequence[Row]", template: str, quiet: bool, shown:
 
 
 def _json(view: View, row: Row) -> str:
+    from hostvm.cli.render.gotemplate.functions import safe_for_html
     from hostvm.client.jsontext import compact
 
-    text = compact({name: row.field(name) for name in sorted(view.columns)})
     # Go's json.Marshal makes its output safe for HTML.
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return safe_for_html(compact({name: row.field(name) for name in sorted(view.columns)}))

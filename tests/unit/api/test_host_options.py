@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from guest_agent.api.fields import read_fields
@@ -181,6 +183,17 @@ def test_older_versions() -> None:
     assert (host.ipc_mode, host.cgroupns_mode) == ("shareable", "host")
     assert created((1, 40)).platform == "" and created((1, 41)).platform == "linux/amd64"
     assert created((1, 24), AutoRemove=True).host_config.auto_remove is False
+
+
+def test_what_came_with_1_44() -> None:
+    check = {"Test": ["CMD", "true"], "StartInterval": 2_000_000}
+    body = {"Image": "i", "Healthcheck": check, "NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": {}}}}
+    request = parse_create("x", read_fields(body), "")
+    with pytest.raises(InvalidArgument, match="Container cannot be created with multiple network endpoints: a, b"):
+        adapt_create(request, (1, 43), "1")
+    assert adapt_create(request, (1, 44), "1") == request
+    adapted = adapt_create(dataclasses.replace(request, networks=request.networks[:1]), (1, 43), "1").config
+    assert adapted.healthcheck is not None and adapted.healthcheck.start_interval == 0
 
 
 def test_a_depth_that_an_old_client_cannot_mean() -> None:

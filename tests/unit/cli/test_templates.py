@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hostvm.cli.render.gotemplate import TemplateError
 from hostvm.cli.render.gotemplate.evaluate import Template
 from hostvm.cli.render.gotemplate.lex import split_actions
+from hostvm.cli.render.omitted import complete
 from hostvm.cli.render.units import bytes_size, ellipsis, human_duration, human_size
 
 DATA: dict[str, object] = {"A": "x", "B": [1, 2], "C": {"k": "v"}, "N": None, "T": True}
@@ -128,3 +129,15 @@ def test_human_duration(seconds: float, text: str) -> None:
 @given(st.text(), st.integers(1, 30))
 def test_ellipsis_keeps_the_width(text: str, width: int) -> None:
     assert len(ellipsis(text, width)) <= width
+
+
+def test_functions_of_gos_own() -> None:
+    text = '{{js "it\'s <b>"}} {{urlquery "a b&c"}} {{range split "ab" ""}}[{{.}}]{{end}}'
+    assert Template(text).render({}) == "it\\'s \\u003Cb\\u003E a+b%26c [a][b]"
+
+
+def test_what_the_engine_leaves_out_is_zero() -> None:
+    record = complete("container", {"State": {"Status": "running"}, "Config": {"Shell": ["sh"]}})
+    template = Template("{{if .State.Health}}ill{{else}}none{{end}} {{.Config.ExposedPorts}} {{.Config.Shell}}", True)
+    assert template.render(record) == "none map[] [sh]"
+    assert complete("volume", {"Name": "x"})["UsageData"] is None

@@ -30,7 +30,14 @@ def _json(value: object) -> str:
     from hostvm.client.jsontext import compact
 
     plain = getattr(value, "as_json", None)
-    return compact(plain() if plain else None if isinstance(value, Missing) else value)
+    if plain:
+        return safe_for_html(compact(plain()))  # as Go's json.Marshal, by which docker's rows marshal themselves
+    return compact(None if isinstance(value, Missing) else value)
+
+
+def safe_for_html(text: str) -> str:
+    """JSON without the three signs that HTML knows."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _index(value: object, *keys: object) -> object:
@@ -119,6 +126,28 @@ def _html(value: object) -> str:
     return "".join(escapes.get(letter, letter) for letter in _text(value))
 
 
+_JS_ESCAPES = {
+    "\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D",
+}  # fmt: skip
+
+
+def _js(value: object) -> str:
+    return "".join(
+        _JS_ESCAPES.get(letter) or (letter if letter >= " " else f"\\u{ord(letter):04X}") for letter in _text(value)
+    )
+
+
+def _urlquery(value: object) -> str:
+    from urllib.parse import quote_plus
+
+    return quote_plus(_text(value))
+
+
+def _split(text: object, separator: object) -> list[str]:
+    """Without a separator into letters, as Go's strings.Split."""
+    return _text(text).split(_text(separator)) if separator else list(_text(text))
+
+
 def _pad(text: object, before: object, after: object) -> str:
     if not text:
         return ""
@@ -143,11 +172,13 @@ FUNCTIONS: "dict[str, Callable[..., object]]" = {
     "println": sprint_line,
     "printf": sprintf,
     "join": _join,
-    "split": lambda text, separator: _text(text).split(_text(separator)),
+    "split": _split,
     "lower": lambda text: _text(text).lower(),
     "upper": lambda text: _text(text).upper(),
     "title": lambda text: _text(text).title(),
     "html": _html,
+    "js": _js,
+    "urlquery": _urlquery,
     "truncate": _truncate,
     "pad": _pad,
 }
