@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.messages import TYPE_JSON, Answer, Stream, render_json
@@ -18,11 +18,14 @@ from guest_agent.wire.models import Event
 _ACTORS = ("container", "daemon", "network", "volume", "config", "node", "plugin", "secret", "service")
 #: Actions that go on behind a colon.
 _OPEN_ENDED = frozenset({"health_status", "exec_create", "exec_start"})
+#: Texts that are kept: as many as the bus remembers events.
+_KEPT = 256
 
 
 class EventsResource:
     def __init__(self, engine: Engine) -> None:
         self._events = engine.events
+        self._texts = _Texts()
 
     def routes(self) -> tuple[Route, ...]:
         return (Route("GET", "/events", self.stream),)
@@ -35,7 +38,24 @@ class EventsResource:
                 f"`since` time ({query.text('since')}) cannot be after `until` time ({query.text('until')})"
             )
         filters = query.filters()
-        return Stream(_body(self._events.subscribe(since, until), filters), content_type=TYPE_JSON)
+        return Stream(_body(self._events.subscribe(since, until), filters, self._texts.of), content_type=TYPE_JSON)
+
+
+class _Texts:
+    """Each event is rendered once for all who listen, now or later."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Event, bytes]] = {}
+
+    def of(self, event: Event) -> bytes:
+        kept = self._kept.get(event.time_ns)
+        if kept is not None and kept[0] is event:
+            return kept[1]
+        text = render_json(render_event(event))
+        self._kept[event.time_ns] = event, text
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return text
 
 
 def _moment(query: Query, name: str) -> int:
@@ -43,11 +63,13 @@ def _moment(query: Query, name: str) -> int:
     return query.timestamp(name) or (1 if query.text(name) else 0)
 
 
-async def _body(source: AsyncIterator[Event], filters: Filters) -> AsyncGenerator[bytes, None]:
+async def _body(
+    source: AsyncIterator[Event], filters: Filters, render: Callable[[Event], bytes]
+) -> AsyncGenerator[bytes, None]:
     async with closing(source) as events:
         async for event in events:
             if wanted(event, filters):
-                yield render_json(render_event(event))
+                yield render(event)
 
 
 def wanted(event: Event, filters: Filters) -> bool:

@@ -62,7 +62,9 @@ async def _next_before(queue: asyncio.Queue[Event], until_ns: int) -> Event | No
     if not until_ns:
         return await queue.get()
     try:
-        remaining = max(0.0, (until_ns - time.time_ns()) / 1e9)
+        remaining = (until_ns - time.time_ns()) / 1e9
+        if queue.empty() and remaining <= 0:
+            return None
         event = await asyncio.wait_for(queue.get(), remaining) if queue.empty() else queue.get_nowait()
     except TimeoutError:
         return None
