@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tests.bench.bare_crun import BareCrun
 from tests.bench.calls import measure_api
 from tests.bench.contenders import Contender, Hostvm
+from tests.bench.crowd import measure_crowd
 from tests.bench.figures import Promise, Result
 from tests.bench.latency import measure_port
 from tests.bench.processes import run
@@ -155,4 +156,5 @@ SCENARIOS = {
     "port": measure_ports,
     "pull": measure_pull,
     "api": measure_api,
+    "crowd": measure_crowd,
 }
