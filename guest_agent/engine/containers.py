@@ -64,8 +64,9 @@ class Containers:
 
     def list(self, everything: bool) -> tuple[Container, ...]:
         """Newest first; without `everything` only those that have a process, or will again."""
-        alive = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
-        return tuple(one for one in self._table.all() if everything or one.state.status in alive)
+        if everything:
+            return self._table.all()
+        return self._table.in_status(Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 
     async def sizes(self, ref: str) -> Sizes:
         """Bytes on disk; walks what the container wrote."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 
-from guest_agent.engine.container import Container
+from guest_agent.engine.container import Container, Status
 from guest_agent.engine.live import Live
 from guest_agent.engine.log_config import plan_limits
 from guest_agent.engine.output import Limits, OutputLog
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _KIND = "container"
 _SET_ASIDE = "set-aside-container"
+_BIRTH = attrgetter("created_ns")
 
 
 class ContainerTable:
@@ -54,7 +56,12 @@ class ContainerTable:
 
     def all(self) -> tuple[Container, ...]:
         """Newest first."""
-        return tuple(sorted(self._containers.values(), key=lambda container: container.created_ns, reverse=True))
+        return tuple(sorted(self._containers.values(), key=_BIRTH, reverse=True))
+
+    def in_status(self, *statuses: Status) -> tuple[Container, ...]:
+        """Those in one of them, newest first."""
+        found = [one for one in self._containers.values() if one.state.status in statuses]
+        return tuple(sorted(found, key=_BIRTH, reverse=True))
 
     def get(self, container_id: ContainerId) -> Container | None:
         return self._containers.get(container_id)

@@ -13,7 +13,7 @@ def _names(row: Row) -> str:
     """Docker shows every name; links (names with a second slash) only in full."""
     names = row.record.get("Names")
     texts = [str(name).removeprefix("/") for name in names] if isinstance(names, list) else []
-    return ",".join(text for text in texts if row.full or "/" not in text)
+    return ",".join([text for text in texts if row.full or "/" not in text])
 
 
 def _image(row: Row) -> str:
@@ -22,8 +22,9 @@ def _image(row: Row) -> str:
         return "<no image>"
     if row.full:
         return image
-    if truncate_id(row.text("ImageID")) == truncate_id(image):
-        return truncate_id(image)
+    short = truncate_id(image)
+    if truncate_id(row.text("ImageID")) == short:
+        return short
     return image.partition("@")[0]
 
 
@@ -32,10 +33,12 @@ def _command(row: Row) -> str:
     return quote(command)
 
 
+_ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
+
+
 def quote(text: str) -> str:
     """Go's strconv.Quote for what commands hold."""
-    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return '"' + "".join(escapes.get(letter, letter) for letter in text) + '"'
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 def _created_at(row: Row) -> str:
@@ -51,7 +54,7 @@ def go_time(seconds: int) -> str:
 
 def _ports(row: Row) -> str:
     ports = row.record.get("Ports")
-    return display_ports(ports) if isinstance(ports, list) else ""
+    return display_ports(ports) if ports and isinstance(ports, list) else ""
 
 
 def _size(row: Row) -> str:

@@ -59,8 +59,9 @@ def render(view: View, rows: "Sequence[Row]", template: str, quiet: bool, shown:
         return "".join(f"{row.field(view.key)}\n" for row in rows)
     if template in ("", "table"):
         names = shown or view.default
-        header = [view.columns[name][0] for name in names]
-        return tabulate([header, *([row.field(name) for name in names] for row in rows)])
+        columns = [view.columns[name] for name in names]
+        fields = [field for _header, field in columns]
+        return tabulate([[header for header, _field in columns], *([field(row) for field in fields] for row in rows)])
     if template == "json":
         return "".join(_json(view, row) + "\n" for row in rows)
     from hostvm.cli.render.formatted import render_template
