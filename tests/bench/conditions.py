@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +29,10 @@ def in_front() -> Iterator[None]:
     By a group, which whoever is started inherits: the scheduler's autogroups would put an engine that is a session of
     its own behind one that isn't.
     """
-    group = f"{_PROCESSORS}/hostvm-bench-{os.getpid()}"
     if not os.path.exists(f"{_PROCESSORS}/cpu.shares"):
         yield
         return
-    os.mkdir(group)
+    group = tempfile.mkdtemp(prefix="hostvm-bench-", dir=_PROCESSORS)
     _write(f"{group}/cpu.shares", _MOST_SHARES)
     _write(f"{group}/cgroup.procs", "0")
     try:
