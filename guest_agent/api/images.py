@@ -1,4 +1,4 @@
-"""/images and /commit."""
+"""/images, /commit and /hostvm/attachments."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class ImagesResource:
             Route("DELETE", "/images/{name}", self.remove, durable=True),
             Route("GET", "/distribution/{name}/json", self.distribution),
             Route("POST", "/commit", self.commit, durable=True),
+            Route("POST", "/hostvm/attachments", self.attach, durable=True),
         )
 
     async def list(self, call: Call) -> Answer:
@@ -140,7 +141,14 @@ class ImagesResource:
         space = before - self._images.layers_size()
         return json_response({"ImagesDeleted": deleted or None, "SpaceReclaimed": max(0, space)})
 
+    async def attach(self, call: Call) -> Answer:
+        """Keeps `{"MediaType", "Document"}` (a string) beside the image of that `name`; a push takes it along."""
+        body = read_fields(await call.request.json())
+        await self._images.attach(call.query.text("name"), body.text("MediaType"), body.text("Document").encode())
+        return Response(201)
+
     async def commit(self, call: Call) -> Answer:
+        """`hostvm-created`, our own, is the image's time in seconds: two commits of the same content are one image."""
         query = call.query
         body = await call.request.json()
         if not query.text("container"):
@@ -153,6 +161,7 @@ class ImagesResource:
             changes=query.texts("changes"),
             pause=query.flag("pause", True),
             config=parse_config(read_fields(body)) if body else None,
+            created_ns=query.integer("hostvm-created") * 10**9,
         )
         return json_response({"Id": await self._engine.containers.commit(request)}, 201)
 

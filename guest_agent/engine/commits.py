@@ -29,6 +29,7 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         created_by=" ".join((container.path, *container.args)),
         author=request.author,
         comment=request.comment,
+        created_ns=request.created_ns,
     )
     identity = await make_image(parts.images, recipe, parts.layers.diff(upper))
     parts.tell(container, "commit", comment=request.comment, imageID=identity)

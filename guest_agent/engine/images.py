@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
 from guest_agent.images.archive import load
+from guest_agent.images.artefacts import is_referrers_tag
 from guest_agent.images.compress import parse_compression
 from guest_agent.images.inquiries import Found, describe, download, list_tags, log_in, search_index
 from guest_agent.images.make import Recipe, make_image
@@ -108,6 +109,8 @@ class Images:
         """Every tag of a repository, one after the other."""
         parse_platform(platform)  # it is refused before a registry is asked
         for tag in await list_tags(repository, self._parts.registries, credentials):
+            if is_referrers_tag(tag):
+                continue
             async with aclosing(self.pull(f"{repository}:{tag}", platform, credentials)) as reports:
                 async for report in reports:
                     yield report
@@ -125,6 +128,12 @@ class Images:
             async for report in reports:
                 yield report
         self._tell_name("push", reference.familiar)
+
+    async def attach(self, ref: str, media_type: str, document: bytes) -> None:
+        """Keeps a document beside an image, for its pushes. Raises NotFound, InvalidArgument."""
+        if "/" not in media_type:
+            raise InvalidArgument(f"not a media type: {media_type!r}")
+        await self._parts.images.attach(self.find(ref).config.id, media_type, document)
 
     async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
         """What a registry says of an image. Raises NotFound, Unauthorized, Unavailable."""

@@ -119,7 +119,10 @@ class UpdateRequest:
 
 @dataclass(frozen=True, slots=True)
 class CommitRequest:
-    """An image from a container's changes; `config` is completed by the container's, `changes` are Dockerfile lines."""
+    """An image from a container's changes; `config` is completed by the container's, `changes` are Dockerfile lines.
+
+    `created_ns` 0 is now.
+    """
 
     container: str
     reference: str = ""
@@ -128,6 +131,7 @@ class CommitRequest:
     changes: tuple[str, ...] = ()
     pause: bool = True
     config: ContainerConfig | None = None
+    created_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from guest_agent.images.artefacts import Artefact, send_artefact
 from guest_agent.images.compress import Compression, compressed
 from guest_agent.images.manifests import (
     DOCKER_CONFIG,
@@ -116,6 +117,7 @@ class _Push:
             self._store.provenance.add(layer.diff_id, blob)
         data, media_type = plan_manifest(self._image, len(config), blobs, kept)
         digest = await asyncio.to_thread(self._send_documents, config, data, media_type)
+        await asyncio.to_thread(self._send_attachments, Descriptor(media_type, digest, len(data)))
         self._store.note_digest(self._image.config.id, self._name.digested(digest))
         self.progress.put_nowait(line(f"{self._name.tag}: digest: {digest} size: {len(data)}"))
         self.progress.put_nowait(
@@ -196,6 +198,16 @@ class _Push:
         if claimed.startswith("sha256:") and claimed != found:
             raise PeerMisbehaved(f"the registry stored the manifest as {claimed}, not as {found}")
         return found
+
+    def _send_attachments(self, subject: Descriptor) -> None:
+        """The image is there already: what can't follow it is no failure of the push."""
+        for kind, document in self._store.attachments(self._image.config.id).items():
+            try:
+                digest = send_artefact(self._repository, self._uploads, Artefact(kind, document, subject))
+            except HostvmError as error:
+                self._report(line(f"warning: the registry doesn't take the {kind} beside the image: {error.message}"))
+            else:
+                self._report(line(f"{kind}: digest: {digest} size: {len(document)}"))
 
     def _report(self, progress: Progress) -> None:
         self._loop.call_soon_threadsafe(self.progress.put_nowait, progress)

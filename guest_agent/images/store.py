@@ -1,8 +1,9 @@
 """Images and their names, in records; configurations and manifests in the content store.
 
-Records: kind "image", key image id: {"manifest_digest", "parent", "blobs", "hidden"}; names are in `images.names`. An
-image that was removed by force while a stopped container needs it is *hidden*: no name, in no list, and its layers
-stay until `collect` finds that nobody uses it.
+Records: kind "image", key image id: {"manifest_digest", "parent", "blobs", "attached", "hidden"}; names are in
+`images.names`. `attached` are documents beside it (an SBOM), by their media type. An image that was removed by force
+while a stopped container needs it is *hidden*: no name, in no list, and its layers stay until `collect` finds that
+nobody uses it.
 
 All methods belong to the main thread, except where they say that they wait.
 """
@@ -14,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guest_agent.images.configs import parse_config, parse_time
 from guest_agent.images.contracts import ImageLayers, LayerStaging
@@ -51,6 +52,12 @@ class _Stored:
     parent: str
     blobs: tuple[Digest, ...]
     hidden: bool = False
+    attached: Mapping[str, Digest] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> tuple[Digest, ...]:
+        """Everything that it has in the content store."""
+        return (*self.blobs, *self.attached.values())
 
 
 class ImageStore:
@@ -85,7 +92,7 @@ class ImageStore:
         self.names.start(self._images)
         self._keeps_all = bool(warnings)
         if not warnings:
-            self._content.retain(blob for stored in self._images.values() for blob in stored.blobs)
+            self._content.retain(blob for stored in self._images.values() for blob in stored.contents)
             with self._records.transaction():
                 paths = self._remove_unused_layers()
             self.layers.discard(paths)
@@ -122,7 +129,8 @@ class ImageStore:
             for data in blobs:
                 await asyncio.to_thread(self._content.put, data)
             await asyncio.to_thread(staging.publish)
-            self._record(new, _Stored(config, new.manifest_digest, new.parent, digests), staging)
+            attached = self._images[config.id].attached if config.id in self._images else {}
+            self._record(new, _Stored(config, new.manifest_digest, new.parent, digests, attached=attached), staging)
         return config.id
 
     @contextmanager
@@ -202,6 +210,22 @@ class ImageStore:
         others = [blob for blob in self._images[image_id].blobs if blob != Digest(image_id)]
         return self._content.get(others[0]) if others else b""
 
+    async def attach(self, image_id: ImageId, media_type: str, document: bytes) -> None:
+        """Keep a document beside an image, in the place of one of the same type; `push` takes it along. Durable."""
+        with self._held((digest_of(document),)) as (digest,):
+            await asyncio.to_thread(self._content.put, document, True)
+            if image_id not in self._images:
+                raise _no_such_image(image_id)
+            before = self._images[image_id]
+            after = replace(before, attached={**before.attached, media_type: digest})
+            self._records.put(_IMAGE, image_id, _encode(after))
+            self._images[image_id] = after
+            self._delete_blobs(before.contents)
+
+    def attachments(self, image_id: ImageId) -> dict[str, bytes]:
+        """The documents beside an image, by their media type."""
+        return {kind: self._content.get(digest) for kind, digest in self._images[image_id].attached.items()}
+
     def note_digest(self, image_id: ImageId, name: Reference) -> None:
         """A registry has it under this digest: one name more."""
         self.names.record((name,), image_id)
@@ -220,7 +244,7 @@ class ImageStore:
         """Images whose configuration or manifest isn't what it was, and those that couldn't be read at the start."""
         found = dict(self._unreadable)
         for image_id, stored in list(self._images.items()):
-            for blob in stored.blobs:
+            for blob in stored.contents:
                 try:
                     self._content.get(blob)
                 except HostvmError as error:
@@ -243,7 +267,7 @@ class ImageStore:
 
     def forget(self, image_id: ImageId) -> None:
         """Remove an image that can't be mended, with its names and what only it had."""
-        blobs = self._images[image_id].blobs if image_id in self._images else ()
+        blobs = self._images[image_id].contents if image_id in self._images else ()
         with self._records.transaction():
             self.names.forget(image_id)
             self._records.delete(_IMAGE, image_id)
@@ -274,7 +298,7 @@ class ImageStore:
 
         None where some image can't be read: they may be its.
         """
-        used = {*self._arriving, *(blob for stored in self._images.values() for blob in stored.blobs)}
+        used = {*self._arriving, *(blob for stored in self._images.values() for blob in stored.contents)}
         return (
             [] if self._keeps_all else [self._content.path(one) for one in self._content.digests() if one not in used]
         )
@@ -347,7 +371,7 @@ class ImageStore:
     def _delete(self, image_id: ImageId, hide: bool) -> tuple[ImageDeletion, ...]:
         stored = self._images[image_id]
         if hide:
-            hidden = _Stored(stored.config, stored.manifest_digest, stored.parent, stored.blobs, hidden=True)
+            hidden = replace(stored, hidden=True)
             self._records.put(_IMAGE, image_id, _encode(hidden))
             self._images[image_id] = hidden
             return (ImageDeletion("", image_id, image_id),)
@@ -358,7 +382,7 @@ class ImageStore:
             del self._images[image_id]
             paths = self._remove_unused_layers()
         self.layers.discard(paths)
-        self._delete_blobs(stored.blobs)
+        self._delete_blobs(stored.contents)
         gone = before.difference(self.layers.known())
         diff_ids = stored.config.diff_ids
         chain = zip(reversed(chain_ids(diff_ids)), reversed(diff_ids), strict=True)
@@ -376,7 +400,7 @@ class ImageStore:
     def _delete_blobs(self, blobs: Sequence[Digest]) -> None:
         if self._keeps_all:
             return
-        used = {blob for stored in self._images.values() for blob in stored.blobs}
+        used = {blob for stored in self._images.values() for blob in stored.contents}
         for blob in blobs:
             if blob not in used and blob not in self._arriving:
                 self._content.delete(blob)
@@ -395,12 +419,20 @@ class ImageStore:
             parent=str(plain.get("parent", "")),
             blobs=tuple(Digest(str(blob)) for blob in blobs),
             hidden=bool(plain.get("hidden")),
+            attached=_parse_attached(plain.get("attached", {})),
         )
 
 
 def _encode(stored: _Stored) -> str:
     plain = {"manifest_digest": stored.manifest_digest, "parent": stored.parent, "blobs": list(stored.blobs)}
-    return json.dumps({**plain, "hidden": True} if stored.hidden else plain)
+    rare = {"hidden": stored.hidden, "attached": dict(stored.attached)}
+    return json.dumps({**plain, **{key: value for key, value in rare.items() if value}})
+
+
+def _parse_attached(value: object) -> dict[str, Digest]:
+    if not isinstance(value, dict):
+        raise ValueError("its record is malformed")
+    return {str(kind): Digest(str(digest)) for kind, digest in value.items()}
 
 
 def _no_such_image(text: str) -> NotFound:

@@ -22,8 +22,9 @@ _NOT_FOUND = (
 _NOT_EXECUTABLE = (
     re.compile(r"open executable: (Permission denied|Operation not permitted|Is a directory)"),
     re.compile(r'exec: "(?P<name>.*)": (permission denied|is a directory)'),
-    re.compile(r"exec.*(Exec format error|exec format error)"),
 )
+_FORMAT = re.compile(r"exec.*[Ee]xec format error")
+_FORMAT_HINT = "it is for another architecture, or no program: `hostvm doctor` says what runs programs of others"
 _RLIMIT_HINT = "limits can't be raised above the engine's own on this machine: ask for less, or leave --ulimit out"
 _DISK_HINT = "the disk is full: `hostvm rm` and `hostvm rmi` make room"
 _HINTS = (
@@ -72,6 +73,8 @@ def _failure(said: str, argv0: str, prefix: str) -> HostvmError:
         return command_not_found(argv0, execing=execing)
     if any(pattern.search(said) for pattern in _NOT_EXECUTABLE):
         return command_not_executable(argv0, execing=execing)
+    if _FORMAT.search(said):
+        return CommandNotExecutable(f'{prefix}: {_START}: exec: "{argv0}": exec format error', _FORMAT_HINT)
     if said.startswith("chdir"):
         return CommandNotExecutable(f"{prefix}: {_START}: {said}", "-w must name a folder")
     text = said.removeprefix("runc create failed: ").removeprefix("exec failed: ") or "the runtime ended without a word"

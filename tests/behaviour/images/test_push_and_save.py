@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import tarfile
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from guest_agent.images.push import push
 from guest_agent.images.reference import parse_reference
 from guest_agent.images.save import choose_images, save
 from guest_agent.wire.errors import HostvmError, NotFound, Unauthorized
-from guest_agent.wire.models import ContainerConfig, Credentials
+from guest_agent.wire.models import ContainerConfig, Credentials, ImageId
 
 from .layouts import File, Layout, folder, make_tar
 from .registry_process import RegistryProcess
@@ -110,6 +111,27 @@ def test_layers_that_are_there_are_not_sent(stores: Stores, registry: RegistryPr
     again = _push(stores, f"{registry.address}/other/app")
     assert _states(again, "Layer", "Pushed", "Mounted") == ["Mounted from app"]
     assert again[-1]["aux"]["Digest"] == first[-1]["aux"]["Digest"]
+
+
+def test_what_is_attached_goes_along(stores: Stores, registry: RegistryProcess) -> None:
+    """Debian's registry lists no artefacts itself: two of them are found under the referrers tag, however often sent."""
+    name = f"{registry.address}/app:1"
+    image_id = ImageId(_make(stores, name))
+    for kind in ("application/spdx+json", "text/x-other"):
+        asyncio.run(stores.images.attach(image_id, kind, kind.encode()))
+        _push(stores, name)
+    digest = _push(stores, name)[-1]["aux"]["Digest"]
+
+    address = f"http://{registry.address}/v2/app/manifests/{digest.replace(':', '-')}"
+    asked = urllib.request.Request(address, headers={"Accept": "application/vnd.oci.image.index.v1+json"})
+    with urllib.request.urlopen(asked) as answer:
+        index = json.load(answer)
+    assert sorted(entry["artifactType"] for entry in index["manifests"]) == ["application/spdx+json", "text/x-other"]
+    for entry in index["manifests"]:
+        artefact = json.loads(registry.blob_file(entry["digest"]).read_bytes())
+        assert artefact["subject"]["digest"] == digest
+        (layer,) = artefact["layers"]
+        assert registry.blob_file(layer["digest"]).read_bytes() == entry["artifactType"].encode()
 
 
 def test_a_pulled_image_keeps_its_digest(stores: Stores, registry: RegistryProcess, tmp_path: Path) -> None:

@@ -459,6 +459,9 @@ class FakeImages:
             raise Unauthorized(f"login attempt to https://{server}/v2/ failed with status: 401 Unauthorized")
         return "Login Succeeded"
 
+    async def attach(self, ref: str, media_type: str, document: bytes) -> None:
+        raise NotImplementedError
+
     def tag(self, source: str, target: str) -> None:
         image = self.find(source)
         self.records[self.records.index(image)] = replace(image, tags=image.tags + (target,))

@@ -171,3 +171,18 @@ def test_blobs_of_an_image_that_is_being_added_are_no_strays(fixture: Fixture, m
     fixture.remove("app:1")
     stray.write_text("left")
     assert fixture.images.stray_blobs() == [str(stray)]
+
+
+def test_what_is_attached_to_an_image_stays_and_goes_with_it(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    for document in (b"first", b"second"):
+        asyncio.run(fixture.images.attach(image_id, "text/spdx", document))
+    assert fixture.make("again:1") == image_id
+    images = fixture.images = fixture.open()
+    assert images.attachments(image_id) == {"text/spdx": b"second"}
+    assert images.stray_blobs() == []
+    assert len(list((fixture.root / "content/sha256").iterdir())) == 2
+    fixture.remove(image_id, force=True)
+    assert list((fixture.root / "content/sha256").iterdir()) == []
+    with pytest.raises(NotFound):
+        asyncio.run(images.attach(image_id, "text/spdx", b"late"))

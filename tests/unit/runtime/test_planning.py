@@ -307,6 +307,13 @@ def test_what_runtimes_say(said: str, error: type[Exception]) -> None:
     assert failures.parse_log('{"level":"error","msg":"a"}\n{"level":"info","msg":"b"}\n') == "a"
 
 
+def test_a_program_of_another_architecture_is_called_that() -> None:
+    error = failures.create_failure("exec container process `/bin/sh`: Exec format error", "sh")
+    assert isinstance(error, CommandNotExecutable)
+    assert error.message.endswith('unable to start container process: exec: "sh": exec format error')
+    assert "doctor" in error.hint
+
+
 def test_overlay_options_escape() -> None:
     assert overlay_options(["a", "b:c"], "/u,p", "/w") == "lowerdir=a:b\\:c,upperdir=/u\\,p,workdir=/w"
 
