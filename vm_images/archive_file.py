@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from vm_images.sums import hash_file
+
 _CHUNK = 1 << 20
 
 
@@ -40,9 +42,7 @@ class Layer:
 
 
 def hash_layer(path: str) -> Layer:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Layer(path, f"sha256:{digest}", os.path.getsize(path))
+    return Layer(path, f"sha256:{hash_file(path)}", os.path.getsize(path))
 
 
 def _json(value: object) -> bytes:

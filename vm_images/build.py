@@ -27,25 +27,33 @@ from vm_images.debian.packages import Package
 from vm_images.debian.resolver import Selection, closure, find_package, plan_batches, resolve
 from vm_images.host import ImageHost
 from vm_images.install_script import PACKAGES, base_script, include_script
-from vm_images.recipes import Recipe
+from vm_images.recipes import BUSYBOX_RELEASE, Recipe
+from vm_images.sbom import MEDIA_TYPE, Subject, encode_sbom
 from vm_images.tree import Tree
 
 #: Where an image says what it was made from.
 INPUTS_LABEL = "org.hostvm.bootstrap.inputs"
 #: Counts up when the same packages give another image.
-_BUILDER = 1
+_BUILDER = 2
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OUTPUT_TAIL = 2000  #: bytes of a failed installation's output that the error carries
 
 
 class Builder:
-    """Makes images of one archive in one engine."""
+    """Makes images of one archive in one engine, each with its SBOM beside it.
 
-    def __init__(self, archive: Archive, host: ImageHost, progress: Progress) -> None:
+    `used` are the packages of all that it made or found made, `sboms` their documents by the image's name. Where
+    nothing but an earlier run's note says that an image is up to date they stay empty; with `thorough` no note counts.
+    """
+
+    def __init__(self, archive: Archive, host: ImageHost, progress: Progress, thorough: bool = False) -> None:
+        self.used: Selection = {}
+        self.sboms: dict[str, bytes] = {}
         self._archive = archive
         self._host = host
         self._progress = progress
+        self._thorough = thorough
 
     # -- busybox
 
@@ -55,12 +63,14 @@ class Builder:
             return False
         package = find_package(self._archive.catalogue, busybox.PACKAGE)
         label = self._label("busybox", [package], {})
+        self._describe(reference, label, [package], BUSYBOX_RELEASE)
         if self._is_present(reference, label):
             return False
         self._archive.fetch([package])
         with self._tree() as tree, open_data(self._archive.path(package)) as data:
             busybox.fill(tree, data)
             self._load(reference, tree, _labelled(Settings(("sh",), environment=(_PATH,)), label), "busybox")
+        self._attach(reference)
         return True
 
     # -- Debian
@@ -71,6 +81,7 @@ class Builder:
             return False
         system = self._minimal_system()
         label = self._label(codename, system.values(), {})
+        self._describe(reference, label, system.values(), codename)
         if self._is_present(reference, label):
             return False
         self._archive.fetch(system.values())
@@ -83,6 +94,7 @@ class Builder:
                 normalise.fill(tree, exported, codename)
                 settings = Settings(("bash",), environment=(_PATH,))
                 self._load(reference, tree, _labelled(settings, label), f"debian:{codename}")
+        self._attach(reference)
         return True
 
     def _minimal_system(self) -> Selection:
@@ -122,7 +134,7 @@ class Builder:
     def include(self, base: str, reference: str, recipe: Recipe) -> bool:
         """Makes an image of `base` and one layer with the recipe's packages; False where the engine has it already.
 
-        `base` is the release's base image, which `debian` made of this same archive.
+        `base` is the release's base image, made or renewed where the packages have to be installed.
         """
         if self._is_known(reference, recipe.release, asdict(recipe)):
             return False
@@ -130,8 +142,10 @@ class Builder:
         catalogue = self._archive.catalogue
         chosen = resolve(catalogue, [find_package(catalogue, name) for name in recipe.packages], system)
         label = self._label(recipe.release, chosen.values(), asdict(recipe))
+        self._describe(reference, label, chosen.values(), recipe.release)
         if self._is_present(reference, label):
             return False
+        self.debian(recipe.release, base)
         added = [package for name, package in chosen.items() if name not in system]
         self._archive.fetch(added)
         batches = plan_batches(added, system)
@@ -139,13 +153,21 @@ class Builder:
         with self._container(base, script) as container:
             self._install(container, reference)
             self._progress.note(f"Committing {reference}")
-            self._host.commit(container, reference, plan_changes(_labelled(recipe.settings, label)))
+            changes = plan_changes(_labelled(recipe.settings, label))
+            self._host.commit(container, reference, changes, self._archive.epoch)
+        self._attach(reference)
         return True
+
+    def discard(self, reference: str) -> None:
+        """Takes away the name of an image that was needed for another one only."""
+        self._host.remove_image(reference)
 
     # -- the steps that they share
 
     def _is_known(self, reference: str, what: str, more: Mapping[str, object]) -> bool:
         """Whether an earlier run from these same package lists made the image: no list has to be read for that."""
+        if self._thorough:
+            return False
         label = self._archive.recall(_digest(what, more))
         return bool(label) and self._is_present(reference, label)
 
@@ -155,6 +177,15 @@ class Builder:
         label = _digest(what, sums, more)
         self._archive.remember(_digest(what, more), label)
         return label
+
+    def _describe(self, reference: str, label: str, packages: Iterable[Package], release: str) -> None:
+        found = list(packages)
+        self.used.update((package.name, package) for package in found)
+        subject = Subject(reference, release, self._archive.architecture, self._archive.epoch, label)
+        self.sboms[reference] = encode_sbom(subject, found)
+
+    def _attach(self, reference: str) -> None:
+        self._host.attach(reference, MEDIA_TYPE, self.sboms[reference])
 
     def _is_present(self, reference: str, label: str) -> bool:
         labels = self._host.find_labels(reference)

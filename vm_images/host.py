@@ -24,11 +24,15 @@ class ImageHost(Protocol):
     def export(self, container: str) -> Iterator[bytes]:
         """The tar of a container's root file system, without what is mounted into it."""
 
-    def commit(self, container: str, reference: str, changes: Sequence[str]) -> None:
+    def commit(self, container: str, reference: str, changes: Sequence[str], created: int) -> None:
         """Makes an image of a container: its image's layers and one of what it has changed.
 
-        `changes` are Dockerfile lines: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, WORKDIR.
+        `changes` are Dockerfile lines: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, WORKDIR. `created` is the
+        image's time in seconds: the same contents are the same image.
         """
+
+    def attach(self, reference: str, media_type: str, document: bytes) -> None:
+        """Keeps a text beside an image, in the place of one of that type, for its pushes."""
 
     def remove_container(self, container: str) -> None:
         """Removes a container with its anonymous volumes, a running one as well; one that isn't there is no error."""

@@ -20,6 +20,9 @@ class Recipe:
     summary: str = ""
 
 
+#: Whose busybox-static the image `busybox` has.
+BUSYBOX_RELEASE = "bookworm"
+
 _MARIADB = Recipe(
     release="bookworm",
     packages=("mariadb-server",),

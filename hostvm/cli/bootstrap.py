@@ -26,16 +26,19 @@ from hostvm.cli.query import escape, with_query
 from hostvm.client.connection import Engine
 from hostvm.machines.connect import connect
 from hostvm.machines.mirror import read_mirror
-from hostvm.settings import Settings, read_settings
+from hostvm.settings import read_settings
 from vm_images.archive_file import Settings as ImageSettings
 from vm_images.build import Builder, cache_folder
 from vm_images.debian.apt_settings import read_apt_settings
 from vm_images.debian.archive import Archive, Trust, debian_architecture, open_archive
 from vm_images.debian.download import Fetcher, Progress
+from vm_images.debian.locked import plan_places
 from vm_images.debian.repositories import RELEASES, find_release, plan_repositories
-from vm_images.recipes import RECIPES, Recipe
+from vm_images.documents import find_lock, write_document
+from vm_images.package_lock import PackageLock, encode_lock, plan_lock
+from vm_images.pinned import PinnedArchive
+from vm_images.recipes import BUSYBOX_RELEASE, RECIPES, Recipe
 
-_BUSYBOX_RELEASE = "bookworm"
 _REFERENCE = re.compile(r"([a-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?", re.ASCII)
 _PORT = re.compile(r"(\d{1,5})(/(tcp|udp|sctp))?", re.ASCII)
 
@@ -49,6 +52,8 @@ _CMD = typer.Option("--cmd", help="The default command, as a shell would split i
 _ENTRYPOINT = typer.Option("--entrypoint", help="The entry point, as a shell would split it.", metavar="COMMAND")
 _ENV = typer.Option("--env", "-e", help="Set an environment variable.", metavar="NAME=VALUE")
 _EXPOSE = typer.Option("--expose", help="A port that the image serves.", metavar="PORT[/udp]")
+_LOCK = typer.Option("--lock", help="Make it of this file's packages, or write them there.", metavar="FILE")
+_SBOM = typer.Option("--sbom", help="Write its list of packages (SPDX) to this file, too.", metavar="FILE")
 _PLATFORM = typer.Option("--platform", help="Make it for this platform (linux/arm64).", metavar="PLATFORM")
 _VOLUME = typer.Option("--volume", "-v", help="A folder that becomes an anonymous volume.", metavar="PATH")
 
@@ -65,6 +70,8 @@ def bootstrap(
     expose: Annotated[list[str] | None, _EXPOSE] = None,
     volume: Annotated[list[str] | None, _VOLUME] = None,
     for_platform: Annotated[str, _PLATFORM] = "",
+    lock: Annotated[str, _LOCK] = "",
+    sbom: Annotated[str, _SBOM] = "",
 ) -> None:
     """Make a base image from Debian's packages, verified by Debian's signature; no registry is needed.
 
@@ -76,7 +83,7 @@ def bootstrap(
     try:
         settings = parse_settings(cmd, entrypoint, env or [], expose or [], volume or [])
         packages = [name.strip() for word in include or [] for name in word.split(",") if name.strip()]
-        _make(plan_image(image, tag, packages, settings), parse_architecture(for_platform))
+        _make(plan_image(image, tag, packages, settings), parse_architecture(for_platform), lock, sbom)
     except HostvmError as error:
         raise Failure(f"hostvm: {error.message}", 1, error.hint) from error
 
@@ -139,13 +146,19 @@ def parse_architecture(text: str) -> str:
     return debian_architecture(machine or platform.machine())
 
 
-def _make(plan: Plan, architecture: str) -> None:
+def _make(plan: Plan, architecture: str, lock_path: str, sbom_path: str) -> None:
     progress = open_build_progress()
+    lock = find_lock(lock_path, plan.release, architecture)
     try:
-        builder = _open_builder(plan.release, architecture, progress)
-        made = _build(builder, plan)
+        archive = _open_archive(plan.release, architecture, lock, progress)
+        builder = Builder(archive, _open_host(), progress, thorough=bool(lock_path or sbom_path))
+        made = _build(builder, plan) if lock is None else _build_locked(builder, plan, lock, lock_path)
     finally:
         progress.close()
+    if lock_path and lock is None:
+        write_document(lock_path, encode_lock(plan_lock(plan.release, archive, builder.used.values())).encode())
+    if sbom_path:
+        write_document(sbom_path, builder.sboms[plan.reference])
     write_error("" if made else f"{plan.reference} is up to date\n")
     write_out(f"{plan.reference}\n")
 
@@ -173,7 +186,7 @@ def plan_image(image: str, tag: str, packages: Sequence[str], settings: ImageSet
     if name == "busybox" and not version.removeprefix("latest"):
         if extra:
             raise InvalidArgument("busybox takes no packages and settings", "start from debian:bookworm")
-        return Plan(_BUSYBOX_RELEASE, parse_tag(tag or "busybox"))
+        return Plan(BUSYBOX_RELEASE, parse_tag(tag or "busybox"))
     if name != "debian":
         raise _unknown(image)
     release = find_release(version)
@@ -218,26 +231,43 @@ def _unknown(name: str) -> NotFound:
 def _build(builder: Builder, plan: Plan) -> bool:
     """Whether anything had to be made."""
     if plan.recipe is not None:
-        builder.debian(plan.release, plan.base)
         return builder.include(plan.base, plan.reference, plan.recipe)
     if plan.base:
         return builder.debian(plan.release, plan.reference)
     return builder.busybox(plan.reference)
 
 
-def _open_builder(release: str, architecture: str, progress: Progress) -> Builder:
+def _build_locked(builder: Builder, plan: Plan, lock: PackageLock, path: str) -> bool:
+    """A recipe's base has a passing name: `debian:RELEASE` stays what it is."""
+    base = f"hostvm-base:{lock.digest[:12]}"
+    if plan.recipe is not None:
+        plan = Plan(plan.release, plan.reference, base, plan.recipe)
+    try:
+        return _build(builder, plan)
+    except NotFound as error:
+        hint = f"{path} doesn't have it; without that file today's packages are chosen"
+        raise NotFound(error.message, hint) from error
+    finally:
+        if plan.base == base:
+            builder.discard(base)
+
+
+def _open_host() -> EngineHost:
     settings = read_settings(os.environb)
-    engine = Engine(lambda: connect(settings))
-    return Builder(_open_debian(release, architecture, settings, progress), EngineHost(engine), progress)
+    return EngineHost(Engine(lambda: connect(settings)))
 
 
-def _open_debian(release: str, architecture: str, settings: Settings, progress: Progress) -> Archive:
+def _open_archive(release: str, architecture: str, lock: PackageLock | None, progress: Progress) -> Archive:
+    settings = read_settings(os.environb)
     apt = read_apt_settings()
     mirror = os.environ.get("HOSTVM_DEBIAN_MIRROR") or read_mirror(settings.config)
     cache = cache_folder(os.environ, platformdirs.user_cache_dir("hostvm"))
     trust = Trust(os.environ.get("HOSTVM_DEBIAN_KEYRING", ""), apt.check_valid_until)
     repositories = plan_repositories(release, apt.sources, mirror)
-    return open_archive(Fetcher(cache, progress, apt.proxies), repositories, architecture, trust, progress)
+    fetcher = Fetcher(cache, progress, apt.proxies)
+    if lock is not None:
+        return PinnedArchive(fetcher, lock, plan_places(repositories, lock.snapshot))
+    return open_archive(fetcher, repositories, architecture, trust, progress)
 
 
 class EngineHost:
@@ -284,9 +314,14 @@ class EngineHost:
     def export(self, container: str) -> Iterator[bytes]:
         return self._engine.open("GET", f"/containers/{container}/export").chunks()
 
-    def commit(self, container: str, reference: str, changes: Sequence[str]) -> None:
+    def attach(self, reference: str, media_type: str, document: bytes) -> None:
+        body = {"MediaType": media_type, "Document": document.decode()}
+        self._engine.call("POST", with_query("/hostvm/attachments", name=reference), body)
+
+    def commit(self, container: str, reference: str, changes: Sequence[str], created: int) -> None:
         repository, _, tag = reference.rpartition(":")
-        path = with_query("/commit", container=container, repo=repository, tag=tag)
+        query = {"container": container, "repo": repository, "tag": tag, "hostvm-created": str(created)}
+        path = with_query("/commit", **query)
         self._engine.call("POST", path + "".join(f"&changes={escape(change)}" for change in changes), {})
 
     def remove_container(self, container: str) -> None:

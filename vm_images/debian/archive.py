@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from guest_agent.wire.errors import NotFound, PeerMisbehaved, Unavailable, Unsupported
 from vm_images.debian.download import Download, Fetcher, Progress
+from vm_images.debian.locked import Source
 from vm_images.debian.packages import Catalogue, Package
 from vm_images.debian.release import (
     Release,
@@ -59,6 +60,11 @@ class Archive:
         """The main suite's date, in seconds: what is made from it is not younger."""
         return int(self.suites[0].release.date.timestamp())
 
+    @property
+    def moment(self) -> datetime:
+        """When the newest of its package lists was written: where snapshot.debian.org has all of them."""
+        return max(suite.release.date for suite in self.suites).astimezone(UTC)
+
     def recall(self, key: str) -> str:
         """What `remember` was given for `key` while the package lists were these; "" otherwise."""
         try:
@@ -72,9 +78,12 @@ class Archive:
         _keep(self._note(key), value.encode("ascii"))
 
     def _note(self, key: str) -> str:
-        sums = [suite.release.files[_find_index(suite, self.architecture)].sha256 for suite in self.suites]
-        name = hashlib.sha256("\n".join([key, self.architecture, *sums]).encode()).hexdigest()
+        name = hashlib.sha256("\n".join([key, self.architecture, *self._sums()]).encode()).hexdigest()
         return os.path.join(self.fetcher.cache, "labels", name)
+
+    def _sums(self) -> list[str]:
+        """What tells these package lists from others."""
+        return [suite.release.files[_find_index(suite, self.architecture)].sha256 for suite in self.suites]
 
     @property
     def catalogue(self) -> Catalogue:
@@ -90,6 +99,11 @@ class Archive:
             (suite.repository.uri, _read_index(self.fetcher.path(suite.release.files[path].sha256), path))
             for suite, path in indices
         ]
+
+    def source_of(self, package: Package) -> Source:
+        """Which of Debian's archives a package is in, whatever this mirror's address."""
+        suites = {it.repository.uri: it.repository.suite for it in self.suites}
+        return Source.SECURITY if suites[package.base].endswith("-security") else Source.ARCHIVE
 
     def fetch(self, packages: Iterable[Package]) -> None:
         """Has the packages' files in the cache, verified. Raises as `Fetcher.fetch`."""

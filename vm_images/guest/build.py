@@ -22,11 +22,11 @@ from guest_agent.wire.errors import DataDamaged, HostFailed, PeerMisbehaved
 from vm_images.debian.apt_settings import AptSettings
 from vm_images.debian.deb import open_data
 from vm_images.debian.download import Fetcher, Progress
+from vm_images.debian.locked import LockedPackage, Pinned, Places, Source, fetch_locked, plan_places
 from vm_images.debian.repositories import plan_repositories
 from vm_images.guest import contents, rootfs, settings
 from vm_images.guest.bytecode import can_compile
 from vm_images.guest.cpio import write_cpio
-from vm_images.guest.downloads import Places, fetch_locked, plan_places
 from vm_images.guest.image import (
     DESCRIPTION,
     FORMAT,
@@ -35,20 +35,23 @@ from vm_images.guest.image import (
     GuestImage,
     debian_name,
     find_image,
-    hash_file,
     image_folder,
     image_id,
     machine_name,
 )
 from vm_images.guest.kernel import extract_kernel
 from vm_images.guest.libraries import check_libraries
-from vm_images.guest.lock import Lock, LockedArchitecture, LockedPackage, Source, choose_lock
+from vm_images.guest.lock import Lock, LockedArchitecture, choose_lock
 from vm_images.rootfs import merged_usr
+from vm_images.sums import hash_file
 from vm_images.tree import Tree
 
 #: Counts up when the same packages and tables give another image.
 _BUILDER = 1
 _NEW = "new"
+_PINNED = Pinned(
+    "the guest image", "renew the pinned versions: hostvm machine build-image --update-lock (or upgrade hostvm)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ def _make(workshop: str, arch: str, means: Means) -> None:
     architecture, folder = debian_name(arch), os.path.join(workshop, _NEW)
     os.mkdir(folder)
     locked = means.lock.of(architecture)
-    fetch_locked(means.fetcher, locked.packages, means.places)
+    fetch_locked(means.fetcher, locked.packages, means.places, _PINNED)
     means.progress.note("Unpacking the kernel")
     kernel = _read_kernel(means.fetcher, locked)
     _write(os.path.join(folder, KERNEL), extract_kernel(kernel.image, architecture))

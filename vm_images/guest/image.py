@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 
 from guest_agent.wire.errors import DataDamaged, Unsupported
+from vm_images.sums import hash_file
 
 FORMAT = 1
 KERNEL, ROOTFS, DESCRIPTION = "kernel", "rootfs.cpio", "image.json"
@@ -125,13 +126,6 @@ def verify_image(image: GuestImage) -> None:
             raise DataDamaged(f"the guest image is damaged: {os.path.join(folder, name)} was changed", _HINT)
     if image_id(sums) != image.id:
         raise DataDamaged(f"the guest image in {folder} isn't the one that its description names", _HINT)
-
-
-def hash_file(path: str) -> str:
-    import hashlib  # OpenSSL's start costs milliseconds, and finding an image needs no digest
-
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def image_id(sums: dict[str, str]) -> str:

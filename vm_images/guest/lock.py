@@ -15,28 +15,12 @@ import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 
 from guest_agent.wire.errors import DataDamaged, HostFailed, Unsupported
+from vm_images.debian.locked import LockedPackage, Source
 
 LOCK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lock.json")
 _FORMAT = 1
-
-
-class Source(StrEnum):
-    ARCHIVE = "archive"
-    SECURITY = "security"
-    PYPI = "pypi"
-
-
-@dataclass(frozen=True, slots=True)
-class LockedPackage:
-    name: str
-    version: str
-    source: Source
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

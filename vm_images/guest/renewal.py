@@ -6,17 +6,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 
 from guest_agent.wire.errors import NotFound, PeerMisbehaved
 from vm_images.debian.archive import Archive, Trust, open_archive
 from vm_images.debian.download import Fetcher, Progress
+from vm_images.debian.locked import SNAPSHOT_FORMAT, LockedPackage, Source, lock_package
 from vm_images.debian.packages import Package
 from vm_images.debian.repositories import Repository
 from vm_images.debian.resolver import find_package
 from vm_images.debian.versions import Version
 from vm_images.guest.contents import PACKAGES, PYTHON, SUITE, WHEELS, kernel_pattern
-from vm_images.guest.lock import Lock, LockedArchitecture, LockedPackage, Source, replace_lock
+from vm_images.guest.lock import Lock, LockedArchitecture, replace_lock
 
 ARCHITECTURES = ("amd64", "arm64")
 PYPI = "https://pypi.org"
@@ -46,9 +46,9 @@ def update_lock(fetcher: Fetcher, origin: Origin, progress: Progress, path: str)
 
 
 def plan_lock(archives: Sequence[Archive], wheels: Mapping[str, Sequence[LockedPackage]]) -> Lock:
-    date = max(suite.release.date for archive in archives for suite in archive.suites).astimezone(UTC)
+    date = max(archive.moment for archive in archives)
     architectures = {archive.architecture: _plan_architecture(archive, wheels) for archive in archives}
-    return Lock(SUITE, int(date.timestamp()), date.strftime("%Y%m%dT%H%M%SZ"), architectures)
+    return Lock(SUITE, int(date.timestamp()), date.strftime(SNAPSHOT_FORMAT), architectures)
 
 
 def _plan_architecture(archive: Archive, wheels: Mapping[str, Sequence[LockedPackage]]) -> LockedArchitecture:
@@ -71,9 +71,7 @@ def find_kernel(archive: Archive) -> Package:
 
 
 def _lock(archive: Archive, package: Package) -> LockedPackage:
-    suites = {it.repository.uri: it.repository.suite for it in archive.suites}
-    source = Source.SECURITY if suites[package.base].endswith("-security") else Source.ARCHIVE
-    return LockedPackage(package.name, package.version, source, package.filename, package.size, package.sha256)
+    return lock_package(package, archive.source_of(package))
 
 
 def _parse_wheels(data: bytes) -> tuple[LockedPackage, ...]:

@@ -114,7 +114,7 @@ def test_layers_that_are_there_are_not_sent(stores: Stores, registry: RegistryPr
 
 
 def test_what_is_attached_goes_along(stores: Stores, registry: RegistryProcess) -> None:
-    """Debian's registry lists no artefacts itself: two of them are found under the referrers tag, however often sent."""
+    """Debian's registry lists no artefacts itself: two of them are found by the referrers tag, however often sent."""
     name = f"{registry.address}/app:1"
     image_id = ImageId(_make(stores, name))
     for kind in ("application/spdx+json", "text/x-other"):

@@ -35,6 +35,8 @@ class MemoryHost:
         self.scripts: list[str] = []
         self.changes: list[str] = []
         self.exit_code = 0
+        self.created: list[int] = []
+        self.attached: dict[tuple[str, str], bytes] = {}
         self.exported = make_tar({"usr/bin/bash": b"x", "var/log/dpkg.log": b"x", "etc/machine-id": b"x", "tmp/x": b""})
 
     def find_labels(self, reference: str) -> Mapping[str, str] | None:
@@ -62,7 +64,12 @@ class MemoryHost:
     def export(self, container: str) -> Iterator[bytes]:
         yield self.exported
 
-    def commit(self, container: str, reference: str, changes: Sequence[str]) -> None:
+    def attach(self, reference: str, media_type: str, document: bytes) -> None:
+        assert reference in self.images
+        self.attached[reference, media_type] = document
+
+    def commit(self, container: str, reference: str, changes: Sequence[str], created: int) -> None:
+        self.created.append(created)
         self.changes = list(changes)
         label = next(change for change in changes if change.startswith("LABEL "))
         name, _, value = label.removeprefix("LABEL ").partition("=")
@@ -181,7 +188,6 @@ def test_a_failed_installation_leaves_nothing(builder: Builder, host: MemoryHost
 
 def test_include(builder: Builder, host: MemoryHost) -> None:
     recipe = Recipe("bookworm", ("nginx",), Settings(("nginx", "-g"), exposed=("80/tcp",)))
-    builder.debian("bookworm", "debian:bookworm")
     assert builder.include("debian:bookworm", "web:1", recipe)
     assert not builder.include("debian:bookworm", "web:1", recipe)
     assert commands(host.scripts[1]) == [2]  # libc6 is in the base

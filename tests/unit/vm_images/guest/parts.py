@@ -15,11 +15,11 @@ import zstandard
 from guest_agent.wire.errors import HostvmError
 from tests.unit.vm_images.small_archive import EPOCH, Files, Silent, make_deb
 from vm_images.debian.download import Fetcher
+from vm_images.debian.locked import LockedPackage, Places, Source
 from vm_images.guest.build import Means
 from vm_images.guest.contents import BOOT_MODULES
-from vm_images.guest.downloads import Places
 from vm_images.guest.elf import MACHINES
-from vm_images.guest.lock import Lock, LockedArchitecture, LockedPackage, Source
+from vm_images.guest.lock import Lock, LockedArchitecture
 
 VERSION = "6.12.1+deb12-cloud-amd64"
 KERNEL = f"linux-image-{VERSION}"

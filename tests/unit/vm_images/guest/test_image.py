@@ -7,7 +7,8 @@ import pytest
 
 from guest_agent.wire.errors import DataDamaged, Unsupported
 from vm_images.guest import GuestImage, find_image, verify_image
-from vm_images.guest.image import debian_name, hash_file, image_folder, image_id, machine_name
+from vm_images.guest.image import debian_name, image_folder, image_id, machine_name
+from vm_images.sums import hash_file
 
 
 def make_image(cache: Path, arch: str = "x86_64") -> Path:

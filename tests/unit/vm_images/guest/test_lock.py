@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from guest_agent.wire.errors import DataDamaged, HostFailed, HostvmError, Unsupported
+from vm_images.debian.locked import LockedPackage, Source
 from vm_images.guest import contents
 from vm_images.guest.lock import (
     LOCK,
     Lock,
     LockedArchitecture,
-    LockedPackage,
-    Source,
     choose_lock,
     encode_lock,
     parse_lock,

@@ -10,9 +10,10 @@ from guest_agent.wire.errors import HostvmError, NotFound, PeerMisbehaved
 from tests.unit.vm_images.small_archive import EPOCH, Silent, SmallArchive
 from vm_images.debian.archive import Trust
 from vm_images.debian.download import Fetcher
+from vm_images.debian.locked import Source
 from vm_images.debian.repositories import Repository
 from vm_images.guest.contents import NEEDED, PACKAGES
-from vm_images.guest.lock import Lock, Source, read_lock
+from vm_images.guest.lock import Lock, read_lock
 from vm_images.guest.renewal import Origin, update_lock
 
 _WHEELS = ("cp310-cp310-manylinux_2_17_x86_64", "cp311-cp311-musllinux_1_2_x86_64", "cp311-cp311-manylinux_2_17_x86_64")

@@ -1,7 +1,8 @@
-"""Where the locked files are had from: a mirror, then Debian's own, then the record of every version there ever was.
+"""Packages whose very version is pinned, and where they are had from.
 
-A mirror keeps the newest version of a package and few others: a locked one that a security update has replaced is soon
-on snapshot.debian.org only. Wherever a file comes from, its SHA-256 is the lock's.
+First a mirror, then Debian's own, then the record of every version there ever was: a mirror keeps the newest version of
+a package and few others, and a locked one that a security update has replaced is soon on snapshot.debian.org only.
+Wherever a file comes from, its SHA-256 is the lock's.
 """
 
 from __future__ import annotations
@@ -10,15 +11,47 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 
 from guest_agent.wire.errors import HostvmError, NotFound, Unavailable
 from vm_images.debian.download import Download, Fetcher
+from vm_images.debian.packages import Package
 from vm_images.debian.repositories import PUBLIC_ARCHIVE, PUBLIC_SECURITY, Repository
-from vm_images.guest.image import hash_file
-from vm_images.guest.lock import LockedPackage, Source
+from vm_images.sums import hash_file
+
+#: How snapshot.debian.org writes a moment, in UTC.
+SNAPSHOT_FORMAT = "%Y%m%dT%H%M%SZ"
 
 _PYPI_FILES = "https://files.pythonhosted.org"
 _SNAPSHOT = "http://snapshot.debian.org/archive"
+
+
+class Source(StrEnum):
+    ARCHIVE = "archive"
+    SECURITY = "security"
+    PYPI = "pypi"
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPackage:
+    name: str
+    version: str
+    source: Source
+    path: str
+    size: int
+    sha256: str
+
+
+def lock_package(package: Package, source: Source) -> LockedPackage:
+    return LockedPackage(package.name, package.version, source, package.filename, package.size, package.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What is pinned to a version, and how its user gets another: the words of an error."""
+
+    what: str
+    renewal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +77,7 @@ def plan_places(repositories: Sequence[Repository], snapshot: str) -> Places:
     )
 
 
-def fetch_locked(fetcher: Fetcher, packages: Iterable[LockedPackage], places: Places) -> None:
+def fetch_locked(fetcher: Fetcher, packages: Iterable[LockedPackage], places: Places, pinned: Pinned) -> None:
     """Has all of them in the cache, each with the lock's sum.
 
     Raises NotFound where nobody has one any more, Unavailable, PeerMisbehaved, HostFailed.
@@ -55,7 +88,7 @@ def fetch_locked(fetcher: Fetcher, packages: Iterable[LockedPackage], places: Pl
         fetcher.fetch([_download(it, places.urls(it)[0]) for it in wanted], f"Fetching {len(wanted)} packages")
     except NotFound:
         for package in wanted:
-            _fetch_anywhere(fetcher, package, places.urls(package))
+            _fetch_anywhere(fetcher, package, places.urls(package), pinned)
 
 
 def _drop_damaged(fetcher: Fetcher, packages: Iterable[LockedPackage]) -> None:
@@ -67,7 +100,7 @@ def _drop_damaged(fetcher: Fetcher, packages: Iterable[LockedPackage]) -> None:
                 os.unlink(path)
 
 
-def _fetch_anywhere(fetcher: Fetcher, package: LockedPackage, urls: Sequence[str]) -> None:
+def _fetch_anywhere(fetcher: Fetcher, package: LockedPackage, urls: Sequence[str], pinned: Pinned) -> None:
     first, *others = urls
     try:
         return fetcher.fetch([_download(package, first)], f"Fetching {package.name}")
@@ -76,14 +109,14 @@ def _fetch_anywhere(fetcher: Fetcher, package: LockedPackage, urls: Sequence[str
     for url in others:
         with suppress(NotFound, Unavailable):
             return fetcher.fetch([_download(package, url)], f"Fetching {package.name} from {url.split('/')[2]}")
-    raise _gone(package) from missing
+    raise _gone(package, pinned) from missing
 
 
-def _gone(package: LockedPackage) -> HostvmError:
+def _gone(package: LockedPackage, pinned: Pinned) -> HostvmError:
     return NotFound(
-        f"the guest image is pinned to {package.name} {package.version}, which the mirror doesn't have any more: an "
+        f"{pinned.what} is pinned to {package.name} {package.version}, which the mirror doesn't have any more: an "
         "update has replaced it",
-        "renew the pinned versions: hostvm machine build-image --update-lock (or upgrade hostvm)",
+        pinned.renewal,
     )
 
 
