@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from guest_agent.wire.models import Credentials
 
 #: A Dockerfile or .dockerignore above this is none.
 _MOST_TEXT = 16 << 20
+_PIECE = 512 << 10
 _HUB = "docker.io"
 _END = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -64,8 +66,22 @@ async def prepare(session: ClientSession, wanted: Wanted, progress: Progress) ->
 
 async def body(
     session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
-) -> AsyncIterator[bytes]:
-    """The tar that the build reads, as `BuildRequest.in_parts` describes it."""
+) -> AsyncGenerator[bytes, None]:
+    """The tar that the build reads, as `BuildRequest.in_parts` describes it; pieces are worth a thread's work."""
+    collected = bytearray()
+    async with aclosing(_pieces(session, wanted, preparation, progress)) as pieces:
+        async for piece in pieces:
+            collected += piece
+            if len(collected) >= _PIECE:
+                yield bytes(collected)
+                collected.clear()
+    if collected:
+        yield bytes(collected)
+
+
+async def _pieces(
+    session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
+) -> AsyncGenerator[bytes, None]:
     if wanted.uploaded:
         async for piece in session.upload(wanted.uploaded):
             yield piece

@@ -30,11 +30,22 @@ from h2.events import (
     TrailersReceived,
 )
 from h2.exceptions import H2Error, ProtocolError, StreamClosedError
+from h2.settings import SettingCodes, Settings
 
 from guest_agent.rpc.status import Code
 
 #: A message above this is refused, as Go's servers and clients do: 4 MiB, which BuildKit raises to 16 MiB.
 MOST_MESSAGE = 16 << 20
+#: What the peer may send of one call, and of all, before it hears of us: HTTP/2's own 64 KiB would be a round trip for
+#: every two pieces of a file.
+_CALL_WINDOW, _WINDOW = 1 << 20, 4 << 20
+_DEFAULT_WINDOW = 65535
+#: The other two are h2's own limits against a peer that wants to fill our memory.
+_SETTINGS = {
+    SettingCodes.INITIAL_WINDOW_SIZE: _CALL_WINDOW,
+    SettingCodes.MAX_CONCURRENT_STREAMS: 100,
+    SettingCodes.MAX_HEADER_LIST_SIZE: H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE,
+}
 _PREFIX = 5
 _NO_ERROR, _CANCEL = 0, 8
 #: In a status' message everything else is percent-encoded.
@@ -95,7 +106,9 @@ class RpcConnection:
     def __init__(self, client: bool) -> None:
         self._client = client
         self._h2 = H2Connection(H2Configuration(client_side=client, header_encoding=None))
+        self._h2.local_settings = Settings(client, _SETTINGS)
         self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(_WINDOW - _DEFAULT_WINDOW)
         self._calls: dict[int, _Call] = {}
         self.failed = False
 

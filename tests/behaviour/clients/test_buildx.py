@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +85,56 @@ def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path
     (context / "Dockerfile").write_text("FROM busybox\nFOO bar\n")
     assert "unknown instruction: FOO" in build(str(context)).err
     assert "failed to read dockerfile: open nothing" in build("-f", str(context / "nothing"), str(context)).err
+
+
+def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: Build, context: Path) -> None:
+    """A hard link stays one; of a build for its files no image is left."""
+    words = (
+        "FROM busybox AS base\nRUN cd /etc; echo made > made; ln made again\nFROM scratch\nCOPY --from=base /etc /etc\n"
+    )
+    (context / "Dockerfile").write_text(words + "COPY --from=more file /more\n")
+    before, out, tar = machine("images", "-aq"), context.parent / "out", context.parent / "out.tar"
+    more = ["--build-context", f"more={context}/folder", str(context)]
+    assert build("-o", f"type=local,dest={out}", *more).code == 0
+    made = out / "etc" / "made"
+    assert made.read_text() == "made\n" and made.samefile(out / "etc" / "again")
+    assert (out / "more").read_bytes() == (context / "folder" / "file").read_bytes()
+    assert build("-o", f"type=tar,dest={tar}", *more).code == 0
+    with tarfile.open(tar) as archive:
+        assert "etc/made" in archive.getnames() and "more" in archive.getnames()
+    assert machine("images", "-aq") == before
+    piped = f"printf 'FROM busybox\\nRUN echo piped > /file\\n' | {programs.DOCKER_26} build -q -t piped -"
+    assert machine.command(["sh", "-c", piped]).code == 0
+    packed = f"tar -C {context}/folder -c . | {programs.DOCKER_26} build -q -f file -t packed -"
+    assert "dockerfile parse error" in machine.command(["sh", "-c", packed]).err
+    assert machine("run", "--rm", "piped", "cat", "/file") == "piped"
+
+
+def test_an_interrupted_build_leaves_nothing(machine: Machine, build: Build, context: Path) -> None:
+    """The audit behind each test looks for processes, mounts and folders."""
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo begun; sleep 3600\n")
+    argv = [programs.DOCKER_26, "build", "--progress", "plain", str(context)]
+    building = subprocess.Popen(argv, env=machine.environment, stderr=subprocess.PIPE, text=True)
+    assert building.stderr is not None
+    assert any(re.search(r"#\d+ [\d.]+ begun", line) for line in building.stderr)
+    building.send_signal(signal.SIGINT)
+    assert "context canceled" in building.stderr.read() and building.wait() != 0
+    building.stderr.close()
+    assert build("-q", "-t", "x", "--target", "none", str(context)).code == 1, "and the next one is answered"
+
+
+def test_compose_builds_its_services(machine: Machine, context: Path) -> None:
+    """compose v2, two services of one context at once, without a word about BuildKit."""
+    (context / "Dockerfile").write_text("FROM busybox\nARG WHO\nRUN echo $WHO > /who\nCMD cat /who\n")
+    services = "".join(
+        f"  {name}:\n    build:\n      context: .\n      args: {{WHO: {name}}}\n" for name in ("one", "two")
+    )
+    (context / "compose.yaml").write_text(f"services:\n{services}")
+    compose = [programs.COMPOSE_2, "--project-directory", str(context), "-p", "built"]
+    ran = machine.command([*compose, "up", "--build"])
+    assert ran.code == 0, ran.err
+    assert re.search(r"one-1 +\| one", ran.out) and re.search(r"two-1 +\| two", ran.out)
+    assert machine.command([*compose, "down", "--rmi", "local"]).code == 0
 
 
 def test_buildx_asks_after_its_builder(machine: Machine, build: Build) -> None:

@@ -81,14 +81,14 @@ def test_an_error_has_its_code_and_its_words() -> None:
 
 
 def test_a_reader_that_takes_nothing_stops_its_own_call_only() -> None:
-    """64 KiB of window a call; what is beyond waits at the sender."""
+    """A MiB of window a call; what is beyond waits at the sender."""
     ends = Ends()
     slow, quick = ends.client.begin_call("/slow/call"), ends.client.begin_call("/quick/call")
     for _ in range(40):
-        ends.client.send_message(slow, bytes(10_000))
+        ends.client.send_message(slow, bytes(100_000))
     ends.client.send_message(quick, b"here")
     ends.pump()
-    assert ends.client.backlog(slow) > 300_000
+    assert ends.client.backlog(slow) > 2_000_000
     assert MessageCame(quick, b"here") in ends.at_server
     taken = 0
     while taken < 40:
@@ -103,9 +103,9 @@ def test_a_reader_that_takes_nothing_stops_its_own_call_only() -> None:
 def test_a_message_bigger_than_the_window_arrives() -> None:
     ends = Ends()
     stream = ends.client.begin_call("/a/b")
-    ends.client.send_message(stream, bytes(1 << 20))
+    ends.client.send_message(stream, bytes(3 << 20))
     ends.pump()
-    assert messages_of(ends.at_server) == [bytes(1 << 20)]
+    assert messages_of(ends.at_server) == [bytes(3 << 20)]
 
 
 def test_a_cancelled_call() -> None:

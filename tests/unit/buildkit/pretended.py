@@ -1,0 +1,166 @@
+"""A client of BuildKit's in memory: its two connections, its files and secrets; and a builder that only watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from guest_agent.build.trees import ContextTree, empty_tree
+from guest_agent.buildkit.messages import Bytes, Packet, PacketType, SecretRequest, SecretResponse, Stat
+from guest_agent.buildkit.services import BuildKit, describe_worker
+from guest_agent.buildkit.sessions import ClientSession
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_watching import BuildWatcher
+from guest_agent.rpc.peer import Call, Handler, Peer
+from guest_agent.rpc.protobuf import decode, encode
+from guest_agent.rpc.status import CallFailed, Code
+from guest_agent.wire.errors import HostvmError
+
+IMAGE = "sha256:" + "1" * 64
+
+
+class MemoryLink:
+    """One end; what is written comes out of `other`."""
+
+    def __init__(self) -> None:
+        self.other = self
+        self._arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def read(self) -> bytes:
+        return await self._arrived.get()
+
+    def send(self, data: bytes) -> None:
+        if data:
+            self.other._arrived.put_nowait(data)
+
+    async def write(self, data: bytes) -> None:
+        self.send(data)
+
+    def close(self) -> None:
+        self.other._arrived.put_nowait(b"")
+
+
+@asynccontextmanager
+async def connected(
+    client_handlers: Mapping[str, Handler], server_handlers: Mapping[str, Handler]
+) -> AsyncGenerator[tuple[Peer, Peer], None]:
+    """(client, server) as HTTP/2 has them, running."""
+    here, there = MemoryLink(), MemoryLink()
+    here.other, there.other = there, here
+    client, server = Peer(here, True, client_handlers), Peer(there, False, server_handlers)
+    running = [asyncio.create_task(client.run()), asyncio.create_task(server.run())]
+    try:
+        yield client, server
+    finally:
+        here.close()
+        there.close()
+        await asyncio.gather(*running)
+
+
+class PretendedBuilds:
+    """Takes the request and its body; `error` or `stuck` come after them."""
+
+    def __init__(self) -> None:
+        self.requests: list[BuildRequest] = []
+        self.bodies: list[bytes] = []
+        self.error: HostvmError | None = None
+        self.stuck = False
+        self.cancelled = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.dropped: list[str] = []
+
+    async def build(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+    ) -> AsyncGenerator[dict[str, object], None]:
+        self.requests.append(request)
+        self.bodies.append(b"".join([chunk async for chunk in chunks]))
+        self.begun.set()
+        try:
+            if self.stuck:
+                await asyncio.Event().wait()
+            if self.error is not None:
+                raise self.error
+            yield {"stream": "Step 1/1 : FROM scratch\n"}
+            yield {"aux": {"ID": IMAGE}}
+        finally:
+            self.cancelled.set()
+
+    async def prune(self) -> tuple[tuple[str, ...], int]:
+        return ("key",), 7
+
+    async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
+        yield b"a tar of "
+        yield identity.encode()
+
+    async def open_files(self, identity: str) -> ContextTree:
+        return empty_tree()
+
+    async def drop_image(self, identity: str) -> None:
+        self.dropped.append(identity)
+
+
+@dataclass
+class PretendedClient:
+    """Who answers on the session. `folders`: name -> files."""
+
+    folders: Mapping[str, Mapping[str, bytes]]
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    asked: list[dict[str, list[str]]] = field(default_factory=list)
+    received: bytearray = field(default_factory=bytearray)
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "/moby.filesync.v1.FileSync/DiffCopy": self._folder,
+            "/moby.filesync.v1.FileSend/DiffCopy": self._result,
+            "/moby.buildkit.secrets.v1.Secrets/GetSecret": self._secret,
+        }
+
+    async def _folder(self, call: Call) -> None:
+        asked: dict[str, list[str]] = {}
+        for name, value in call.metadata:
+            asked.setdefault(name, []).append(value)
+        self.asked.append(asked)
+        folder = self.folders.get(asked["dir-name"][0])
+        if folder is None:
+            raise CallFailed(Code.NOT_FOUND, "no access allowed to dir")
+        files = [(name, data) for name, data in folder.items() if name in asked.get("followpaths", [name])]
+        for name, data in files:
+            await call.send(encode(Packet(PacketType.STAT, Stat(name, 0o644, size=len(data)))))
+        await call.send(encode(Packet(PacketType.STAT)))
+        while (message := await call.receive()) is not None:
+            packet = decode(Packet, message)
+            if packet.type == PacketType.FIN:
+                await call.send(message)
+                return
+            await call.send(encode(Packet(PacketType.DATA, id=packet.id, data=files[packet.id][1])))
+            await call.send(encode(Packet(PacketType.DATA, id=packet.id)))
+
+    async def _result(self, call: Call) -> None:
+        while (message := await call.receive()) is not None:
+            self.received += decode(Bytes, message).data
+
+    async def _secret(self, call: Call) -> None:
+        name = decode(SecretRequest, await call.receive() or b"").id
+        if name not in self.secrets:
+            raise CallFailed(Code.NOT_FOUND, "secret not found")
+        await call.send(encode(SecretResponse(self.secrets[name])))
+
+
+@dataclass
+class Conversation:
+    """A client that is connected twice."""
+
+    control: Peer
+    builds: PretendedBuilds
+    service: BuildKit
+
+
+@asynccontextmanager
+async def conversation(client: PretendedClient) -> AsyncGenerator[Conversation, None]:
+    builds = PretendedBuilds()
+    service = BuildKit(builds, describe_worker("id", "amd64", "172.17.0.1"))
+    async with connected({}, service.handlers()) as (control, _), connected({}, client.handlers()) as (session, _):
+        with service.sessions.connected("s1", ClientSession(session)):
+            yield Conversation(control, builds, service)
