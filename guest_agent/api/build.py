@@ -69,7 +69,9 @@ def _detail(error: HostvmError) -> dict[str, object]:
 def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
     """Raises InvalidArgument, Unsupported."""
     if query.text("version") == "2":
-        raise Unsupported("BuildKit's protocol is not supported", "build with DOCKER_BUILDKIT=0")
+        raise Unsupported(
+            "BuildKit's older protocol is not supported", "install docker's buildx, or set DOCKER_BUILDKIT=0"
+        )
     if query.text("isolation") not in ("", "default"):
         raise InvalidArgument(f'Unsupported isolation: "{query.text("isolation")}"')
     return BuildRequest(

@@ -51,7 +51,7 @@ def find_compose(folder: str, path: str) -> str:
 
 
 def plan_environment(environment: "Mapping[str, str]", socket: str) -> dict[str, str]:
-    """Pure. A context or TLS setting of the user's would lead elsewhere; images are built by the engine's own API."""
+    """Pure. A context or TLS setting of the user's would lead elsewhere."""
     others = {name: value for name, value in environment.items() if not name.startswith(("DOCKER_TLS", "DOCKER_CERT"))}
     others.pop("DOCKER_CONTEXT", None)
-    return {"DOCKER_BUILDKIT": "0", **others, "DOCKER_HOST": f"unix://{socket}"}
+    return {**others, "DOCKER_HOST": f"unix://{socket}"}

@@ -26,7 +26,7 @@ def compose_of(machine: Machine, program: str, folder: Path) -> Compose:
 
     def compose(*words: str) -> str:
         argv = [program, *files, *words]
-        result = machine.command(argv, {"DOCKER_BUILDKIT": "0"})
+        result = machine.command(argv)
         if result.code:
             raise Failed(argv, result)
         return result.out.strip()

@@ -30,9 +30,4 @@ def test_nothing_of_the_environment_leads_elsewhere() -> None:
     assert compose.plan_environment(before, "/run/engine.sock") == {
         "PATH": "/bin",
         "DOCKER_HOST": "unix:///run/engine.sock",
-        "DOCKER_BUILDKIT": "0",
     }
-
-
-def test_the_user_may_want_buildkit() -> None:
-    assert compose.plan_environment({"DOCKER_BUILDKIT": "1"}, "/s")["DOCKER_BUILDKIT"] == "1"
