@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from guest_agent.api.contract import Containers, Images
 from guest_agent.api.parse_config import parse_ports
 from guest_agent.api.query import Filters
 from guest_agent.engine.container import Container, Status
+from guest_agent.engine.links import named_links
 from guest_agent.wire.errors import InvalidArgument, NotFound
-from guest_agent.wire.models import ContainerPort
+from guest_agent.wire.models import ContainerId, ContainerPort
 
 FILTERS = frozenset(
     "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
@@ -37,6 +39,17 @@ def select(selection: Selection, containers: Containers, images: Images) -> list
     everything = selection.everything or selection.limit > 0 or "status" in filters or "exited" in filters
     found = [one for one in containers.list(everything) if all(test(one) for test in tests)]
     return found[: selection.limit] if selection.limit > 0 else found
+
+
+def link_names(containers: Containers) -> Mapping[ContainerId, tuple[str, ...]]:
+    """What containers are called by those that `--link` to them: `/parent/alias`."""
+    names: dict[ContainerId, tuple[str, ...]] = {}
+    for parent in containers.list(True):
+        for name, alias in named_links(parent) if parent.host_config.links else ():
+            with contextlib.suppress(NotFound):  # removed since
+                identity = containers.find(name).id
+                names[identity] = (*names.get(identity, ()), f"/{parent.name}/{alias}")
+    return names
 
 
 def _status_tests(filters: Filters) -> Iterable[Test]:

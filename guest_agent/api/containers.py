@@ -6,11 +6,11 @@ import contextlib
 import time
 from collections.abc import Iterable, Sequence
 
-from guest_agent.api.container_list import FILTERS, Selection, select
+from guest_agent.api.container_list import FILTERS, Selection, link_names, select
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import read_fields
 from guest_agent.api.messages import TYPE_JSON, Answer, Response, json_response, no_content, render_json
-from guest_agent.api.old_versions import adapt_create
+from guest_agent.api.old_versions import adapt_create, adapt_update
 from guest_agent.api.parse_config import parse_create, parse_update
 from guest_agent.api.render_config import Json
 from guest_agent.api.render_container import render_inspect, render_listed, shown_image, status_text
@@ -66,20 +66,24 @@ class ContainersResource:
         if call.query.flag("size"):
             return None
         chosen = self._chosen(call)
-        current, now = self._current_images(chosen), time.time_ns()
-        lines = (self._line(one, shown_image(one, current), now) for one in chosen)
+        current, now, links = self._current_images(chosen), time.time_ns(), link_names(self._containers)
+        lines = (self._line(one, shown_image(one, current), now, links.get(one.id, ())) for one in chosen)
         return Response(200, b"[%s]\n" % b",".join(lines), TYPE_JSON)
 
-    def _line(self, one: Container, image: str, now_ns: int) -> bytes:
-        sources = (one, image, status_text(one.state, now_ns))
-        return self._listed.text(one.id, sources, lambda: render_json(render_listed(one, image, now_ns))[:-1])
+    def _line(self, one: Container, image: str, now_ns: int, links: tuple[str, ...]) -> bytes:
+        sources = (one, image, status_text(one.state, now_ns), links)
+        return self._listed.text(one.id, sources, lambda: render_json(render_listed(one, image, now_ns, links))[:-1])
 
     async def _list_with_sizes(self, call: Call) -> Answer:
         chosen = self._chosen(call)
-        current, now = self._current_images(chosen), time.time_ns()
+        current, now, links = self._current_images(chosen), time.time_ns(), link_names(self._containers)
         sizes = await self._sizes(chosen)
         return json_response(
-            [render_listed(one, shown_image(one, current), now, sizes[one.id]) for one in chosen if one.id in sizes]
+            [
+                render_listed(one, shown_image(one, current), now, links.get(one.id, ()), sizes[one.id])
+                for one in chosen
+                if one.id in sizes
+            ]
         )
 
     def _chosen(self, call: Call) -> Sequence[Container]:
@@ -169,7 +173,7 @@ class ContainersResource:
         return no_content()
 
     async def update(self, call: Call) -> Answer:
-        request = parse_update(read_fields(await call.request.json()))
+        request = adapt_update(parse_update(read_fields(await call.request.json())), call.version)
         warnings = await self._containers.update(call.name, request)
         return json_response({"Warnings": list(warnings) or None})
 

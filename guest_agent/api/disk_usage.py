@@ -73,7 +73,7 @@ class DiskUsageResource:
             except NotFound:
                 continue  # it has gone meanwhile
             image = shown_image(container, self._meaning(container.image_name))
-            rendered.append(render_container(container, image, time.time_ns(), sizes))
+            rendered.append(render_container(container, image, time.time_ns(), sizes=sizes))
         return rendered
 
     def _meaning(self, name: str) -> dict[str, str]:

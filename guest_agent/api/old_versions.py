@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from guest_agent.engine.requests import CreateRequest
+from guest_agent.engine.requests import CreateRequest, UpdateRequest
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, HostConfig
 from guest_agent.wire.mounts import MountRequest, ReadOnlyDepth
@@ -36,6 +36,13 @@ def _without_interval(config: ContainerConfig) -> ContainerConfig:
     if config.healthcheck is None:
         return config
     return dataclasses.replace(config, healthcheck=dataclasses.replace(config.healthcheck, start_interval=0))
+
+
+def adapt_update(request: UpdateRequest, version: Version) -> UpdateRequest:
+    """The number of processes was nothing that an update could change."""
+    if version >= (1, 40):
+        return request
+    return dataclasses.replace(request, resources=dataclasses.replace(request.resources, pids_limit=0))
 
 
 def _older(host: HostConfig, version: Version, cgroup_version: str) -> HostConfig:

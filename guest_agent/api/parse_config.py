@@ -6,6 +6,7 @@ What needs only the request is checked here, in dockerd's words; what needs imag
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 import re
 
 from guest_agent.api.fields import Fields
@@ -24,6 +25,7 @@ from guest_agent.wire.models import (
     RestartCondition,
     RestartPolicy,
 )
+from guest_agent.wire.resources import LIFTED
 
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-zA-Z]+))?")
 _HOST_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
@@ -79,7 +81,7 @@ def _environment(body: Fields) -> tuple[str, ...]:
 def _working_dir(path: str) -> str:
     if path and not path.startswith("/"):
         raise InvalidArgument(f"the working directory '{path}' is invalid, it needs to be an absolute path")
-    return path
+    return posixpath.normpath(path).replace("//", "/") if path else ""
 
 
 def _healthcheck(body: Fields) -> Healthcheck:
@@ -154,9 +156,15 @@ def parse_host_config(body: Fields) -> HostConfig:
         runtime=body.text("Runtime"),
         isolation=_isolation(body.text("Isolation")),
         storage_opt=body.text_map("StorageOpt"),
-        annotations=body.text_map("Annotations"),
+        annotations=_annotations(body.text_map("Annotations")),
         container_id_file=body.text("ContainerIDFile"),
     )
+
+
+def _annotations(annotations: dict[str, str]) -> dict[str, str]:
+    if "" in annotations:
+        raise InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key")
+    return annotations
 
 
 def _isolation(kind: str) -> str:
@@ -168,11 +176,9 @@ def _isolation(kind: str) -> str:
 def parse_update(body: Fields) -> UpdateRequest:
     """`POST /containers/{id}/update`: a Resources with a RestartPolicy in it."""
     resources, policy = parse_resources(body), body.part("RestartPolicy")
-    return UpdateRequest(
-        resources=resources,
-        restart_policy=parse_restart_policy(policy) if policy.text("Name") else None,
-        pids_unlimited="PidsLimit" in body and resources.pids_limit <= 0,
-    )
+    if "PidsLimit" in body and not resources.pids_limit:
+        resources = dataclasses.replace(resources, pids_limit=LIFTED)
+    return UpdateRequest(resources, parse_restart_policy(policy) if policy.text("Name") else None)
 
 
 def _shm_size(size: int) -> int:

@@ -25,7 +25,7 @@ def parse_resources(body: Fields) -> Resources:
         io_maximum_bandwidth=body.integer("IOMaximumBandwidth"),
         cpuset_cpus=body.text("CpusetCpus"),
         cpuset_mems=body.text("CpusetMems"),
-        pids_limit=body.integer("PidsLimit"),
+        pids_limit=max(0, body.integer("PidsLimit")),
         blkio_weight=body.integer("BlkioWeight"),
         blkio_weight_device=_block_limits(body, "BlkioWeightDevice", "Weight"),
         blkio_read_bps=_block_limits(body, "BlkioDeviceReadBps"),

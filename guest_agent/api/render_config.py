@@ -153,7 +153,7 @@ def _limits(resources: Resources) -> Json:
         "MemorySwap": resources.memory_swap,
         "MemorySwappiness": None if resources.memory_swappiness < 0 else resources.memory_swappiness,
         "OomKillDisable": resources.oom_kill_disable,
-        "PidsLimit": resources.pids_limit or None,
+        "PidsLimit": max(0, resources.pids_limit) if resources.pids_limit else None,
         "Ulimits": [_ulimit(limit) for limit in resources.ulimits],
         "BlkioWeightDevice": _block_limits(resources.blkio_weight_device, "Weight"),
         "BlkioDeviceReadBps": _block_limits(resources.blkio_read_bps),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from guest_agent.api.render_config import Json, render_config, render_host_config
 from guest_agent.api.render_endpoints import find_default, render_addresses, render_links, render_networks
@@ -165,11 +165,13 @@ def command_text(path: str, args: Iterable[str]) -> str:
     return " ".join([path, *(f"'{word}'" if " " in word else word for word in args)])
 
 
-def render_listed(container: Container, image: str, now_ns: int, sizes: Sizes | None = None) -> Json:
+def render_listed(
+    container: Container, image: str, now_ns: int, link_names: Sequence[str] = (), sizes: Sizes | None = None
+) -> Json:
     """One entry of `GET /containers/json`. `image` is the name as given, or the id where the name has moved on."""
     rendered: Json = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": [f"/{container.name}", *link_names],
         "Image": image,
         "ImageID": container.image_id,
         "Command": command_text(container.path, container.args),

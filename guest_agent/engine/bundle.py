@@ -14,7 +14,7 @@ from guest_agent.runtime.environment import plan_environment
 from guest_agent.runtime.filesystems import plan_bind, plan_tmpfs
 from guest_agent.runtime.spec import SpecInputs, dump_spec, plan_spec, with_seccomp
 from guest_agent.runtime.users import resolve_user
-from guest_agent.wire.errors import Conflict, InvalidArgument
+from guest_agent.wire.errors import Conflict, HostFailed, HostvmError, InvalidArgument
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.mounts import Mount, MountPoint, MountType
 
@@ -79,17 +79,24 @@ def find_hostname(container: Container) -> str:
 
 
 def _joined_pid(parts: Parts, kind: str, mode: str) -> int:
-    """The init whose namespace is joined; 0 for one of its own. Raises NotFound, Conflict."""
+    """The init whose namespace is joined; 0 for one of its own. Raises HostFailed: dockerd answers 500."""
     prefix, _colon, reference = mode.partition(":")
     if prefix != "container":
         return 0
+    try:
+        return _find_donor(parts, kind, reference).state.pid
+    except HostvmError as error:
+        raise HostFailed(f"failed to join {kind} namespace: {error.message}") from None
+
+
+def _find_donor(parts: Parts, kind: str, reference: str) -> Container:
     other = parts.table.find(reference)
-    complaint = f"can't join IPC of container {reference}: " if kind == "IPC" else ""
     if not other.running:
-        raise Conflict(f"{complaint}container {other.id} is not running")
+        raise Conflict(f"container {other.id} is not running")
     if kind == "IPC" and other.host_config.ipc_mode not in ("shareable", "host"):
-        raise InvalidArgument(f"{complaint}non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
-    return other.state.pid
+        hint = "use IpcMode:shareable for the donor container"
+        raise InvalidArgument(f"container {other.id}: non-shareable IPC (hint: {hint})")
+    return other
 
 
 def _find_shared_memory(parts: Parts, container: Container) -> str:

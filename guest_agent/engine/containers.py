@@ -137,11 +137,15 @@ class Containers:
                 self._table.save(_with_state(ended, stopped_by_user=False))
 
     async def restart(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
-        """Stop where it runs, then start."""
-        identity = self.find(ref).id
-        async with self._live(identity).lock:
+        """Stop where it runs, then start; whoever asked may have gone by then."""
+        await self._parts.tasks.finish(self._restart(self.find(ref).id, timeout, signal), "restart")
+
+    async def _restart(self, identity: ContainerId, timeout: int | None, signal: str) -> None:
+        live = self._live(identity)
+        async with live.lock:
             if self.find(identity).running:
-                await self._stop(identity, timeout, signal)
+                with live.kept():
+                    await self._stop(identity, timeout, signal)
             container = self.find(identity)
             next_status(container, Step.START)
             await start_and_watch(self._parts, _fresh(container))
@@ -239,7 +243,7 @@ class Containers:
             container = self.find(identity)
             if container.running or container.state.status is Status.RESTARTING:
                 if not force:
-                    raise _refuse_running(container)
+                    next_status(container, Step.REMOVE)
                 container = await self._end_for_removal(container)
                 if container.host_config.auto_remove:
                     return
@@ -395,15 +399,6 @@ def _fresh(container: Container) -> Container:
 def _with_state(container: Container, **changes: object) -> Container:
     state = dataclasses.replace(container.state, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(container, state=state)
-
-
-def _refuse_running(container: Container) -> Conflict:
-    paused = container.state.status is Status.PAUSED
-    first = "Unpause and then stop" if paused else "Stop"
-    return Conflict(
-        f"You cannot remove a {container.state.status} container {container.id}. "
-        f"{first} the container before attempting removal or force remove"
-    )
 
 
 def _first_not_none(*values: int | None) -> int:

@@ -84,7 +84,7 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     restart = wants_restart(ended)
     if restart:
         ended = dataclasses.replace(ended, state=dataclasses.replace(ended.state, status=Status.RESTARTING))
-    doomed = not restart and ended.host_config.auto_remove
+    doomed = ended.host_config.auto_remove and not (restart or live.is_kept)
     live.last_endpoints = container.endpoints
     over = live.next_run()
     _store(parts, ended, doomed)

@@ -32,9 +32,9 @@ def settle_host_config(parts: Parts, wanted: HostConfig, config: ContainerConfig
         log_driver=log_driver,
         log_options=log_options,
         resources=resources,
-        network_mode=_resolve(parts, wanted.network_mode or "default"),
-        pid_mode=_resolve(parts, wanted.pid_mode),
-        ipc_mode=_resolve(parts, wanted.ipc_mode or "private"),
+        network_mode=_resolve_network(parts, wanted.network_mode or "default"),
+        pid_mode=_resolve_namespace(parts, wanted.pid_mode),
+        ipc_mode=_resolve_namespace(parts, wanted.ipc_mode or "private"),
         cgroupns_mode=wanted.cgroupns_mode or _default_cgroupns(parts, wanted.privileged),
         security_opt=plan_security_options(wanted),
     )
@@ -42,12 +42,22 @@ def settle_host_config(parts: Parts, wanted: HostConfig, config: ContainerConfig
 
 
 def _resolve(parts: Parts, mode: str) -> str:
-    """`container:NAME` becomes `container:ID`, so that a rename changes nothing. It is the start that needs it."""
+    """`container:NAME` becomes `container:ID`, so that a rename changes nothing. Raises NotFound."""
     kind, _colon, reference = mode.partition(":")
-    if kind != "container":
-        return mode
+    return f"container:{parts.table.find(reference).id}" if kind == "container" else mode
+
+
+def _resolve_namespace(parts: Parts, mode: str) -> str:
     try:
-        return f"container:{parts.table.find(reference).id}"
+        return _resolve(parts, mode)
+    except NotFound as error:
+        raise InvalidArgument(error.message) from None
+
+
+def _resolve_network(parts: Parts, mode: str) -> str:
+    """Whose network it is, only the start needs to know."""
+    try:
+        return _resolve(parts, mode)
     except NotFound:
         return mode
 

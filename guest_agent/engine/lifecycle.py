@@ -47,7 +47,6 @@ TRANSITIONS: dict[Status, dict[Step, Status]] = {
         Step.START: Status.RESTARTING,
         Step.STARTED: Status.RUNNING,
         Step.EXIT: Status.EXITED,
-        Step.REMOVE: Status.REMOVING,
     },
     Status.EXITED: {
         Step.START: Status.EXITED,
@@ -81,10 +80,9 @@ def _refusal(container: Container, step: Step) -> HostvmError:
     if step is Step.EXEC and status is Status.PAUSED:
         return Conflict(f"Container {container.id} is paused, unpause the container before exec")
     if step is Step.REMOVE:
-        return Conflict(
-            f"You cannot remove a {status} container {container.id}. "
-            "Stop the container before attempting removal or force remove"
-        )
+        paused = status is Status.PAUSED
+        first = " and must be unpaused first" if paused else ": stop the container before removing or force remove"
+        return Conflict(f'cannot remove container "/{container.name}": container is {status}{first}')
     if status in (Status.REMOVING, Status.DEAD):
         return Conflict("container is marked for removal and cannot be started")
     return Conflict(f"Container {container.id} is not running")

@@ -63,7 +63,7 @@ def without_link(container: Container, alias: str) -> Container:
 
 
 def check_links(parts: Parts, host_config: HostConfig) -> None:
-    """At a container's making. Raises InvalidArgument and NotFound in dockerd's words."""
+    """At a container's making. Raises InvalidArgument in dockerd's words."""
     mode = host_config.network_mode
     if host_config.links and mode == HOST:
         raise InvalidArgument(
@@ -75,19 +75,26 @@ def check_links(parts: Parts, host_config: HostConfig) -> None:
             "conflicting options: container type network can't be used with links. "
             "This would result in undefined behavior"
         )
-    for text in () if is_user_defined(mode) else host_config.links:
-        name, _alias = parse_link(text)
+    for name, _alias in _named(host_config):
         try:
             parts.table.find(name)
         except NotFound as error:
-            raise NotFound(f"could not get container for {name}: {error.message}") from None
+            raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
+
+
+def named_links(container: Container) -> list[tuple[str, str]]:
+    """(name, alias) of each."""
+    return _named(container.host_config)
+
+
+def _named(host_config: HostConfig) -> list[tuple[str, str]]:
+    """None in a network of a user: there they are the endpoint's."""
+    return [] if is_user_defined(host_config.network_mode) else [parse_link(text) for text in host_config.links]
 
 
 def find_links(parts: Parts, container: Container) -> tuple[Link, ...]:
     """What a start links to. Raises InvalidArgument where one doesn't run, or isn't on the default network."""
-    if is_user_defined(container.host_config.network_mode):
-        return ()
-    return tuple(_find(parts, container, *parse_link(text)) for text in container.host_config.links)
+    return tuple(_find(parts, container, name, alias) for name, alias in named_links(container))
 
 
 def _find(parts: Parts, container: Container, name: str, alias: str) -> Link:

@@ -7,6 +7,8 @@ and start then; when the process has ended, the next run takes its place.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from guest_agent.engine.output import OutputLog
 from guest_agent.engine.stdio import OutputPump, Stdio
@@ -74,12 +76,22 @@ class Live:
         self.restart_cancelled = asyncio.Event()
         #: Seconds that were waited before the last restart.
         self.restart_pause = 0.0
-
+        #: The present end is half of a restart: `--rm` doesn't mean it.
+        self.is_kept = False
         #: Where it was in its last run: the next one gets these addresses again where they are free.
         self.last_endpoints: tuple[Endpoint, ...] = ()
 
         #: Held by the run whose output is being sent to a log driver's destination: the next one's goes after it.
         self.shipping = asyncio.Lock()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What ends meanwhile isn't removed."""
+        self.is_kept = True
+        try:
+            yield
+        finally:
+            self.is_kept = False
 
     async def cleared(self) -> None:
         """Until nothing of the last run is in the way of the next."""

@@ -110,11 +110,10 @@ class VolumesPruned:
 
 @dataclass(frozen=True, slots=True)
 class UpdateRequest:
-    """New limits: what is 0 or "" stays as it is. `pids_unlimited` takes the limit away, which 0 can't say."""
+    """New limits: what is 0 or "" stays as it is."""
 
     resources: Resources
     restart_policy: RestartPolicy | None = None
-    pids_unlimited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

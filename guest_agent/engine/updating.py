@@ -10,12 +10,12 @@ from guest_agent.engine.container import Container
 from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import UpdateRequest
-from guest_agent.runtime.cgroups import lift_pids_limit
+from guest_agent.runtime.cgroups import lift_cpu_quota, lift_pids_limit
 from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.runtime.limits import plan_resources
 from guest_agent.wire.errors import Conflict, HostFailed
 from guest_agent.wire.models import RestartCondition
-from guest_agent.wire.resources import Resources
+from guest_agent.wire.resources import LIFTED, Resources
 
 #: What an update can change; the other fields of its body are ignored, as dockerd does.
 _CHANGEABLE = (
@@ -48,7 +48,7 @@ def plan_update(container: Container, request: UpdateRequest) -> Container:
             container,
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         )
-    host = dataclasses.replace(container.host_config, resources=_merge(present, wanted, request.pids_unlimited))
+    host = dataclasses.replace(container.host_config, resources=_merge(present, wanted))
     policy = request.restart_policy
     if policy is not None:
         if host.auto_remove and policy.condition is not RestartCondition.NO:
@@ -63,17 +63,17 @@ def _refusal(container: Container, reason: str) -> Conflict:
     return Conflict(f"Cannot update container {container.id}: {reason}")
 
 
-def _merge(present: Resources, wanted: Resources, pids_unlimited: bool) -> Resources:
+def _merge(present: Resources, wanted: Resources) -> Resources:
     changes: dict[str, object] = {name: value for name in _CHANGEABLE if (value := getattr(wanted, name))}
-    if pids_unlimited:
-        changes["pids_limit"] = 0
     return dataclasses.replace(present, **changes)  # type: ignore[arg-type]
 
 
 async def apply_update(parts: Parts, updated: Container, request: UpdateRequest) -> None:
     """Into the running container's groups. Raises HostFailed."""
-    if request.pids_unlimited:
+    if request.resources.pids_limit == LIFTED:
         lift_pids_limit(parts.host.cgroups, updated.group)
+    if request.resources.cpu_quota == LIFTED:
+        lift_cpu_quota(parts.host.cgroups, updated.group)
     planned = plan_changes(updated, request, parts)
     if not planned:
         return

@@ -13,9 +13,10 @@ DEFAULT_STOP_SIGNAL = "SIGTERM"
 
 def parse_signal(text: str) -> int:
     """The signal's number. Raises InvalidArgument in docker's wording."""
-    name = text.strip().upper().removeprefix("SIG")
-    if name.isdecimal() and 0 < int(name) <= signal.SIGRTMAX:
-        return int(name)
+    given = text.strip()
+    if given.isdecimal() and 0 < int(given) <= signal.SIGRTMAX:
+        return int(given)
+    name = given.upper().removeprefix("SIG")
     real_time = _REAL_TIME.fullmatch(name)
     if real_time:
         base = signal.SIGRTMIN if real_time[1] == "MIN" else signal.SIGRTMAX

@@ -107,6 +107,12 @@ def lift_pids_limit(facts: CgroupFacts, path: str) -> None:
     _write(f"{facts.folder('pids', path)}/pids.max", "max")
 
 
+def lift_cpu_quota(facts: CgroupFacts, path: str) -> None:
+    """All of the processors' time: crun's `update` can't say that either."""
+    name, unlimited = ("cpu.max", "max") if facts.version == 2 else ("cpu.cfs_quota_us", "-1")
+    _write(f"{facts.folder('cpu', path)}/{name}", unlimited)
+
+
 def _wait_settled(version: int, folder: str, frozen: bool, deadline: float) -> bool:
     while True:
         if version == 2:

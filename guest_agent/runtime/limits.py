@@ -69,7 +69,7 @@ def _plan_memory(resources: Resources, facts: CgroupFacts) -> Json:
 def _plan_cpu(resources: Resources) -> Json:
     wanted = {
         "shares": resources.cpu_shares,
-        "quota": resources.nano_cpus * CFS_PERIOD // 10**9 or resources.cpu_quota,
+        "quota": resources.nano_cpus * CFS_PERIOD // 10**9 or max(0, resources.cpu_quota),
         "period": CFS_PERIOD if resources.nano_cpus else resources.cpu_period,
         "realtimePeriod": resources.cpu_rt_period,
         "realtimeRuntime": resources.cpu_rt_runtime,

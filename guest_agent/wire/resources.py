@@ -38,6 +38,10 @@ class BlockLimit:
     value: int
 
 
+#: A limit that an update takes away, which 0 can't say.
+LIFTED = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     memory: int = 0
@@ -47,7 +51,7 @@ class Resources:
     nano_cpus: int = 0
     cpu_shares: int = 0
     cpu_period: int = 0
-    cpu_quota: int = 0
+    cpu_quota: int = 0  #: LIFTED = none
     cpu_rt_period: int = 0
     cpu_rt_runtime: int = 0
     cpu_count: int = 0  #: Windows' own, as are the next three: kept for inspect
@@ -56,7 +60,7 @@ class Resources:
     io_maximum_bandwidth: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
-    pids_limit: int = 0  #: 0 or -1 = unlimited
+    pids_limit: int = 0  #: 0 = none was ever said, LIFTED = an update took it away
     blkio_weight: int = 0
     blkio_weight_device: tuple[BlockLimit, ...] = ()
     blkio_read_bps: tuple[BlockLimit, ...] = ()

@@ -106,9 +106,9 @@ def test_kill_with_another_signal(machine: Machine) -> None:
 
 
 def test_rm_of_a_running_container_needs_force(machine: Machine) -> None:
-    name = machine("run", "-d", "--name", "busy", *SLEEP)
+    machine("run", "-d", "--name", "busy", *SLEEP)
     complaint = machine.fails(1, "rm", "busy")
-    assert f"You cannot remove a running container {name}" in complaint
+    assert 'cannot remove container "/busy": container is running: stop the container before' in complaint
     assert machine("rm", "-f", "busy") == "busy"
     assert machine.containers() == []
 

@@ -178,6 +178,14 @@ def test_a_renamed_image_shows_as_its_id(api: Api) -> None:
     assert isinstance(listed, list) and listed[0]["Image"] == BUSYBOX
 
 
+def test_the_list_shows_what_others_call_it(api: Api) -> None:
+    api.create("db")
+    api.create("web", HostConfig={"Links": ["db:store", "gone"]})
+    _, listed = api.call("GET", "/containers/json?all=1")
+    assert isinstance(listed, list)
+    assert [one["Names"] for one in listed] == [["/web"], ["/db", "/web/store"]]
+
+
 def test_prune_takes_what_does_not_run(api: Api) -> None:
     api.create("web", Cmd=["sleep"])
     api.call("POST", "/containers/web/start")

@@ -7,15 +7,16 @@ import dataclasses
 import pytest
 
 from guest_agent.api.fields import read_fields
-from guest_agent.api.old_versions import adapt_create
-from guest_agent.api.parse_config import parse_create, parse_host_config, parse_update
+from guest_agent.api.old_versions import adapt_create, adapt_update
+from guest_agent.api.parse_config import parse_config, parse_create, parse_host_config, parse_update
 from guest_agent.api.parse_mounts import is_mode
 from guest_agent.api.render_config import render_host_config
 from guest_agent.engine.host_settings import plan_security_options
-from guest_agent.engine.requests import CreateRequest
+from guest_agent.engine.requests import CreateRequest, UpdateRequest
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import HostConfig, RestartCondition
 from guest_agent.wire.mounts import ReadOnlyDepth
+from guest_agent.wire.resources import LIFTED, Resources
 
 FULL: dict[str, object] = {
     "Mounts": [
@@ -141,10 +142,24 @@ def test_labels_go_where_namespaces_are_shared() -> None:
 
 def test_an_update_is_parsed() -> None:
     request = parse_update(read_fields({"Memory": 7, "PidsLimit": -1, "RestartPolicy": {"Name": "always"}}))
-    assert (request.resources.memory, request.pids_unlimited) == (7, True)
+    assert (request.resources.memory, request.resources.pids_limit) == (7, LIFTED)
     assert request.restart_policy is not None and request.restart_policy.condition is RestartCondition.ALWAYS
     nothing = parse_update(read_fields({"PidsLimit": None, "RestartPolicy": {}}))
-    assert (nothing.pids_unlimited, nothing.restart_policy) == (False, None)
+    assert (nothing.resources.pids_limit, nothing.restart_policy) == (0, None)
+
+
+def test_a_limit_of_nothing_is_none() -> None:
+    for limit in (0, -1):
+        assert parse_host_config(read_fields({"PidsLimit": limit})).resources.pids_limit == 0
+
+
+def test_an_annotation_has_a_name() -> None:
+    with pytest.raises(InvalidArgument, match="the empty string is not permitted as an annotation key"):
+        parse_host_config(read_fields({"Annotations": {"": "a"}}))
+
+
+def test_a_working_directory_is_cleaned() -> None:
+    assert parse_config(read_fields({"WorkingDir": "//tmp/./x/"})).working_dir == "/tmp/x"
 
 
 # -- older clients
@@ -194,6 +209,12 @@ def test_what_came_with_1_44() -> None:
     assert adapt_create(request, (1, 44), "1") == request
     adapted = adapt_create(dataclasses.replace(request, networks=request.networks[:1]), (1, 43), "1").config
     assert adapted.healthcheck is not None and adapted.healthcheck.start_interval == 0
+
+
+def test_an_old_update_does_not_count_processes() -> None:
+    request = UpdateRequest(Resources(memory=7, pids_limit=9))
+    assert adapt_update(request, (1, 40)) == request
+    assert adapt_update(request, (1, 39)).resources == Resources(memory=7)
 
 
 def test_a_depth_that_an_old_client_cannot_mean() -> None:

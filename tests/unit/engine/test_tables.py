@@ -41,7 +41,7 @@ def test_any_step_from_any_status_is_in_the_table_or_refused(status: Status, ste
         (Status.RUNNING, Step.UNPAUSE, Conflict, "is not paused"),
         (Status.PAUSED, Step.EXEC, Conflict, "is paused, unpause the container before exec"),
         (Status.EXITED, Step.EXEC, Conflict, "is not running"),
-        (Status.RUNNING, Step.REMOVE, Conflict, "You cannot remove a running container"),
+        (Status.RUNNING, Step.REMOVE, Conflict, "container is running: stop the container before removing"),
         (Status.REMOVING, Step.START, Conflict, "marked for removal"),
     ],
 )
@@ -127,7 +127,7 @@ def test_real_time_signals() -> None:
     assert found == [low, low + 3, high - 2, high]
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "65", "NONE", "RTMIN-1", "RTMAX+1", "_DFL", "SIG", "²"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "65", "NONE", "RTMIN-1", "RTMAX+1", "_DFL", "SIG", "SIG9", "²"])
 def test_no_signal(text: str) -> None:
     with pytest.raises(InvalidArgument, match="Invalid signal"):
         parse_signal(text)

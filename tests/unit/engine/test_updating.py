@@ -11,7 +11,7 @@ from guest_agent.engine.requests import UpdateRequest
 from guest_agent.engine.updating import plan_update
 from guest_agent.wire.errors import Conflict
 from guest_agent.wire.models import HostConfig, RestartCondition, RestartPolicy
-from guest_agent.wire.resources import Resources
+from guest_agent.wire.resources import LIFTED, Resources
 from tests.unit.engine.records import container
 
 MB = 1 << 20
@@ -25,10 +25,12 @@ def limited(auto_remove: bool = False, **resources: int) -> Container:
 def test_what_is_said_changes_and_the_rest_stays() -> None:
     before = limited(memory=64 * MB, memory_swap=128 * MB, cpu_shares=5, pids_limit=9)
     request = UpdateRequest(
-        Resources(memory=100 * MB, cpuset_cpus="0"), RestartPolicy(RestartCondition.ALWAYS), pids_unlimited=True
+        Resources(memory=100 * MB, cpuset_cpus="0", pids_limit=LIFTED), RestartPolicy(RestartCondition.ALWAYS)
     )
     host = plan_update(before, request).host_config
-    assert host.resources == Resources(memory=100 * MB, memory_swap=128 * MB, cpu_shares=5, cpuset_cpus="0")
+    assert host.resources == Resources(
+        memory=100 * MB, memory_swap=128 * MB, cpu_shares=5, cpuset_cpus="0", pids_limit=LIFTED
+    )
     assert host.restart_policy.condition is RestartCondition.ALWAYS
 
 
