@@ -7,6 +7,7 @@ overlayfs itself (500) and not by the length of their names.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -104,6 +105,13 @@ def unshare_mount_namespace() -> None:
     set_propagation("/", MS_REC | MS_SLAVE)
 
 
+def _unmark(work: str) -> None:
+    """The kernel refuses what was mounted volatile once, until its mark is gone (overlayfs.rst): a restart's work."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{work}/work/incompat/volatile/dirty")
+        os.rmdir(f"{work}/work/incompat/volatile")
+
+
 def mount_overlay(
     lower_names: Sequence[str],
     layers_dir: str,
@@ -116,11 +124,13 @@ def mount_overlay(
 ) -> None:
     """Stack layers (uppermost first, names relative to `layers_dir`) below a writable `upper` at `target`.
 
-    `volatile` skips every sync: for containers that don't outlive their process; such an upper must not be mounted
+    `volatile` skips every sync: for containers that don't outlive the host's run; such an upper must not be mounted
     again after a crash. Changes the working directory of the calling thread's process for an instant: main thread only.
     """
     flags = tuple(name for name, wanted in (("volatile", volatile), ("userxattr", userxattr)) if wanted)
     options = overlay_options(lower_names, upper, work, flags)
+    if volatile:
+        _unmark(work)
     home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.chdir(layers_dir)

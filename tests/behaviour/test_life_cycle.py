@@ -96,6 +96,15 @@ def test_restart(machine: Machine) -> None:
     assert machine.status(name) == "running"
 
 
+def test_restart_is_not_the_end_that_rm_means(machine: Machine) -> None:
+    name = machine("run", "-d", "--rm", *OBEDIENT)
+    machine("exec", name, "touch", "/mine")
+    machine("restart", "-t", "0", name)
+    machine("exec", name, "test", "-e", "/mine")
+    machine("stop", "-t", "0", name)
+    assert machine.containers() == []
+
+
 def test_kill_with_another_signal(machine: Machine) -> None:
     script = "trap 'echo got it; exit 4' HUP; while :; do sleep 0.1; done"
     name = machine("run", "-d", "busybox", "sh", "-c", script)

@@ -171,7 +171,7 @@ def test_update_of_a_running_container(machine: Machine) -> None:
     assert machine.docker("update", "--pids-limit", "-1", "one") == "one"
     assert limits(machine, "one")[1] == "max"
     host = machine.inspect("one")["HostConfig"]
-    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (128 << 20, 256 << 20, None)
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (128 << 20, 256 << 20, 0)
     assert host["RestartPolicy"] == {"Name": "always", "MaximumRetryCount": 0}
     machine("update", "--restart", "no", "one")
     machine("restart", "-t", "0", "one")
