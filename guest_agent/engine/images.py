@@ -101,7 +101,7 @@ class Images:
         async with aclosing(pulling) as reports:
             async for report in reports:
                 yield report
-        self._tell_name("pull", reference)
+        self._tell_name("pull", parse_reference(reference).with_default_tag().familiar)
 
     async def pull_all(
         self, repository: str, platform: str, credentials: Credentials | None
@@ -225,7 +225,13 @@ class Images:
         self._tell(image_id, action, image_id)
 
     def _tell_name(self, action: str, name: str) -> None:
-        """Pull and push are of a name: docker's actor is that, its attribute the name without the tag."""
-        reference = parse_reference(name).with_default_tag()
-        labels = self.find(name).config.config.labels if reference.tag or reference.digest else {}
+        """Pull and push are of a name: docker's actor is that, its attribute the name without the tag.
+
+        All tags of a repository are one event, with the labels of `latest` where there is such a tag.
+        """
+        reference = parse_reference(name)
+        try:
+            labels = self.find(name).config.config.labels
+        except NotFound:
+            labels = {}
         self._parts.events.publish("image", action, reference.familiar, {**labels, "name": reference.familiar_name})

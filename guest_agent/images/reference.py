@@ -45,10 +45,12 @@ class Reference:
 
     @property
     def familiar_name(self) -> str:
+        """The short form, as long as it means the same: in docker.io/my.org/app the path looks like a host."""
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         short = self.path.removeprefix(_OFFICIAL)
-        return self.path if "/" in short else short
+        short = self.path if "/" in short else short
+        return short if _split_domain(short) == (self.domain, self.path) else self.name
 
     @property
     def canonical(self) -> str:

@@ -26,15 +26,15 @@ class UnrulyRegistry(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), _Handler)
         self.behave: set[str] = set()
         #: Path, Range, Authorization
         self.requests: list[tuple[str, str, str]] = []
         self.layers = {digest_of(BLOB): digest_of(LAYER)}
         self.blobs = {digest_of(BLOB): BLOB}
         self.on_missing: Callable[[], object] = lambda: None
-        self.address = f"127.0.0.1:{self.server_address[1]}"
+        self.address = f"{host}:{self.server_address[1]}"
         self.stalled = threading.Event()  #: a client waits for the rest of a blob
         self.go_on = threading.Event()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))

@@ -20,6 +20,7 @@ DIGEST = "sha256:" + "ab" * 32
         ("docker.io/busybox", "docker.io/library/busybox", "busybox"),
         ("index.docker.io/library/busybox", "docker.io/library/busybox", "busybox"),
         ("me/app:x", "docker.io/me/app:x", "me/app:x"),
+        ("docker.io/my.org/app", "docker.io/my.org/app", "docker.io/my.org/app"),
         ("localhost/app", "localhost/app", "localhost/app"),
         ("localhost:5000/a/b:1", "localhost:5000/a/b:1", "localhost:5000/a/b:1"),
         ("[::1]:5000/a", "[::1]:5000/a", "[::1]:5000/a"),

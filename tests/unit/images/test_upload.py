@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
+import random
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
@@ -106,3 +110,64 @@ def test_a_body_isnt_sent_to_another_host(peers: tuple[Peer, Peer]) -> None:
     assert not stranger.seen
     assert transport.request(url, {"Authorization": "Basic x"}, b"", "POST").status == 202
     assert stranger.seen == [("POST", None, b"")]
+
+
+class _Keeping(http.server.BaseHTTPRequestHandler):
+    """A registry that keeps what came of an upload, and tells how much: distribution-spec, "Pushing a blob in chunks".
+
+    The first connection that brings a body is cut after `cut` bytes of it.
+    """
+
+    kept: ClassVar[bytearray]
+    cut: ClassVar[int]
+    begun: ClassVar[list[str]]
+
+    def do_POST(self) -> None:
+        self._answer(202)
+
+    def do_PATCH(self) -> None:
+        self.begun.append(self.headers["Content-Range"] or "")
+        while size := int(self.rfile.readline(), 16):
+            self.kept.extend(self.rfile.read(size))
+            self.rfile.readline()
+            if 0 < self.cut <= len(self.kept):
+                del self.kept[self.cut :]
+                type(self).cut = 0
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+        self.rfile.readline()
+        self._answer(202)
+
+    def do_GET(self) -> None:
+        self._answer(204)
+
+    def do_PUT(self) -> None:
+        self._answer(201)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Location", "/upload")
+        self.send_header("Range", f"0-{max(len(self.kept) - 1, 0)}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_an_upload_goes_on_where_it_broke_off() -> None:
+    _Keeping.kept, _Keeping.cut, _Keeping.begun = bytearray(), 70_000, []
+    data = random.Random(1).randbytes(300_000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Keeping) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            transport = Transport(RegistrySettings(timeout=5, retry_delay=0.01))
+            sending = uploads(Peer(f"localhost:{server.server_address[1]}"), transport)
+            sent = sending.send(lambda: iter([data[:100_000], data[100_000:]]), lambda _passed: None)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (sent.size, sent.digest) == (len(data), f"sha256:{hashlib.sha256(data).hexdigest()}")
+    assert _Keeping.kept == data and _Keeping.begun == ["", "70000-"]
