@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from guest_agent.images.manifests import parse_document
+from guest_agent.images.manifests import parse_document, without_surrogates
 from guest_agent.images.platforms import Platform
 from guest_agent.store.content import digest_of, parse_digest
 from guest_agent.wire.errors import InvalidArgument, PeerMisbehaved
@@ -77,7 +77,7 @@ def encode_config(
     }
     optional = ("variant", "author", "comment")
     kept = {key: value for key, value in document.items() if value or key not in optional}
-    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False).encode()
+    return without_surrogates(json.dumps(kept, separators=(",", ":"), ensure_ascii=False)).encode()
 
 
 def _container_config(plain: dict[str, Any]) -> ContainerConfig:
@@ -146,7 +146,7 @@ def _port(text: str) -> ContainerPort:
 def _healthcheck(plain: Any) -> Healthcheck | None:
     if not isinstance(plain, dict):
         return None
-    return Healthcheck(
+    check = Healthcheck(
         test=_words(plain.get("Test")),
         interval=int(plain.get("Interval") or 0),
         timeout=int(plain.get("Timeout") or 0),
@@ -154,6 +154,7 @@ def _healthcheck(plain: Any) -> Healthcheck | None:
         start_interval=int(plain.get("StartInterval") or 0),
         retries=int(plain.get("Retries") or 0),
     )
+    return None if check == Healthcheck() else check
 
 
 def _plain_healthcheck(check: Healthcheck | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ OCI image-spec manifest.md and image-index.md; docker's "Image Manifest Version 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 ACCEPTED = (DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX)
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 #: distribution/registry/storage and containerd take manifests up to 4 MiB; so do we, and configurations as well.
 MAX_DOCUMENT = 4 << 20
@@ -58,11 +60,18 @@ def parse_document(data: bytes, what: str) -> dict[str, Any]:
     """A JSON object, or PeerMisbehaved naming `what`."""
     try:
         document = json.loads(data)
+        if b"\\u" in data or b"\xed" in data:
+            document = json.loads(without_surrogates(json.dumps(document, ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
         raise PeerMisbehaved(f"{what} isn't valid JSON") from error
     if not isinstance(document, dict):
         raise PeerMisbehaved(f"{what} isn't a JSON object")
     return document
+
+
+def without_surrogates(text: str) -> str:
+    """What can't be written as UTF-8 becomes U+FFFD, as Go's encoding/json does it when it reads and when it writes."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:

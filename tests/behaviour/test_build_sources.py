@@ -206,12 +206,13 @@ CMD cat /text /here && pwd"""
 
 
 def test_a_dockerfile_of_another_system(machine: Machine, project: Project) -> None:
-    """Windows' line ends, a byte order mark and another escape character."""
-    folder = Path(project(""))
-    (folder / "Dockerfile").write_bytes(b"\xef\xbb\xbf" + WINDOWS.replace("\n", "\r\n").encode())
+    """Windows' line ends, a byte order mark, another escape character, and a label in Latin-1."""
+    folder, label = Path(project("")), b"\r\nLABEL place=caf\xe9"
+    (folder / "Dockerfile").write_bytes(b"\xef\xbb\xbf" + WINDOWS.replace("\n", "\r\n").encode() + label)
     machine("build", "-q", "-t", "windows", str(folder))
     machine.docker("build", "-q", "-t", "docker", str(folder))
     assert machine("images", "-q", "docker") == machine("images", "-q", "windows")
+    assert machine("image", "inspect", "-f", "{{.Config.Labels.place}}", "windows") == "caf\ufffd"
     assert run_of(machine, "windows").split("\n") == ["one two", "$HOME|a b|c\\d", "line", "/w\\x"]
     machine("rmi", "windows", "docker")
 
