@@ -146,7 +146,7 @@ def _translate(pattern: str) -> re.Pattern[str]:
             end = pattern.find("]", position + 1)
             if end < 0:
                 raise InvalidArgument(f"syntax error in pattern: {pattern}")
-            inner = re.sub(r"([\[&~|])", r"\\\1", pattern[position:end])
+            inner = re.sub(r"([\[&~|]|-(?=-))", r"\\\1", pattern[position:end])
             parts.append(f"[{inner}]")
             position = end + 1
         else:

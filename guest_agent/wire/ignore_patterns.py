@@ -125,5 +125,5 @@ def _translate_class(pattern: str, position: int) -> tuple[str, int]:
     if end >= len(pattern) or not content.removeprefix("^"):
         raise ValueError(f"error parsing pattern '{pattern}': syntax error in pattern")
     negated = content.startswith("^")
-    inner = re.sub(r"(?<!\\)[\[&~|]", lambda match: "\\" + match[0], content.removeprefix("^"))
+    inner = re.sub(r"(?<!\\)(?:[\[&~|]|-(?=-))", lambda match: "\\" + match[0], content.removeprefix("^"))
     return f"(?!/)[{'^' if negated else ''}{inner}]", end + 1

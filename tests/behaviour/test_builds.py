@@ -202,6 +202,9 @@ def test_outputs(machine: Machine, project: Project, tmp_path: Path) -> None:
     machine("build", "-o", f"type=tar,dest={tmp_path}/out.tar", folder)
     with tarfile.open(tmp_path / "out.tar") as archive:
         assert {"b", "sub/a"} <= {name.removeprefix("./") for name in archive.getnames()}
+    piped = machine.command(["sh", "-c", f"{HOSTVM} build -o - {folder} | tar -t"])
+    assert (piped.code, {"b", "sub/a"} <= set(piped.out.replace("./", "").split())) == (0, True), "a tar alone"
+    assert "Step 1/3" in piped.err
     assert machine("ps", "-aq") == ""
 
 

@@ -40,6 +40,8 @@ from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
         ("a?b", "a/b", False),
         ("a*b", "a/b", False),
         ("[\\]a]", "]", True),
+        ("[x--a]", "x", True),
+        ("[x--a]", "0", True),
         ("*.go", "foo.go", True),
         ("*.go", "dir/foo.go", False),
         (".*", ".foo", True),
