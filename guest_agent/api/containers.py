@@ -205,6 +205,7 @@ class ContainersResource:
             if freed is not None:
                 deleted.append(container.id)
                 space += freed
+        self._containers.tell_pruned(space)
         return json_response({"ContainersDeleted": deleted or None, "SpaceReclaimed": space})
 
     async def _prune(self, container: Container) -> int | None:

@@ -89,6 +89,7 @@ class DiskUsageResource:
         return [
             {**render_volume(volume), "UsageData": {"RefCount": users[volume.name], "Size": sizes.get(volume.name, -1)}}
             for volume in self._engine.volumes.list()
+            if not volume.options  # with some it is a mount of another file system, which isn't ours to measure
         ]
 
 

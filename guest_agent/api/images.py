@@ -138,8 +138,9 @@ class ImagesResource:
                     deleted += [_deletion(item) for item in await self._images.remove(name, False, False)]
             except (Conflict, NotFound):
                 continue
-        space = before - self._images.layers_size()
-        return json_response({"ImagesDeleted": deleted or None, "SpaceReclaimed": max(0, space)})
+        space = max(0, before - self._images.layers_size())
+        self._images.tell_pruned(space)
+        return json_response({"ImagesDeleted": deleted or None, "SpaceReclaimed": space})
 
     async def attach(self, call: Call) -> Answer:
         """Keeps `{"MediaType", "Document"}` (a string) beside the image of that `name`; a push takes it along."""

@@ -103,7 +103,7 @@ def render_inspect(
     if sizes is not None:
         rendered |= {"SizeRw": sizes.read_write, "SizeRootFs": sizes.root_fs}
     rendered["Mounts"] = [render_mount(mount) for mount in container.mount_points]
-    rendered["Config"] = render_config(container.config)
+    rendered["Config"] = {**render_config(container.config), **_wanted_mac(container)}
     rendered["NetworkSettings"] = network_settings(container)
     return rendered
 
@@ -196,3 +196,10 @@ def shown_image(container: Container, current: Mapping[str, str]) -> str:
     if current.get(container.image_name) == container.image_id:
         return container.image_name
     return container.image_id
+
+
+def _wanted_mac(container: Container) -> Json:
+    """`Config.MacAddress`, the way before API 1.44: what was asked for in the network of the mode."""
+    mode = container.host_config.network_mode
+    wanted = next((one.mac_address for one in container.networks if one.network == mode), "")
+    return {"MacAddress": wanted} if wanted else {}

@@ -77,7 +77,9 @@ class Builds:
         keys = parts.build_cache.clear()
         await parts.images.drop_unused_layers()
         freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
-        return keys, freed + await self._caches.prune()
+        freed += await self._caches.prune()
+        parts.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+        return keys, freed
 
     def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
         """The root of an image as a tar. Raises NotFound."""

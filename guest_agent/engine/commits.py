@@ -12,6 +12,7 @@ from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CommitRequest
 from guest_agent.images.make import Recipe, make_image
+from guest_agent.images.reference import parse_reference
 from guest_agent.wire.models import ContainerConfig, ImageId
 
 
@@ -32,8 +33,18 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         created_ns=request.created_ns,
     )
     identity = await make_image(parts.images, recipe, parts.layers.diff(upper))
-    parts.tell(container, "commit", comment=request.comment, imageID=identity)
+    _announce(parts, container, request, identity)
     return identity
+
+
+def _announce(parts: Parts, container: Container, request: CommitRequest, identity: ImageId) -> None:
+    attributes = {"comment": request.comment, "imageID": identity}
+    if request.reference:
+        name = parse_reference(request.reference).with_default_tag().familiar
+        labels = parts.images.get(identity).config.config.labels
+        parts.events.publish("image", "tag", identity, {**labels, "name": name})
+        attributes["imageRef"] = name
+    parts.tell(container, "commit", **attributes)
 
 
 def _image_config(config: ContainerConfig) -> ContainerConfig:

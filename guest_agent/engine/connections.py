@@ -63,6 +63,7 @@ async def disconnect(parts: Parts, network: Network, reference: str, force: bool
             await _leave(parts, unwanted, endpoint)
         else:
             parts.table.save(unwanted)
+            parts.tell_network(Endpoint(network.name, network.id), "disconnect", identity)
 
 
 def rename(parts: Parts, container: Container) -> Container:

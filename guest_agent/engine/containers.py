@@ -114,6 +114,7 @@ class Containers:
         container = self.find(identity)
         if container.state.status is Status.RESTARTING:
             self._end_restarting(container)
+            self._parts.tell(container, "stop")
             return
         if not container.running:
             raise NotModified(f"Container {identity} is already stopped")
@@ -199,6 +200,10 @@ class Containers:
             health = health_without_probes(current.state.health) if frozen else current.state.health
             self._table.save(_with_state(current, status=status, health=health))
             self._parts.tell(current, step.value)
+
+    def tell_pruned(self, space: int) -> None:
+        """Of all the stopped ones that were to go, the last is removed; `space` bytes are free again."""
+        self._parts.events.publish("container", "prune", "", {"reclaimed": str(space)})
 
     async def rename(self, ref: str, name: str) -> None:
         """Raises Conflict where somebody has the name."""

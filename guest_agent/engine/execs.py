@@ -224,6 +224,7 @@ class Execs:
         one.run.end_output()
         one.run.finish(one.exit_code)
         one.run.close()
+        container = self._parts.table.get(container.id) or container  # renamed meanwhile, or gone
         self._parts.tell(container, "exec_die", execID=one.id, exitCode=str(one.exit_code))
         self._remove_folder(one)
 

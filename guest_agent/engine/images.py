@@ -184,6 +184,8 @@ class Images:
             platform=parse_platform(platform) if platform else None,
         )
         identity = await make_image(self._parts.images, recipe, chunks)
+        if reference:
+            self._tell(identity, "tag", parse_reference(reference).with_default_tag().familiar)
         self._tell_id("import", identity)
         return identity
 
@@ -201,12 +203,19 @@ class Images:
 
     async def remove(self, ref: str, force: bool, no_prune: bool) -> tuple[ImageDeletion, ...]:
         """Untag, and delete what has no name left. Conflict while containers use it."""
+        labels = self._parts.images.find(ref).config.config.labels
         deletions = await self._parts.images.remove(ref, force, self._users(), prune=not no_prune)
         for deletion in deletions:
-            if deletion.image_id:
-                action = "untag" if deletion.untagged else "delete"
-                self._tell_id(action, ImageId(deletion.image_id))
+            identity = deletion.image_id
+            if identity and deletion.untagged:
+                self._parts.events.publish("image", "untag", identity, {**labels, "name": identity})
+            elif identity:
+                self._tell_id("delete", ImageId(identity))
         return deletions
+
+    def tell_pruned(self, space: int) -> None:
+        """Of all that were to go, the last is removed; `space` bytes are free again."""
+        self._parts.events.publish("image", "prune", "", {"reclaimed": str(space)})
 
     def _users(self) -> Mapping[ImageId, Sequence[tuple[str, bool]]]:
         users = _UserLists(list)

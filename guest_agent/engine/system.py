@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from guest_agent.engine.checking import Checked, Finding, check
 from guest_agent.engine.container import Status
 from guest_agent.engine.parts import Parts
+from guest_agent.linux.mounts import filesystem_of
 from guest_agent.store.files import tree_size
 
 #: Of the installed package; the host side says the same (a test compares).
@@ -52,6 +53,9 @@ class SystemInfo:
     logging_driver: str
     debug: bool
     system_time_ns: int
+    backing_filesystem: str
+    bridge_filters: tuple[bool, bool]  #: whether iptables sees what crosses a bridge: IPv4, IPv6
+    init_binary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,9 @@ class System:
             logging_driver=self._parts.logs.driver,
             debug=False,
             system_time_ns=time.time_ns(),
+            backing_filesystem=_backing_filesystem(self._parts.paths.data),
+            bridge_filters=(_is_switched_on("iptables"), _is_switched_on("ip6tables")),
+            init_binary=os.path.basename(self._parts.host.init_binary or ""),
         )
 
     def check(self, repair: bool) -> AsyncIterator[Finding | Checked]:
@@ -154,3 +161,21 @@ def _os_release() -> dict[str, str]:
         except OSError:
             continue
     return {}
+
+
+def _backing_filesystem(folder: str) -> str:
+    """In docker's words, which has one for all of ext's generations."""
+    try:
+        kind = filesystem_of(os.path.realpath(folder))
+    except OSError:
+        return "<unknown>"
+    return "extfs" if kind.startswith("ext") else kind or "<unknown>"
+
+
+def _is_switched_on(program: str) -> bool:
+    """The switch is there where the module br_netfilter is."""
+    try:
+        with open(f"/proc/sys/net/bridge/bridge-nf-call-{program}", "rb") as file:
+            return file.read().strip() == b"1"
+    except OSError:
+        return False

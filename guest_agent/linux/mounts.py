@@ -95,6 +95,23 @@ def parse_mounts_below(mountinfo: str, folder: str) -> list[str]:
     return [point for point in reversed(points) if point.startswith(f"{folder}/")]
 
 
+def filesystem_of(path: str) -> str:
+    """The type of the file system that an absolute path without links lies in: "ext4"."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return parse_filesystem(file.read(), path)
+
+
+def parse_filesystem(mountinfo: str, path: str) -> str:
+    """The longest mount point above the path counts, and the last of several mounts on one."""
+    best, kind = "", ""
+    for line in mountinfo.splitlines():
+        before, _dash, after = line.partition(" - ")
+        point = _unescaped(before.split(" ", 5)[4])
+        if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            best, kind = point, after.split(" ", 1)[0]
+    return kind
+
+
 def _unescaped(path: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 

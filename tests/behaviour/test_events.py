@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.behaviour.conftest import MachineMaker
 from tests.behaviour.harness.machine import Machine
 from tests.behaviour.harness.terminal import Terminal
 
@@ -95,3 +96,34 @@ def test_who_detaches_is_told_of(machine: Machine, terminal: Callable[..., Termi
         assert screen.wait() == 0
     seen = actions(of(machine, "left"))
     assert "detach" in seen and "exec_detach" in seen
+
+
+def test_what_follows_from_a_request(fresh_machine: MachineMaker) -> None:
+    """A commit's tag comes before it, a prune is told also where there was nothing to remove (dockerd 20.10)."""
+    machine = fresh_machine("busybox")
+    network = machine("network", "create", "side")
+    name = machine("create", "--network", "side", "--label", "tier=db", "busybox", "true")
+    image = machine("commit", "-m", "text", name, "made:1")
+    machine("network", "disconnect", "side", name)
+    machine("rmi", "made:1")
+    for noun in ("container", "image", "builder"):
+        machine(noun, "prune", "-f")
+    events = [(event["Type"], event["Action"], event["Actor"]) for event in told(machine)]
+    after = events[[kind for kind, _, _ in events].index("network") :]
+    shown = [(kind, action, actor["ID"]) for kind, action, actor in after]
+    assert shown == [
+        ("network", "create", network),
+        ("container", "create", name),
+        ("image", "tag", image),
+        ("container", "commit", name),
+        ("network", "disconnect", network),
+        ("image", "untag", image),
+        ("image", "delete", image),
+        ("container", "destroy", name),
+        ("container", "prune", ""),
+        ("image", "prune", ""),
+        ("builder", "prune", ""),
+    ]
+    commit, untag = after[3][2]["Attributes"], after[5][2]["Attributes"]
+    assert (commit["comment"], commit["imageID"], commit["imageRef"]) == ("text", image, "made:1")
+    assert untag["tier"] == "db" and after[4][2]["Attributes"]["container"] == name

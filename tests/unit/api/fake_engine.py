@@ -194,6 +194,9 @@ class FakeContainers:
             raise Conflict("You cannot remove a running container")
         del self.records[record.id]
 
+    def tell_pruned(self, space: int) -> None:
+        pass
+
     async def remove_link(self, ref: str) -> None:
         self.calls.append(("remove_link", ref))
 
@@ -466,6 +469,9 @@ class FakeImages:
         image = self.find(source)
         self.records[self.records.index(image)] = replace(image, tags=image.tags + (target,))
 
+    def tell_pruned(self, space: int) -> None:
+        pass
+
     async def remove(self, ref: str, force: bool, no_prune: bool) -> tuple[ImageDeletion, ...]:
         self.records.remove(self.find(ref))
         return ImageDeletion(untagged=ref), ImageDeletion(deleted=BUSYBOX)
@@ -598,6 +604,9 @@ class FakeInfo:
     logging_driver: str = "json-file"
     debug: bool = False
     system_time_ns: int = _SECOND
+    backing_filesystem: str = "extfs"
+    bridge_filters: tuple[bool, bool] = (True, False)
+    init_binary: str = "tini"
 
 
 @dataclass

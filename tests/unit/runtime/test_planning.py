@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guest_agent.linux.capabilities import NAMES, names_of, parse_bounding_set
-from guest_agent.linux.mounts import overlay_options, parse_mounts_below
+from guest_agent.linux.mounts import overlay_options, parse_filesystem, parse_mounts_below
 from guest_agent.runtime import cgroups, devices, failures, filesystems, limits, users
 from guest_agent.runtime.environment import plan_environment, replace_or_append
 from guest_agent.runtime.privileges import DEFAULT_CAPABILITIES, parse_security_options, plan_capabilities
@@ -324,3 +324,14 @@ def test_mounts_below_a_folder() -> None:
         line.format(place) for place in ("/", "/data", "/data/tmp", "/data/tmp/a\\040b", "/data/tmp/a\\040b/c")
     )
     assert parse_mounts_below(text, "/data/tmp") == ["/data/tmp/a b/c", "/data/tmp/a b"]
+
+
+def test_the_file_system_of_a_path() -> None:
+    text = (
+        "1 0 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n"
+        "2 1 0:5 / /data rw shared:1 - xfs /dev/sdb rw\n"
+        "3 1 0:6 / /data\\040more rw - tmpfs tmpfs rw\n"
+        "4 2 0:7 / /data rw - btrfs /dev/sdc rw\n"
+    )
+    found = [parse_filesystem(text, path) for path in ("/", "/data", "/data/x", "/data more/x", "/database")]
+    assert found == ["ext4", "btrfs", "btrfs", "tmpfs", "ext4"]
