@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -195,6 +196,7 @@ def fresh_machine(machine_kind: str, make_machine: MachineMaker) -> Iterator[Mac
             if machine.running():
                 clean(machine)
             stop_and_check(machine)
+            shutil.rmtree(machine.folder)  # a machine has disks and memory in it, and there are hundreds
         finally:
             machine.kill()
 

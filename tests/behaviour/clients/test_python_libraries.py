@@ -158,11 +158,13 @@ def test_testcontainers(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> No
         if name.startswith("DOCKER_"):
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("TESTCONTAINERS_HOST_OVERRIDE", "localhost")
-    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.config import ConnectionMode, testcontainers_config
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
     monkeypatch.setattr(testcontainers_config, "ryuk_disabled", True)
+    # Where the tests themselves run in a container, it would take the engine for a sibling and ask at its gateway.
+    monkeypatch.setattr(testcontainers_config, "connection_mode_override", ConnectionMode.docker_host)
     # Without -f, busybox's httpd goes to the background once it listens.
     server = "mkdir /www; echo served >/www/index.html; httpd -h /www -p 80; echo ready; exec sleep 3600"
     container = DockerContainer("busybox").with_command(["sh", "-c", server]).with_exposed_ports(80)
