@@ -30,20 +30,19 @@ from hostvm.machines.vm.paths import VmPaths
 from hostvm.machines.vm.spec import MachineSpec
 from hostvm.supervisor.bridges import Bridges
 from hostvm.supervisor.channel import Channel
-from hostvm.supervisor.guest import Guest, Message, read_error
+from hostvm.supervisor.guest import Guest
 from hostvm.supervisor.host_settings import plan_begin, read_config, read_search
 from hostvm.supervisor.journal import has_panicked, qemu_words, say, with_console
 from hostvm.supervisor.life import Life
 from hostvm.supervisor.lifecycle import Event, State, step
 from hostvm.supervisor.process import QemuProcess, start_qemu
+from hostvm.supervisor.readiness import ENGINE_DEADLINE, Readiness
 from hostvm.supervisor.saving import copy_template, make_template_folder, record_state, record_template
 
 #: Seconds for a guest to boot to its agent. TCG on an idle host: 4; four machines at once on two busy cores: 40.
 _BOOT_DEADLINE = float(os.environ.get("HOSTVM_BOOT_SECONDS") or 180)
 #: Seconds for a resumed guest to answer: 0.1 on an idle host.
 _RESUME_DEADLINE = 20.0
-#: Seconds for the engine to be ready once it has its data: a damaged disk is looked through meanwhile.
-_ENGINE_DEADLINE = 180.0
 #: Seconds for a state to be written: 0.1.
 _SAVE_DEADLINE = 60.0
 #: Seconds for the guest to stop its containers and unmount: init gives the engine 30.
@@ -81,9 +80,7 @@ class Machine:
         self._channel_task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()  #: set at the next change of state, then replaced
-        self._engine_ready = asyncio.Event()
-        self._warm = asyncio.Event()
-        self._engine_failure: HostvmError | None = None
+        self._readiness = Readiness(spec.name)
 
     # -- state
 
@@ -200,9 +197,7 @@ class Machine:
             say(launch.note)
             self.tell(launch.note)
         self.life = life = Life(process, launch.way)
-        self._engine_ready.clear()
-        self._warm.clear()
-        self._engine_failure = None
+        self._readiness.begin()
         try:
             await life.begin(self.files.qmp_socket)
             if launch.state >= 0:
@@ -213,7 +208,7 @@ class Machine:
         except TimeoutError:
             raise Unavailable("QEMU didn't load the state in time") from None
         except HostvmError as error:
-            if launch.way is Way.BOOT and self._engine_failure is None:
+            if launch.way is Way.BOOT and self._readiness.failure is None:
                 self._explain(error)
             raise
 
@@ -240,12 +235,12 @@ class Machine:
         elif status.get("engine") == "ready":
             await self.guest.set_time()
             return
-        await self._wait_engine(status)
+        await self._readiness.wait_engine(status)
 
     async def _begin(self, life: Life) -> None:
         """The guest has no disk yet."""
         if life.way is Way.BOOT and not have_template(self.paths, life.process.identity):
-            await self._wait_warm()
+            await self._readiness.wait_warm(await self.guest.ask("status"))
             await self._make_template(life)
         self.bridges.open()
         size = mark_of(self.files.disk).size
@@ -254,32 +249,8 @@ class Machine:
         self._reach("opening the data disk")
         config = await asyncio.to_thread(read_config, self._config)
         fields = plan_begin(self.spec.name, size, config, read_search())
-        await self.guest.ask("begin", timeout=_ENGINE_DEADLINE, **fields)
+        await self.guest.ask("begin", timeout=ENGINE_DEADLINE, **fields)
         self._reach("starting the engine")
-
-    async def _wait_warm(self) -> None:
-        """Until everything in the guest has imported what it needs."""
-        status = await self.guest.ask("status")
-        if status.get("stage") != "warm":
-            await self._wait_for(self._warm, "the guest's programs")
-
-    async def _wait_engine(self, status: Message) -> None:
-        failure = status.get("failure")
-        if isinstance(failure, dict):
-            raise read_error(failure)
-        if status.get("engine") != "ready":
-            await self._wait_for(self._engine_ready, "the engine")
-        if self._engine_failure is not None:
-            raise self._engine_failure
-
-    async def _wait_for(self, event: asyncio.Event, what: str) -> None:
-        try:
-            await asyncio.wait_for(event.wait(), _ENGINE_DEADLINE)
-        except TimeoutError:
-            hint = f"`hostvm machine logs {self.spec.name}` shows what the guest said"
-            raise Unavailable(
-                f"the machine runs, but {what} didn't start within {_ENGINE_DEADLINE:g} s", hint
-            ) from None
 
     # -- adoption
 
@@ -448,13 +419,6 @@ class Machine:
             say(f"the guest's init isn't reached: {error.message}")
 
     def _heard(self, message: Mapping[str, object]) -> None:
-        event = message.get("event")
-        if event == "stage":
+        if message.get("event") == "stage":
             self._reach(str(message.get("stage"))[:40])
-        elif event == "warm":
-            self._warm.set()
-        elif event == "ready":
-            self._engine_ready.set()
-        elif event == "engine-failed":
-            self._engine_failure = read_error(dict(message))
-            self._engine_ready.set()
+        self._readiness.hear(message)
