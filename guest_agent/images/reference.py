@@ -85,7 +85,7 @@ def parse_reference(text: str) -> Reference:
     domain, path = _split_domain(name)
     path, colon, tag = path.partition(":")
     if path.lower() != path:
-        raise InvalidArgument("invalid reference format: repository name must be lowercase")
+        raise InvalidArgument(f"invalid reference format: repository name ({path}) must be lowercase")
     if not _DOMAIN.fullmatch(domain) or not _PATH.fullmatch(path) or (colon and not _TAG.fullmatch(tag)):
         raise InvalidArgument("invalid reference format")
     if not colon and not at and domain == DEFAULT_DOMAIN and _IDENTIFIER.fullmatch(path.removeprefix(_OFFICIAL)):

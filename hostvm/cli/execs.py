@@ -31,7 +31,10 @@ def execute(context: "Context", arguments: Arguments) -> int:
         foreground = Foreground(session, interactive and not detach, arguments.flag("tty"), False, Listener())
         return run_detachable(foreground, detach)
     except HostvmError as error:
-        raise refused(error, RUN_EXIT_CODE.get(error.kind, 1)) from error
+        code = RUN_EXIT_CODE.get(error.kind, 1)
+        if error.message.startswith("OCI runtime exec failed"):  # which docker's client gets as the exec's output
+            raise Failure(error.message, code, error.hint) from error
+        raise refused(error, code) from error
 
 
 def plan_exec(arguments: Arguments) -> dict[str, object]:

@@ -57,8 +57,19 @@ def bad_run(path: str, message: str, hint: str = "", code: int = 125) -> Failure
 
 
 def refused_run(path: str, error: HostvmError) -> Failure:
-    """The engine's refusal of a `run`, `create`: 125, 126 or 127."""
-    return bad_run(path, FROM_ENGINE + error.message, error.hint, RUN_EXIT_CODE.get(error.kind, 125))
+    """The engine's refusal of a `run`: 125, 126 or 127; of a `create`, which starts nothing: 1."""
+    if path.endswith("create"):
+        return refused(error)
+    return bad_run(path, FROM_ENGINE + error.message, error.hint, _run_code(error))
+
+
+def _run_code(error: HostvmError) -> int:
+    """By the error's kind, and as docker's client has it by its text, whatever file it is about."""
+    if error.kind in RUN_EXIT_CODE:
+        return RUN_EXIT_CODE[error.kind]
+    if "no such file or directory" in error.message:
+        return 127
+    return 126 if "permission denied" in error.message or "is a directory" in error.message else 125
 
 
 def refused(error: HostvmError, code: int = 1) -> Failure:

@@ -51,7 +51,7 @@ def test_words(machine: Machine, words: tuple[str, ...], code: int, message: str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("UPPER", "true"), "repository name must be lowercase"),
+        (("UPPER", "true"), "repository name (library/UPPER) must be lowercase"),
         (("busybox:", "true"), "invalid reference format"),
         (("-p", "99999:80", "busybox"), "invalid"),
         (("-p", "80:80:80:80:80", "busybox"), "invalid"),

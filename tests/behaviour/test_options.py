@@ -26,7 +26,7 @@ def test_devices(machine: Machine) -> None:
     assert seen.out.split() == ["1", "b", "1", "7"] and "not permitted" in seen.err
     node = "mknod /n c 1 7 && cat /n | head -c 1 | wc -c"
     assert machine(*ONCE, "--device-cgroup-rule", "c 1:* rwm", "busybox", "sh", "-c", node) == "1"
-    complaint = machine.fails(125, *ONCE, "--device", "/dev/nowhere", "busybox", "true")
+    complaint = machine.fails(127, *ONCE, "--device", "/dev/nowhere", "busybox", "true")
     assert 'error gathering device information while adding custom device "/dev/nowhere"' in complaint
 
 
