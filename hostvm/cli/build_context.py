@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from guest_agent.wire.ignore_patterns import IgnorePatterns
 
 _BLOCK = 512
-_PIECE = 1 << 18
+#: Below what malloc asks the kernel for anew each time: fresh pages cost more than reading and sending.
+_PIECE = 1 << 15
 _FILE, _LINK, _FOLDER, _LONG_NAME, _LONG_LINK = b"0", b"2", b"5", b"L", b"K"
 _END = bytes(2 * _BLOCK)
 #: 11 octal digits.
@@ -48,7 +49,7 @@ class Context:
                 path = f"{inner}/{name}" if inner else name
                 taken = not self._patterns or path in self._always or not self._patterns.matches(path)
                 if taken:
-                    yield os.path.join(place, name), path
+                    yield f"{place}/{name}", path
                 if is_folder and (taken or (self._patterns and self._patterns.needs_walk(path))):
                     pending.append(path)
 
@@ -116,11 +117,14 @@ def _entry(place: str, path: str, status: os.stat_result) -> bytes:
 def _content(place: str, size: int) -> "Iterator[bytes]":
     """Exactly `size` bytes: a file that shrinks meanwhile is filled up with zeros."""
     left = size
-    with open(place, "rb", buffering=0) as file:
+    descriptor = os.open(place, os.O_RDONLY)  # `open` makes an object and asks the kernel twice more
+    try:
         while left:
-            data = file.read(min(left, _PIECE)) or bytes(min(left, _PIECE))
+            data = os.read(descriptor, min(left, _PIECE)) or bytes(min(left, _PIECE))
             left -= len(data)
             yield data
+    finally:
+        os.close(descriptor)
     yield bytes(-size % _BLOCK)
 
 
