@@ -13,7 +13,7 @@ from guest_agent.api.messages import TYPE_JSON, Answer, Response, json_response,
 from guest_agent.api.old_versions import adapt_create, adapt_update
 from guest_agent.api.parse_config import parse_create, parse_update
 from guest_agent.api.render_config import Json
-from guest_agent.api.render_container import render_inspect, render_listed, shown_image, status_text
+from guest_agent.api.render_container import render_inspect, render_listed, render_row, shown_image, status_text
 from guest_agent.api.rendered import Rendered
 from guest_agent.api.router import Call, Route
 from guest_agent.api.times import parse_moment
@@ -33,7 +33,7 @@ class ContainersResource:
         info = engine.system.info()  # what inspect shows of it is constant
         self._runtime, self._driver = info.runtime, info.storage_driver
         self._cgroup_version = info.cgroup_version
-        self._listed, self._inspected = Rendered(self._ids), Rendered(self._ids)
+        self._entries, self._rows, self._inspected = (Rendered(self._ids) for _ in range(3))
 
     def _ids(self) -> list[str]:
         return [one.id for one in self._containers.list(True)]
@@ -67,12 +67,18 @@ class ContainersResource:
             return None
         chosen = self._chosen(call)
         current, now, links = self._current_images(chosen), time.time_ns(), link_names(self._containers)
-        lines = (self._line(one, shown_image(one, current), now, links.get(one.id, ())) for one in chosen)
+        line = self._row if call.query.flag("hostvm-brief") else self._entry
+        lines = [line(one, shown_image(one, current), now, links.get(one.id, ())) for one in chosen]
         return Response(200, b"[%s]\n" % b",".join(lines), TYPE_JSON)
 
-    def _line(self, one: Container, image: str, now_ns: int, links: tuple[str, ...]) -> bytes:
+    def _entry(self, one: Container, image: str, now_ns: int, links: tuple[str, ...]) -> bytes:
         sources = (one, image, status_text(one.state, now_ns), links)
-        return self._listed.text(one.id, sources, lambda: render_json(render_listed(one, image, now_ns, links))[:-1])
+        return self._entries.text(one.id, sources, lambda: render_json(render_listed(one, image, now_ns, links))[:-1])
+
+    def _row(self, one: Container, image: str, now_ns: int, links: tuple[str, ...]) -> bytes:
+        """For our own command line, which takes longer to read the rest than to show a row."""
+        sources = (one, image, status_text(one.state, now_ns), links)
+        return self._rows.text(one.id, sources, lambda: render_json(render_row(one, image, now_ns, links))[:-1])
 
     async def _list_with_sizes(self, call: Call) -> Answer:
         chosen = self._chosen(call)

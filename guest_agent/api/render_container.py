@@ -169,7 +169,20 @@ def render_listed(
     container: Container, image: str, now_ns: int, link_names: Sequence[str] = (), sizes: Sizes | None = None
 ) -> Json:
     """One entry of `GET /containers/json`. `image` is the name as given, or the id where the name has moved on."""
-    rendered: Json = {
+    rendered = render_row(container, image, now_ns, link_names)
+    if sizes is not None:
+        rendered |= {"SizeRw": sizes.read_write, "SizeRootFs": sizes.root_fs}
+    return rendered | {
+        "Labels": dict(container.config.labels),
+        "HostConfig": {"NetworkMode": container.host_config.network_mode},
+        "NetworkSettings": {"Networks": render_networks(container)},
+        "Mounts": [render_mount(mount) for mount in container.mount_points],
+    }
+
+
+def render_row(container: Container, image: str, now_ns: int, link_names: Sequence[str] = ()) -> Json:
+    """Of that entry, what a table of `ps` shows."""
+    return {
         "Id": container.id,
         "Names": [f"/{container.name}", *link_names],
         "Image": image,
@@ -177,18 +190,9 @@ def render_listed(
         "Command": command_text(container.path, container.args),
         "Created": container.created_ns // SECOND,
         "Ports": list_ports(container),
-    }
-    if sizes is not None:
-        rendered |= {"SizeRw": sizes.read_write, "SizeRootFs": sizes.root_fs}
-    rendered |= {
-        "Labels": dict(container.config.labels),
         "State": str(container.state.status),
         "Status": status_text(container.state, now_ns),
-        "HostConfig": {"NetworkMode": container.host_config.network_mode},
-        "NetworkSettings": {"Networks": render_networks(container)},
-        "Mounts": [render_mount(mount) for mount in container.mount_points],
     }
-    return rendered
 
 
 def shown_image(container: Container, current: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ def ps(context: "Context", arguments: Arguments) -> int:
     last = 1 if arguments.flag("latest") else arguments.number("last")
     path = with_query(
         "/containers/json", all=arguments.flag("all"), limit=last if last > 0 else None, size=size,
-        filters=filters(arguments),
+        filters=filters(arguments), **{"hostvm-brief": template in ("", "table")},
     )  # fmt: skip
     records = context.engine.ask_records(path)
     # While the engine works: these imports take as long as its answer.

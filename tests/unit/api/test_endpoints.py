@@ -463,3 +463,17 @@ def test_a_container_that_goes_while_sizes_are_measured_isn_t_listed(api: Api, m
     _, listed = api.call("GET", "/containers/json", all=1, size=1)
     assert isinstance(listed, list)
     assert [one["Id"] for one in listed] == [one["Id"] for one in before[1:]]
+
+
+def test_our_own_command_line_gets_only_what_a_table_shows(api: Api) -> None:
+    api.create()
+    whole, brief = (api.call("GET", f"/containers/json?all=1{more}")[1] for more in ("", "&hostvm-brief=1"))
+    assert isinstance(whole, list) and whole
+    assert brief == [
+        {
+            name: value
+            for name, value in one.items()
+            if name not in ("Labels", "HostConfig", "NetworkSettings", "Mounts")
+        }
+        for one in whole
+    ]
