@@ -59,7 +59,7 @@ class ContainerStreamsResource:
 
 def wanted_protocol(call: Call) -> str:
     """The docker CLI asks for `Upgrade: tcp`; without it the answer is 200 and goes raw."""
-    return "tcp" if "upgrade" in call.request.headers.get("connection", "").lower() else ""
+    return "tcp" if call.request.headers.get("upgrade") else ""
 
 
 async def _wait_body(waiter: Awaitable[WaitResult]) -> AsyncGenerator[bytes, None]:

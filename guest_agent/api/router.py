@@ -89,7 +89,7 @@ class Router:
             match = pattern.fullmatch(path)
             if match is not None:
                 return candidate, match[1]
-        return _NO_ROUTE, ""
+        return _NO_ROUTE if method != "OPTIONS" else _ANY_OPTIONS, ""
 
 
 def _compile(path: str) -> re.Pattern[str]:
@@ -145,6 +145,11 @@ async def _page_not_found(call: Call) -> Answer:
     return json_response({"message": "page not found"}, 404)
 
 
+async def _options(call: Call) -> Answer:
+    return Response(200)
+
+
 _NO_ROUTE = Route("", "", _page_not_found)
+_ANY_OPTIONS = Route("", "", _options)
 
 __all__ = ["API_VERSION", "MIN_API_VERSION", "Call", "Handler", "Route", "Router", "error_response", "no_content"]

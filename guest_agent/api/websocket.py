@@ -36,6 +36,7 @@ class WebSocketResource:
         return (Route("GET", "/containers/{name}/attach/ws", self.attach),)
 
     async def attach(self, call: Call) -> Answer:
+        self._containers.find(call.name)  # dockerd complains of the container first
         key = check_handshake(call.request.headers)
         attachment = self._containers.attach(call.name, _request(call))
         binary = call.version >= (1, 28)

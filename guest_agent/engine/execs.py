@@ -43,15 +43,17 @@ class Exec:
     container_id: str
     request: ExecRequest
     run: Run
+    since_ns: int  #: the start of the container's run that it belongs to
     running: bool = False
     exit_code: int | None = None
     folder: str = ""
     started: bool = False
+    last_pid: int = 0
 
     @property
     def pid(self) -> int:
-        """The command's own, as the host numbers it; 0 before it runs."""
-        return exec_pid(self.folder)
+        """The command's own, as the host numbers it, also when it has ended; 0 before it runs."""
+        return self.last_pid or exec_pid(self.folder)
 
 
 class Execs:
@@ -70,7 +72,7 @@ class Execs:
             raise InvalidArgument("No exec command specified")
         identity = new_id()
         log = self._parts.table.live(container.id).log
-        self._execs[identity] = Exec(identity, container.id, request, Run(log))
+        self._execs[identity] = Exec(identity, container.id, request, Run(log), container.state.started_ns)
         self._forget_old()
         self._parts.tell(container, f"exec_create: {_shown(request)}", execID=identity)
         return identity
@@ -79,7 +81,7 @@ class Execs:
         """Raises NotFound."""
         found = self._execs.get(exec_id)
         if found is None:
-            raise NotFound(f"No such exec instance: {exec_id}")
+            raise _unknown(exec_id)
         return found
 
     def for_container(self, container_id: str) -> tuple[str, ...]:
@@ -109,11 +111,13 @@ class Execs:
         self._execs.pop(exec_id, None)
 
     def find_startable(self, exec_id: str) -> Exec:
-        """Raises NotFound, and Conflict where it has been started before or its container doesn't run."""
+        """Raises NotFound, also where its container has ended since; Conflict where it was started before."""
         one = self.find(exec_id)
         if one.started:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         container = self._parts.table.find(one.container_id)
+        if container.state.started_ns != one.since_ns or container.state.status is Status.EXITED:
+            raise _unknown(exec_id)
         _check_active(container, container.id)
         return one
 
@@ -220,6 +224,7 @@ class Execs:
             one.exit_code = await self._parts.runtime.exec_result(runtime_pid, one.folder, one.request.command[0])
         except HostvmError as error:
             one.exit_code = 127 if isinstance(error, CommandNotFound) else 126
+        one.last_pid = one.pid
         one.running = False
         one.run.end_output()
         one.run.finish(one.exit_code)
@@ -266,6 +271,10 @@ def _attach_request(request: ExecRequest, detach: bool) -> AttachRequest:
         stderr=request.attach_stderr and not detach,
         detach_keys=request.detach_keys,
     )
+
+
+def _unknown(exec_id: str) -> NotFound:
+    return NotFound(f"No such exec instance: {exec_id}")
 
 
 def _shown(request: ExecRequest) -> str:

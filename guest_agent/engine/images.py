@@ -177,11 +177,14 @@ class Images:
         self, chunks: AsyncIterator[bytes], reference: str, message: str, changes: tuple[str, ...], platform: str
     ) -> ImageId:
         """An image of one layer from the tar of a root file system."""
+        wanted = parse_platform(platform) if platform else None
+        if wanted and wanted.os != "linux":
+            raise InvalidArgument("operating system is not supported")
         recipe = Recipe(
             config=apply_changes(ContainerConfig(), changes),
             name=reference,
             comment=message or "Imported from -",
-            platform=parse_platform(platform) if platform else None,
+            platform=wanted,
         )
         identity = await make_image(self._parts.images, recipe, chunks)
         if reference:

@@ -61,6 +61,8 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
 
 def _find_image(parts: Parts, name: str) -> Image:
     """docker names the tag that was looked for, too."""
+    if not name:
+        raise InvalidArgument("no command specified")  # as dockerd has it: there is no image to have one
     try:
         return parts.images.find(name)
     except NotFound as error:

@@ -232,7 +232,7 @@ def _docker_images(members: _Members) -> Iterator[NewImage]:
     """moby image/tarexport: a list of {"Config", "RepoTags", "Layers"}."""
     try:
         listed = json.loads(members.documents["manifest.json"])
-        wanted = [(str(item["Config"]), item.get("RepoTags") or [], list(item["Layers"])) for item in listed]
+        wanted = [(str(item["Config"]), item.get("RepoTags") or [], list(item["Layers"] or [])) for item in listed]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PeerMisbehaved("manifest.json of the archive is malformed") from error
     for config_name, tags, layers in wanted:

@@ -24,6 +24,7 @@ _ARCHITECTURES = {
 }
 #: The variant that an architecture has when none is said.
 _USUAL_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+_SYSTEMS = {"macos": "darwin"}
 #: containerd/platforms: isKnownOS, isKnownArch. They tell what a specifier of one part is.
 _KNOWN_SYSTEMS = frozenset(
     "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd "
@@ -60,14 +61,21 @@ def parse_platform(text: str) -> Platform:
     if not text:
         return host_platform()
     parts = text.lower().split("/")
-    if len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts):
-        raise InvalidArgument(f'"{text}" is an invalid platform: expected OS/ARCHITECTURE[/VARIANT]')
+    for part in parts:
+        if not _PART.fullmatch(part):
+            raise InvalidArgument(
+                f'"{part}" is an invalid component of "{text}": platform specifier component must match '
+                f'"^{_PART.pattern}$": invalid argument'
+            )
+    if len(parts) > 3:
+        raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
     return make_platform(*parts) if len(parts) > 1 else _parse_single(text, parts[0])
 
 
 def _parse_single(text: str, part: str) -> Platform:
-    if part in _KNOWN_SYSTEMS:
-        return Platform(part, host_platform().architecture)
+    system = _SYSTEMS.get(part, part)
+    if system in _KNOWN_SYSTEMS:
+        return Platform(system, host_platform().architecture)
     platform = make_platform("linux", part)
     if platform.architecture not in _KNOWN_ARCHITECTURES:
         raise InvalidArgument(f'"{text}": unknown operating system or architecture: invalid argument')
@@ -75,9 +83,9 @@ def _parse_single(text: str, part: str) -> Platform:
 
 
 def make_platform(system: str, architecture: str, variant: str = "") -> Platform:
-    """With the architecture's usual name."""
+    """With the usual names."""
     known, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
-    return Platform(system, known, variant or implied)
+    return Platform(_SYSTEMS.get(system, system), known, variant or implied)
 
 
 def host_platform() -> Platform:

@@ -161,6 +161,8 @@ class ImageStore:
         reference = parse_reference(target)
         if reference.digest:
             raise InvalidArgument("refusing to create a tag with a digest reference")
+        if reference.familiar_name == "sha256":
+            raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
         names = (reference.with_default_tag(),)
         with self._records.transaction():
             self.names.record(names, image_id)

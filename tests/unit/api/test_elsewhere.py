@@ -100,6 +100,10 @@ def test_a_client_that_breaks_the_protocol_is_told_so(api: Api) -> None:
     assert receive_all(client).endswith(b"\x88\x02\x03\xea")
 
 
+def test_whom_nobody_knows_comes_before_a_bad_handshake(api: Api) -> None:
+    assert api.message("GET", "/containers/nobody/attach/ws")[0] == 404
+
+
 @pytest.mark.parametrize(
     ("left_out", "message"),
     [

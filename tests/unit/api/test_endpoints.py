@@ -47,6 +47,7 @@ def test_versions_and_unknown_pages(api: Api, path: str, status: int, message: s
 
 def test_a_wrong_method_is_an_unknown_page(api: Api) -> None:
     assert api.message("DELETE", "/version") == (404, "page not found")
+    assert api.call("OPTIONS", "/")[0] == 200
 
 
 def test_errors_carry_kind_and_hint_beside_dockers_message(api: Api) -> None:
@@ -294,6 +295,15 @@ def test_exec(api: Api) -> None:
     _, found = api.call("GET", f"/exec/{made['Id']}/json")
     assert isinstance(found, dict) and found["ExitCode"] == 3
     assert found["ProcessConfig"]["entrypoint"] == "ls" and found["ProcessConfig"]["arguments"] == ["-l"]
+
+
+def test_an_upgrade_is_asked_for_by_one_header(api: Api) -> None:
+    """Go's http client says `Upgrade` without naming it in `Connection`."""
+    api.create("web", Cmd=["sleep"])
+    api.call("POST", "/containers/web/start")
+    client = api.place.connect()
+    client.sendall(b"POST /containers/web/attach?stream=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\n\r\n")
+    assert client.recv(1 << 16).startswith(b"HTTP/1.1 101 ")
 
 
 def test_the_head_of_a_stream_comes_alone(api: Api) -> None:

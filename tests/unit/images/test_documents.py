@@ -71,13 +71,16 @@ def test_schema_1_is_refused() -> None:
 
 
 def test_malformed_platform() -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument, match="cannot parse platform specifier"):
         parse_platform("a/b/c/d")
+    with pytest.raises(InvalidArgument, match='" " is an invalid component of "linux/ ": platform specifier component'):
+        parse_platform("linux/ ")
 
 
 def test_a_platform_of_one_part_is_a_known_system_or_architecture() -> None:
     assert parse_platform("ARM64") == Platform("linux", "arm64")
     assert parse_platform("windows").os == "windows"
+    assert parse_platform("macos").os == parse_platform("macos/arm64").os == "darwin"
     with pytest.raises(InvalidArgument) as caught:
         parse_platform("foo")
     assert caught.value.message == '"foo": unknown operating system or architecture: invalid argument'

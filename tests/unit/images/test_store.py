@@ -87,6 +87,12 @@ def test_names_survive_a_restart(fixture: Fixture) -> None:
     assert (image.config.id, image.tags, image.size) == (image_id, ("app:1", "other:latest"), 100)
 
 
+def test_no_tag_looks_like_a_digest(fixture: Fixture) -> None:
+    fixture.make("app:1")
+    with pytest.raises(InvalidArgument, match="ambiguous tag using digest algorithm as name"):
+        fixture.images.tag("app:1", "sha256:abc")
+
+
 def test_a_tag_moves(fixture: Fixture) -> None:
     old, new = fixture.make("app"), fixture.make("app", b"2")
     assert fixture.images.find("app").config.id == new
