@@ -27,8 +27,17 @@ from guest_agent.wire.models import Credentials
 #: A Dockerfile or .dockerignore above this is none.
 _MOST_TEXT = 16 << 20
 _PIECE = 512 << 10
+_IGNORE = ".dockerignore"
 _HUB = "docker.io"
 _END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The Dockerfile, and what it leaves out of the context."""
+
+    dockerfile: bytes = b""
+    excludes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +45,14 @@ class Preparation:
     """What is known before the context comes."""
 
     request: BuildRequest
-    dockerfile: bytes = b""
-    excludes: tuple[str, ...] = ()
+    definition: Definition
     secrets: tuple[str, ...] = ()
 
 
-async def prepare(session: ClientSession, wanted: Wanted, progress: Progress) -> Preparation:
-    """Raises InvalidArgument, Unsupported, CallFailed, PeerMisbehaved."""
+async def read_definition(session: ClientSession, wanted: Wanted, progress: Progress) -> Definition:
+    """Nothing where the context isn't a folder: it has the Dockerfile in it. Raises InvalidArgument, CallFailed."""
     if not wanted.request.in_parts:
-        return Preparation(wanted.request)
+        return Definition()
     name = wanted.request.dockerfile
     with progress.shown(f"[internal] load build definition from {name}") as shown:
         files = await _read_files(session, wanted.dockerfile_folder, _names_of(name))
@@ -52,16 +60,22 @@ async def prepare(session: ClientSession, wanted: Wanted, progress: Progress) ->
         if data is None:
             raise InvalidArgument(f"failed to read dockerfile: open {name}: no such file or directory")
         progress.part(shown, "transferring dockerfile:", len(data))
-    check_syntax(data, wanted.request.arguments)
     with progress.shown("[internal] load .dockerignore") as shown:
-        ignore = next((files[one] for one in files if one.endswith(".dockerignore")), None)
+        ignore = next((files[one] for one in files if one.endswith(_IGNORE)), None)
         if ignore is None:
-            found = await _read_files(session, wanted.context_folder, [".dockerignore"])
-            ignore = found.get(".dockerignore", b"")
+            ignore = (await _read_files(session, wanted.context_folder, [_IGNORE])).get(_IGNORE, b"")
         progress.part(shown, "transferring context:", len(ignore))
-    parsed = parse_dockerfile(data, name)
+    return Definition(data, _parse_ignore(ignore))
+
+
+async def prepare(session: ClientSession, wanted: Wanted, definition: Definition) -> Preparation:
+    """Raises DockerfileError, Unsupported."""
+    if not wanted.request.in_parts:
+        return Preparation(wanted.request, definition)
+    check_syntax(definition.dockerfile, wanted.request.arguments)
+    parsed = parse_dockerfile(definition.dockerfile, wanted.request.dockerfile)
     request = replace(wanted.request, credentials=await _ask_credentials(session, parsed))
-    return Preparation(request, data, _parse_ignore(ignore), tuple(_secret_names(parsed)))
+    return Preparation(request, definition, tuple(_secret_names(parsed)))
 
 
 async def body(
@@ -88,11 +102,11 @@ async def _pieces(
         return
     if wanted.request.remote:
         return
-    yield _file("dockerfile", preparation.dockerfile)
+    yield _file("dockerfile", preparation.definition.dockerfile)
     for name in preparation.secrets:
         if (value := await session.secret(name)) is not None:
             yield _file(f"secret/{quote(name, safe='')}", value)
-    folders = {"context/": (wanted.context_folder, preparation.excludes)}
+    folders = {"context/": (wanted.context_folder, preparation.definition.excludes)}
     folders |= {f"named/{quote(name, safe='')}/": (folder, ()) for name, folder in wanted.contexts.items()}
     for prefix, (folder, excludes) in folders.items():
         yield _folder(prefix)
@@ -109,7 +123,7 @@ async def _pieces(
 def _names_of(dockerfile: str) -> list[str]:
     """Where a Dockerfile may be, each with its .dockerignore."""
     names = [dockerfile, dockerfile.lower()] if dockerfile == "Dockerfile" else [dockerfile]
-    return [one for name in names for one in (name, f"{name}.dockerignore")]
+    return [one for name in names for one in (name, f"{name}{_IGNORE}")]
 
 
 async def _read_files(session: ClientSession, folder: str, names: Iterable[str]) -> dict[str, bytes]:

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import cast
 
+from guest_agent.build.reading import DockerfileError
 from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, TAR, exporters_of, plan_build_request
-from guest_agent.buildkit.body import body, prepare
+from guest_agent.buildkit.body import body, prepare, read_definition
 from guest_agent.buildkit.builds import Builds
+from guest_agent.buildkit.faults import failure
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
 from guest_agent.buildkit.progress import Progress, canonical
 from guest_agent.buildkit.sessions import Sessions
@@ -30,6 +32,7 @@ class Job:
         self.progress = Progress(request.ref)
         self.returned: asyncio.Future[ReturnRequest] = asyncio.get_running_loop().create_future()
         self.image = ""
+        self._dockerfile = b""
         self._builds = builds
         self._sessions = sessions
 
@@ -40,20 +43,20 @@ class Job:
             raise CallFailed(Code.UNKNOWN, f"a {wanted} is not supported: only {_FRONT_END} is")
         try:
             await self._carry_out(attributes)
-        except BuildStepFailed as error:
-            message = f'process "{error.command}" did not complete successfully: exit code: {error.code}'
-            self.progress.failed(message)
-            raise CallFailed(Code.UNKNOWN, message) from error
         except HostvmError as error:
-            self.progress.failed(error.message)
-            raise CallFailed(Code.UNKNOWN, error.message) from error
+            message = _in_buildkits_words(error)
+            self.progress.give_up(message)
+            line = error.line if isinstance(error, DockerfileError) else self.progress.failed_line
+            raise failure(message, attributes.get("filename", ""), self._dockerfile, line) from error
 
     async def _carry_out(self, attributes: Mapping[str, str]) -> None:
         wanted = plan_build_request(attributes, exporters_of(self.request))
         session = await self._sessions.wait_connected(
             attributes.get(f"local-sessionid:{wanted.context_folder}", "") or self.request.session
         )
-        preparation = await prepare(session, wanted, self.progress)
+        definition = await read_definition(session, wanted, self.progress)
+        self._dockerfile = definition.dockerfile
+        preparation = await prepare(session, wanted, definition)
         chunks = body(session, wanted, preparation, self.progress)
         async with aclosing(self._builds.build(preparation.request, chunks, self.progress)) as reports:
             async for report in reports:
@@ -94,6 +97,14 @@ class Job:
                 await session.send_folder(tree, number)
             finally:
                 tree.close()
+
+
+def _in_buildkits_words(error: HostvmError) -> str:
+    if isinstance(error, BuildStepFailed):
+        return f'process "{error.command}" did not complete successfully: exit code: {error.code}'
+    if isinstance(error, DockerfileError):
+        return f"dockerfile parse error on line {error.line}: {error.reason}"
+    return error.message
 
 
 class Jobs:

@@ -214,9 +214,20 @@ class BridgeSolveResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class Detail:
+    """google.protobuf.Any; BuildKit's values are JSON."""
+
+    type_url: str = text(1)
+    value: bytes = data(2)
+
+
+@dataclass(frozen=True, slots=True)
 class RpcStatus:
+    """google.rpc.Status"""
+
     code: int = integer(1)
     message: str = text(2)
+    details: tuple[Detail, ...] = messages(3, Detail)
 
 
 @dataclass(frozen=True, slots=True)

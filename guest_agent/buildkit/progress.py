@@ -44,6 +44,8 @@ class Progress(BuildWatcher):
         self._changed, self._taken = asyncio.Event(), asyncio.Event()
         self._over = False
         self._vertices: dict[str, Vertex] = {}
+        self._culprit = ""
+        self.failed_line = 0  #: of the Dockerfile; 0 = not known
         self._steps: dict[tuple[int, int], str] = {}
 
     # -- who watches
@@ -94,11 +96,11 @@ class Progress(BuildWatcher):
         status = VertexStatus(name, digest, name, size, timestamp=now, started=now, completed=now)
         self._tell(StatusResponse(statuses=(status,)))
 
-    def failed(self, message: str) -> None:
-        """Whatever runs ends with it."""
+    def give_up(self, message: str) -> None:
+        """Whatever runs ends with it; what isn't to blame is shown as cancelled."""
         for digest, vertex in self._vertices.items():
             if vertex.started is not None and vertex.completed is None:
-                self._finish(digest, error=message)
+                self._finish(digest, error=message if self._culprit in ("", digest) else "context canceled")
 
     # -- BuildWatcher
 
@@ -128,6 +130,10 @@ class Progress(BuildWatcher):
         digest = self._steps.get((stage, place))
         if digest is not None and place:
             self._put(replace(self._vertices[digest], cached=True))
+
+    def failed(self, stage: int, place: int, line: int) -> None:
+        if not self.failed_line:
+            self.failed_line, self._culprit = line, self._steps.get((stage, place), "")
 
     def ended(self, stage: int, place: int) -> None:
         digest = self._steps.get((stage, place))

@@ -82,8 +82,8 @@ class BuildKit:
                 await job.build(request.frontend, request.frontend_attrs)
             else:
                 returned = await job.returned
-                if returned.error is not None:
-                    raise CallFailed(returned.error.code or Code.UNKNOWN, returned.error.message)
+                if (error := returned.error) is not None:
+                    raise CallFailed(error.code or Code.UNKNOWN, error.message, encode(error))
             await call.send(encode(SolveResponse(await job.export())))
 
     async def _status(self, call: Call) -> None:

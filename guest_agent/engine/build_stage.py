@@ -53,7 +53,11 @@ class StageBuild:
         stage = self._planned.stage
         self._announce(stage.line.source)
         self._session.watcher.began(stage.index, self._place)
-        snapshot = await begin_stage(self._session, self._planned)
+        try:
+            snapshot = await begin_stage(self._session, self._planned)
+        except HostvmError:
+            self._fail(stage.line.number)
+            raise
         self._say(f" ---> {_short(snapshot.key)}\n")
         snapshot = await self._run_triggers(snapshot)
         self._session.watcher.ended(stage.index, self._place)
@@ -86,6 +90,7 @@ class StageBuild:
                 return await self._perform(snapshot, instruction)
             except HostvmError as error:
                 error.hint = error.hint or f"line {instruction.line.number}: {_shown(instruction.line.source)}"
+                self._fail(instruction.line.number if self._place else self._planned.stage.line.number)
                 raise
 
     def _stages_of(self, instruction: Instruction) -> list[int]:
@@ -204,6 +209,9 @@ class StageBuild:
         after = snapshot.after(key, created_by, found)
         self._say(f" ---> {_short(after.key)}\n")
         return after
+
+    def _fail(self, line: int) -> None:
+        self._session.watcher.failed(self._planned.stage.index, self._place, line)
 
     def _announce(self, source: str) -> None:
         self._say(f"Step {self._number}/{self._session.total} : {_shown(source)}\n")

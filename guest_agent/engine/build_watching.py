@@ -25,5 +25,8 @@ class BuildWatcher:
 
     def ended(self, stage: int, place: int) -> None: ...
 
+    def failed(self, stage: int, place: int, line: int) -> None:
+        """The step that ends the build, and its line of the Dockerfile."""
+
     def pulling(self, stage: int, report: dict[str, object]) -> None:
         """docker's progress object of the image that a stage begins with or takes files from."""

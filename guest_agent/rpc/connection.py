@@ -13,6 +13,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
@@ -159,11 +160,13 @@ class RpcConnection:
         """The caller has said everything."""
         self._end(stream, [])
 
-    def finish(self, stream: int, code: int = Code.OK, message: str = "") -> None:
-        """The called one's end, behind everything that it has sent."""
+    def finish(self, stream: int, code: int = Code.OK, message: str = "", details: bytes = b"") -> None:
+        """The called one's end, behind everything that it has sent. `details` is a google.rpc.Status."""
         trailers = [("grpc-status", str(int(code)))]
         if message:
             trailers.append(("grpc-message", quote(message, safe=_PLAIN_TEXT, errors="replace")))
+        if details:
+            trailers.append(("grpc-status-details-bin", b64encode(details).decode()))
         call = self._calls.get(stream)
         if call is not None:
             self._send_head(stream, call)

@@ -196,7 +196,7 @@ class Peer:
         self._tasks[began.stream] = asyncio.create_task(self._serve(call))
 
     async def _serve(self, call: Call) -> None:
-        code, message = int(Code.OK), ""
+        code, message, details = int(Code.OK), "", b""
         try:
             handler = self._handlers.get(call.path)
             if handler is None:
@@ -204,13 +204,14 @@ class Peer:
             await handler(call)
         except HostvmError as error:
             code, message = code_of(error), error.message
+            details = error.details if isinstance(error, CallFailed) else b""
         except Exception:
             log.exception("%s failed", call.path)
             code, message = Code.INTERNAL, "internal error; the engine's log has the details"
         finally:
             self._calls.pop(call.stream, None)
             self._tasks.pop(call.stream, None)
-            self._connection.finish(call.stream, code, message)
+            self._connection.finish(call.stream, code, message, details)
             self._flush()
 
     async def _end_tasks(self) -> None:

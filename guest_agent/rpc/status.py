@@ -36,9 +36,11 @@ class CallFailed(HostvmError):
     kind = "call-failed"
     blame = "peer"
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, details: bytes = b"") -> None:
+        """`details` is the whole as a google.rpc.Status, where there is more to say than these two."""
         super().__init__(message)
         self.code = code
+        self.details = details
 
 
 #: An error's kind -> the code that says the same. Others are UNKNOWN, as a Go server has it.

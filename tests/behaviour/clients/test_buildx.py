@@ -75,15 +75,16 @@ def test_an_image_with_all_that_it_takes(machine: Machine, build: Build, context
 
 
 def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path) -> None:
-    (context / "Dockerfile").write_text("FROM busybox\nRUN echo heard >&2; exit 3\n")
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo heard >&2; exit 3\nRUN echo unheard\n")
     failed = build(str(context))
-    assert failed.code == 1 and "heard" in failed.err
+    assert failed.code == 1 and "heard" in failed.err and "2 | >>> RUN echo heard" in failed.err
     words = 'process "/bin/sh -c echo heard >&2; exit 3" did not complete successfully: exit code: 3'
     assert failed.err.rstrip().endswith(f"ERROR: failed to solve: {words}")
     (context / "Dockerfile").write_text("# syntax=other/front:1\nFROM busybox\n")
     assert "the Dockerfile's front end other/front:1 is not supported" in build(str(context)).err
     (context / "Dockerfile").write_text("FROM busybox\nFOO bar\n")
-    assert "unknown instruction: FOO" in build(str(context)).err
+    parsed = build(str(context)).err
+    assert "dockerfile parse error on line 2: unknown instruction: FOO" in parsed and "2 | >>> FOO bar" in parsed
     assert "failed to read dockerfile: open nothing" in build("-f", str(context / "nothing"), str(context)).err
 
 

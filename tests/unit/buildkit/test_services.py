@@ -110,6 +110,7 @@ def test_a_failed_step_is_said_in_buildkits_words() -> None:
         talk.builds.error = InvalidArgument("COPY failed: no such file")
         with pytest.raises(CallFailed, match="COPY failed: no such file"):
             await solve(talk, {})
+        assert len(talk.builds.bodies) == 2
 
     converse(a_client(), work)
 
