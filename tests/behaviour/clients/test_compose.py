@@ -58,7 +58,7 @@ def test_a_project(fresh_machine: MachineMaker, tmp_path: Path, program: str) ->
 def up_and_asked(machine: Machine, compose: Compose) -> None:
     """The API waits for a healthy database and cache, the web server for the API; names are found on two networks."""
     compose("up", "-d")
-    assert ask(compose) == "orders: 1\n"
+    assert wait_for(lambda: ask(compose), "the web server, which nobody waits for, to listen") == "orders: 1\n"
     wait_for(lambda: "done /order" in compose("logs", "worker"), "the worker to have done its job")
     of_project = ("--filter", "label=com.docker.compose.project=shop", "--format")
     states = machine.docker("ps", *of_project, "{{.Names}} {{.Status}}")
