@@ -21,7 +21,7 @@ from guest_agent.engine.live import Run
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import wants_restart
 from guest_agent.engine.starting import remove_remains
-from guest_agent.engine.volume_uses import let_go_of_volume
+from guest_agent.engine.volume_uses import let_go_of_volume, tell_unmounted
 from guest_agent.linux.process import open_process
 from guest_agent.runtime.cgroups import oom_killed
 from guest_agent.runtime.crun import exit_code
@@ -163,6 +163,8 @@ def _announce(parts: Parts, before: Container, ended: Container, doomed: bool) -
     parts.tell(ended, "die", execDuration=str(duration), exitCode=str(ended.state.exit_code))
     for endpoint in before.endpoints:
         parts.tell_network(endpoint, "disconnect", ended.id)
+    for point in before.mount_points:
+        tell_unmounted(parts, ended, point)
     if doomed:
         parts.tell(ended, "destroy")
 

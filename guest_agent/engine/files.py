@@ -12,7 +12,7 @@ from guest_agent.engine.container import Container
 from guest_agent.engine.mounting import mounted_rootfs
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import Change, ExtractRequest, PathStat
-from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
+from guest_agent.engine.volume_uses import hold_volume, let_go_of_volume, tell_mounted, tell_unmounted
 from guest_agent.layers.changes import find_changes
 from guest_agent.layers.copying import PathSource, PathTarget
 from guest_agent.layers.view import View, ViewMount
@@ -91,7 +91,9 @@ async def _volumes_in_use(parts: Parts, container: Container) -> AsyncIterator[N
     async with AsyncExitStack() as undo:
         for point in points:
             undo.push_async_callback(let_go_of_volume, parts, container, point)
-            await use_volume(parts, container, point)
+            await hold_volume(parts, container, point)
+            undo.callback(tell_unmounted, parts, container, point)
+            tell_mounted(parts, container, point)
         yield
 
 

@@ -28,7 +28,7 @@ from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.shipping import open_destination, start_shipping
 from guest_agent.engine.stdio import Stdio, make_pipes, terminal_stdio
-from guest_agent.engine.volume_uses import let_go_of_volume, use_volume
+from guest_agent.engine.volume_uses import hold_volume, let_go_of_volume, tell_mounted
 from guest_agent.engine.wiring import plan_published
 from guest_agent.linux.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mount_overlay, umount_if_mounted
 from guest_agent.logs.messages import Destination
@@ -139,7 +139,7 @@ class Start:
                 continue
             with step("volumes"):
                 self.undo.push_async_callback(let_go_of_volume, self.parts, self.container, point)
-                await use_volume(self.parts, self.container, point)
+                await hold_volume(self.parts, self.container, point)
                 if point.fill:
                     await self.parts.volumes.fill(point.name, rootfs, point.destination)
 
@@ -307,11 +307,18 @@ async def start_container(parts: Parts, container: Container, reservation: Reser
         undo.pop_all()
     start_shipping(parts, started, start.destination)
     live.run.started.set()
-    for endpoint in started.endpoints:
-        parts.tell_network(endpoint, "connect", started.id)
-    parts.tell(started, "start")
+    _announce(parts, started)
     watch_memory(parts, started)
     return started
+
+
+def _announce(parts: Parts, started: Container) -> None:
+    """In dockerd's order."""
+    for endpoint in started.endpoints:
+        parts.tell_network(endpoint, "connect", started.id)
+    for point in started.mount_points:
+        tell_mounted(parts, started, point)
+    parts.tell(started, "start")
 
 
 async def remove_remains(parts: Parts, container_id: str, group: str = "") -> None:

@@ -10,9 +10,14 @@ from guest_agent.wire.errors import NotFound
 from guest_agent.wire.mounts import MountPoint, MountType
 
 
-async def use_volume(parts: Parts, container: Container, point: MountPoint) -> None:
+async def hold_volume(parts: Parts, container: Container, point: MountPoint) -> None:
     """The volume is there, with its file system. Raises NotFound, HostFailed, Forbidden."""
     await parts.volumes.hold(parts.volumes.find(point.name), container.id, parts.sources.find)
+
+
+def tell_mounted(parts: Parts, container: Container, point: MountPoint) -> None:
+    if point.type is not MountType.VOLUME:
+        return
     parts.events.publish(
         "volume",
         "mount",
@@ -27,10 +32,14 @@ async def use_volume(parts: Parts, container: Container, point: MountPoint) -> N
     )
 
 
+def tell_unmounted(parts: Parts, container: Container, point: MountPoint) -> None:
+    if point.type is MountType.VOLUME:
+        parts.events.publish("volume", "unmount", point.name, {"container": container.id, "driver": point.driver})
+
+
 async def let_go_of_volume(parts: Parts, container: Container, point: MountPoint) -> None:
     """The container doesn't run any more. Its file system goes with the last one that has it."""
     if point.type is not MountType.VOLUME:
         return
-    parts.events.publish("volume", "unmount", point.name, {"container": container.id, "driver": point.driver})
     with contextlib.suppress(NotFound):
         await parts.volumes.let_go(parts.volumes.find(point.name), container.id)

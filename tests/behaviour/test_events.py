@@ -127,3 +127,13 @@ def test_what_follows_from_a_request(fresh_machine: MachineMaker) -> None:
     commit, untag = after[3][2]["Attributes"], after[5][2]["Attributes"]
     assert (commit["comment"], commit["imageID"], commit["imageRef"]) == ("text", image, "made:1")
     assert untag["tier"] == "db" and after[4][2]["Attributes"]["container"] == name
+
+
+def test_a_start_with_a_volume(fresh_machine: MachineMaker) -> None:
+    machine = fresh_machine("busybox")
+    machine("run", "--rm", "-v", "data:/data", "busybox", "true")
+    chosen = ("--filter", "type=container", "--filter", "type=network", "--filter", "type=volume")
+    assert [f"{event['Type']} {event['Action']}" for event in told(machine, *chosen)] == [
+        "volume create", "container create", "container attach", "network connect", "volume mount", "container start",
+        "container die", "network disconnect", "volume unmount", "container destroy",
+    ]  # fmt: skip
