@@ -75,12 +75,13 @@ class Builder:
 
     # -- Debian
 
-    def debian(self, codename: str, reference: str) -> bool:
+    def debian(self, codename: str, reference: str, slim: bool = False) -> bool:
         """Makes a release's base image, of one layer; False where the engine has it already."""
-        if self._is_known(reference, codename, {}):
+        what = Recipe(codename, slim=slim).base
+        if self._is_known(reference, what, {}):
             return False
         system = self._minimal_system()
-        label = self._label(codename, system.values(), {})
+        label = self._label(what, system.values(), {})
         self._describe(reference, label, system.values(), codename)
         if self._is_present(reference, label):
             return False
@@ -91,9 +92,9 @@ class Builder:
         ):
             self._install(container, reference)
             with self._tree() as tree, _open_export(self._host.export(container)) as exported:
-                normalise.fill(tree, exported, codename)
+                normalise.fill(tree, exported, codename, slim)
                 settings = Settings(("bash",), environment=(_PATH,))
-                self._load(reference, tree, _labelled(settings, label), f"debian:{codename}")
+                self._load(reference, tree, _labelled(settings, label), what)
         self._attach(reference)
         return True
 
@@ -145,7 +146,7 @@ class Builder:
         self._describe(reference, label, chosen.values(), recipe.release)
         if self._is_present(reference, label):
             return False
-        self.debian(recipe.release, base)
+        self.debian(recipe.release, base, recipe.slim)
         added = [package for name, package in chosen.items() if name not in system]
         self._archive.fetch(added)
         batches = plan_batches(added, system)

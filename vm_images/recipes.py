@@ -10,7 +10,10 @@ from vm_images.mariadb import ENTRYPOINT, SERVER_CONFIGURATION
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Packages over a release. `files` are (path, mode, text); `finish` is shell that runs when all is installed."""
+    """Packages over a release, or over its slim variant.
+
+    `files` are (path, mode, text); `finish` is shell that runs when all is installed.
+    """
 
     release: str
     packages: tuple[str, ...] = ()
@@ -18,7 +21,16 @@ class Recipe:
     files: tuple[tuple[str, int, str], ...] = ()
     finish: str = ""
     summary: str = ""
+    slim: bool = False
 
+    @property
+    def base(self) -> str:
+        """The name of what it stands on."""
+        return f"debian:{self.release}{SLIM if self.slim else ''}"
+
+
+#: How the name of a release's variant ends that has no manuals and translations.
+SLIM = "-slim"
 
 #: Whose busybox-static the image `busybox` has.
 BUSYBOX_RELEASE = "bookworm"

@@ -37,7 +37,7 @@ from vm_images.debian.repositories import RELEASES, find_release, plan_repositor
 from vm_images.documents import find_lock, write_document
 from vm_images.package_lock import PackageLock, encode_lock, plan_lock
 from vm_images.pinned import PinnedArchive
-from vm_images.recipes import BUSYBOX_RELEASE, RECIPES, Recipe
+from vm_images.recipes import BUSYBOX_RELEASE, RECIPES, SLIM, Recipe
 
 _REFERENCE = re.compile(r"([a-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?", re.ASCII)
 _PORT = re.compile(r"(\d{1,5})(/(tcp|udp|sctp))?", re.ASCII)
@@ -94,6 +94,7 @@ def render_list() -> str:
     rows += [
         (f"debian:{name}", f"Debian {aliases[0]}: the minimal system with apt") for name, aliases in RELEASES.items()
     ]
+    rows += [(f"debian:RELEASE{SLIM}", "any of these without manuals and translations")]
     rows += [(name, recipe.summary) for name, recipe in RECIPES.items()]
     return "".join(f"{name:<20}{text}\n" for name, text in [("IMAGE", "CONTENTS"), *rows])
 
@@ -166,9 +167,12 @@ def _make(plan: Plan, architecture: str, lock_path: str, sbom_path: str) -> None
 class Plan:
     """What to make. `recipe` is None for an image that is made at one go; `base` is what a recipe stands on."""
 
-    __slots__ = ("base", "recipe", "reference", "release")
+    __slots__ = ("base", "recipe", "reference", "release", "slim")
 
-    def __init__(self, release: str, reference: str, base: str = "", recipe: Recipe | None = None) -> None:
+    def __init__(
+        self, release: str, reference: str, base: str = "", recipe: Recipe | None = None, slim: bool = False
+    ) -> None:
+        self.slim = slim
         self.release = release
         self.reference = reference
         self.base = base
@@ -189,16 +193,16 @@ def plan_image(image: str, tag: str, packages: Sequence[str], settings: ImageSet
         return Plan(BUSYBOX_RELEASE, parse_tag(tag or "busybox"))
     if name != "debian":
         raise _unknown(image)
-    release = find_release(version)
+    release, slim = find_release(version.removesuffix(SLIM)), version.endswith(SLIM)
     if not extra:
-        return Plan(release, parse_tag(tag or image), base=parse_tag(tag or image))
+        return Plan(release, parse_tag(tag or image), base=parse_tag(tag or image), slim=slim)
     if not tag:
         raise InvalidArgument("an image with more than its base needs a name", "add --tag NAME")
-    return _plan_recipe(Recipe(release), parse_tag(tag), packages, settings)
+    return _plan_recipe(Recipe(release, slim=slim), parse_tag(tag), packages, settings)
 
 
 def _plan_recipe(recipe: Recipe, reference: str, packages: Sequence[str], settings: ImageSettings) -> Plan:
-    base = f"debian:{recipe.release}"
+    base = recipe.base
     if reference == base:
         raise InvalidArgument(f"{base} is the name of the base image", "give another with --tag")
     names = tuple(dict.fromkeys([*recipe.packages, *packages]))
@@ -233,7 +237,7 @@ def _build(builder: Builder, plan: Plan) -> bool:
     if plan.recipe is not None:
         return builder.include(plan.base, plan.reference, plan.recipe)
     if plan.base:
-        return builder.debian(plan.release, plan.reference)
+        return builder.debian(plan.release, plan.reference, plan.slim)
     return builder.busybox(plan.reference)
 
 

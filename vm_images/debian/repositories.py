@@ -17,9 +17,11 @@ PUBLIC_ARCHIVE = "http://deb.debian.org/debian"
 PUBLIC_SECURITY = "http://deb.debian.org/debian-security"
 
 #: Codename -> other names for it. Older ones have no suite `-security` on the mirrors, or are archived.
-RELEASES = {"bullseye": ("11",), "bookworm": ("12",), "trixie": ("13",)}
+RELEASES = {"bullseye": ("11",), "bookworm": ("12",), "trixie": ("13",), "forky": ("14",), "sid": ("unstable",)}
+#: It has neither -updates nor -security: everything new comes in there.
+UNSTABLE = "sid"
 
-_DEBIAN_SUITES = {*RELEASES, "forky", "sid", "stable", "oldstable", "oldoldstable", "testing", "unstable"}
+_DEBIAN_SUITES = {*RELEASES, "stable", "oldstable", "oldoldstable", "testing", "unstable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,10 @@ def plan_repositories(codename: str, sources: Sequence[AptSource], mirror: str =
     archive = _find_source(sources, _is_archive, codename)
     if archive is None:
         return _plan_mirror(codename, DEFAULT_MIRROR)
-    planned = [
-        Repository(archive.uri, codename, archive.keyring),
-        Repository(archive.uri, f"{codename}-updates", archive.keyring, required=False),
-    ]
+    main = Repository(archive.uri, codename, archive.keyring)
+    if codename == UNSTABLE:
+        return (main,)
+    planned = [main, Repository(archive.uri, f"{codename}-updates", archive.keyring, required=False)]
     security = _find_source(sources, _is_security, f"{codename}-security")
     if security is not None:
         planned.append(Repository(security.uri, f"{codename}-security", security.keyring, required=False))
@@ -78,6 +80,8 @@ def _checked(mirror: str) -> str:
 
 def _plan_mirror(codename: str, mirror: str) -> tuple[Repository, ...]:
     """Mirrors of debian/ have the security archive, if at all, as their sibling."""
+    if codename == UNSTABLE:
+        return (Repository(mirror, codename),)
     return (
         Repository(mirror, codename),
         Repository(mirror, f"{codename}-updates", required=False),

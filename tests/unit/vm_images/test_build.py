@@ -158,6 +158,22 @@ def test_debian(builder: Builder, host: MemoryHost) -> None:
     assert not {"var/log/dpkg.log", "etc/machine-id", "tmp/x"} & set(files)
 
 
+def test_slim(builder: Builder, host: MemoryHost) -> None:
+    """Licences and links stay."""
+    doc = "usr/share/doc"
+    kept = {f"{doc}/bash/copyright", f"{doc}/bash/", "usr/share/locale/", "usr/bin/bash"}
+    dropped = {f"{doc}/bash/README", f"{doc}/bash/examples/copyright", "usr/share/locale/de/bash.mo", "usr/share/man/x"}
+    host.exported = make_tar(dict.fromkeys(sorted(kept | dropped), b""))
+    assert builder.debian("bookworm", "full:1")
+    assert builder.debian("bookworm", "slim:1", slim=True)
+    assert {name.rstrip("/") for name in kept | dropped} <= set(host.files["full:1"])
+    files = set(host.files["slim:1"])
+    assert {name.rstrip("/") for name in kept} <= files
+    assert not files & dropped
+    assert "etc/dpkg/dpkg.cfg.d/docker" in files - set(host.files["full:1"])
+    assert host.images["slim:1"] != host.images["full:1"]
+
+
 def test_stage_1_has_the_essential_packages_and_no_state_of_dpkg(builder: Builder, host: MemoryHost) -> None:
     builder.debian("bookworm", "debian:bookworm")
     (name,) = [name for name in host.files if name.startswith("hostvm-bootstrap:")]

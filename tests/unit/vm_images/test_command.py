@@ -20,6 +20,14 @@ def test_base_images() -> None:
     assert (plan.release, plan.reference, plan.recipe) == ("bookworm", "debian:12", None)
 
 
+def test_slim_variants() -> None:
+    plan = plan_image("debian:13-slim", "", [], NONE)
+    assert (plan.release, plan.reference, plan.slim) == ("trixie", "debian:13-slim", True)
+    plan = plan_image("debian:trixie-slim", "web", ["nginx"], NONE)
+    assert plan.recipe is not None
+    assert (plan.base, plan.recipe.release, plan.recipe.slim) == ("debian:trixie-slim", "trixie", True)
+
+
 def test_packages_over_a_base() -> None:
     settings = parse_settings("nginx -g 'daemon off;'", "", ["A=b"], ["80", "53/udp"], ["/data"])
     plan = plan_image("debian:bookworm", "web", ["nginx"], settings)

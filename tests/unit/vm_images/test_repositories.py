@@ -111,6 +111,11 @@ def test_a_named_mirror_goes_before_apts() -> None:
         planned([], mirror="m/debian")
 
 
+def test_unstable_is_one_suite() -> None:
+    assert planned(parse_deb822_sources(DEB822), "sid") == ["http://mirror.example/debian/dists/sid"]
+    assert planned([], "sid", "http://m/debian") == ["http://m/debian/dists/sid"]
+
+
 def test_releases() -> None:
     assert find_release("12") == "bookworm"
     with pytest.raises(NotFound) as caught:
