@@ -39,7 +39,7 @@ def test_a_volume_that_is_a_folder_of_the_host(machine: Machine, tmp_path: Path)
     machine("volume", "rm", "host")
     assert (tmp_path / "file").exists()
     machine("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={tmp_path}/missing", "none")
-    complaint = machine.fails(125, *ONCE, "-v", "none:/h", "busybox", "true")
+    complaint = machine.fails(127, *ONCE, "-v", "none:/h", "busybox", "true")
     assert "failed to mount local volume: mount " in complaint and "no such file or directory" in complaint
 
 
