@@ -35,9 +35,8 @@ def parse_create(name: str, body: Fields, platform: str = "") -> CreateRequest:
     """`POST /containers/create`: the config with `HostConfig` and `NetworkingConfig` in it."""
     if body.raw("Image") is None and body.raw("Cmd") is None and body.raw("HostConfig") is None:
         raise InvalidArgument("config cannot be empty in order to create a container")
-    host = parse_host_config(body.part("HostConfig"))
-    if body.raw("HostConfig") is None:  # docker-py says the runtime beside it, where dockerd has long read it as well
-        host = dataclasses.replace(host, runtime=body.text("Runtime"))
+    # Without a HostConfig, dockerd reads what would be in it beside it, as its first clients said it.
+    host = parse_host_config(body if body.raw("HostConfig") is None else body.part("HostConfig"))
     return CreateRequest(name, parse_config(body), host, platform, parse_endpoints(body, host.network_mode))
 
 

@@ -66,10 +66,7 @@ def check_links(parts: Parts, host_config: HostConfig) -> None:
     """At a container's making. Raises InvalidArgument in dockerd's words."""
     mode = host_config.network_mode
     if host_config.links and mode == HOST:
-        raise InvalidArgument(
-            "conflicting options: host type networking can't be used with links. "
-            "This would result in undefined behavior"
-        )
+        raise _host_and_links()
     if host_config.links and mode.startswith("container:"):
         raise InvalidArgument(
             "conflicting options: container type network can't be used with links. "
@@ -77,9 +74,17 @@ def check_links(parts: Parts, host_config: HostConfig) -> None:
         )
     for name, _alias in _named(host_config):
         try:
-            parts.table.find(name)
+            linked = parts.table.find(name)
         except NotFound as error:
             raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
+        if linked.host_config.network_mode == HOST:
+            raise _host_and_links()
+
+
+def _host_and_links() -> InvalidArgument:
+    return InvalidArgument(
+        "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
+    )
 
 
 def named_links(container: Container) -> list[tuple[str, str]]:

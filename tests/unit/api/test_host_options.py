@@ -165,9 +165,10 @@ def test_a_working_directory_is_cleaned() -> None:
 # -- older clients
 
 
-def test_the_runtime_may_stand_beside_the_host_config_that_is_missing() -> None:
+def test_options_may_stand_beside_the_host_config_that_is_missing() -> None:
     """docker-py's create_container(runtime=…)."""
     assert parse_create("x", read_fields({"Image": "i", "Runtime": "runc"})).host_config.runtime == "runc"
+    assert parse_create("x", read_fields({"Image": "i", "Memory": 7 << 20})).host_config.resources.memory == 7 << 20
     both = {"Image": "i", "Runtime": "nvidia", "HostConfig": {"Runtime": "crun"}}
     assert parse_create("x", read_fields(both)).host_config.runtime == "crun"
 
