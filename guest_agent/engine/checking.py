@@ -55,6 +55,10 @@ async def _images(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
         if repair:
             remedy = await _mend_image(parts, image_id)
         yield Finding(f"image {image_id}", problem, remedy)
+    for image_id, kind, problem in await asyncio.to_thread(parts.images.damaged_attachments):
+        if repair:
+            parts.images.detach(image_id, kind)
+        yield Finding(f"{kind} of image {image_id}", problem, "it was removed; the image is whole" if repair else "")
 
 
 async def _mend_image(parts: Parts, image_id: ImageId) -> str:

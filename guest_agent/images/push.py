@@ -201,11 +201,12 @@ class _Push:
 
     def _send_attachments(self, subject: Descriptor) -> None:
         """The image is there already: what can't follow it is no failure of the push."""
-        for kind, document in self._store.attachments(self._image.config.id).items():
+        for kind in self._store.attachments(self._image.config.id):
             try:
+                document = self._store.attachment(self._image.config.id, kind)
                 digest = send_artefact(self._repository, self._uploads, Artefact(kind, document, subject))
             except HostvmError as error:
-                self._report(line(f"warning: the registry doesn't take the {kind} beside the image: {error.message}"))
+                self._report(line(f"warning: the {kind} beside the image isn't pushed: {error.message}"))
             else:
                 self._report(line(f"{kind}: digest: {digest} size: {len(document)}"))
 

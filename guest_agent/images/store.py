@@ -224,9 +224,13 @@ class ImageStore:
             self._images[image_id] = after
             self._delete_blobs(before.contents)
 
-    def attachments(self, image_id: ImageId) -> dict[str, bytes]:
-        """The documents beside an image, by their media type."""
-        return {kind: self._content.get(digest) for kind, digest in self._images[image_id].attached.items()}
+    def attachments(self, image_id: ImageId) -> tuple[str, ...]:
+        """The media types of the documents beside an image."""
+        return tuple(self._images[image_id].attached)
+
+    def attachment(self, image_id: ImageId, media_type: str) -> bytes:
+        """The document. Raises NotFound, DataDamaged."""
+        return self._content.get(self._images[image_id].attached[media_type])
 
     def note_digest(self, image_id: ImageId, name: Reference) -> None:
         """A registry has it under this digest: one name more."""
@@ -246,12 +250,33 @@ class ImageStore:
         """Images whose configuration or manifest isn't what it was, and those that couldn't be read at the start."""
         found = dict(self._unreadable)
         for image_id, stored in list(self._images.items()):
-            for blob in stored.contents:
+            for blob in stored.blobs:
                 try:
                     self._content.get(blob)
                 except HostvmError as error:
                     found[image_id] = error.message
         return list(found.items())
+
+    def damaged_attachments(self) -> list[tuple[ImageId, str, str]]:
+        """Documents beside images that aren't what they were: image, media type, what is wrong."""
+        found = []
+        for image_id, stored in list(self._images.items()):
+            for kind, digest in stored.attached.items():
+                try:
+                    self._content.get(digest)
+                except HostvmError as error:
+                    found.append((image_id, kind, error.message))
+        return found
+
+    def detach(self, image_id: ImageId, media_type: str) -> None:
+        """Forget a document beside an image; where the image has gone there is none."""
+        before = self._images.get(image_id)
+        if before is None:
+            return
+        left = {kind: digest for kind, digest in before.attached.items() if kind != media_type}
+        self._images[image_id] = replace(before, attached=left)
+        self._records.put(_IMAGE, image_id, _encode(self._images[image_id]))
+        self._delete_blobs(before.contents)
 
     def restore_documents(self, *documents: bytes) -> None:
         """Put verified documents of an image in the place of damaged ones. Any thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -185,10 +186,23 @@ def test_what_is_attached_to_an_image_stays_and_goes_with_it(fixture: Fixture) -
         asyncio.run(fixture.images.attach(image_id, "text/spdx", document))
     assert fixture.make("again:1") == image_id
     images = fixture.images = fixture.open()
-    assert images.attachments(image_id) == {"text/spdx": b"second"}
+    assert images.attachments(image_id) == ("text/spdx",)
+    assert images.attachment(image_id, "text/spdx") == b"second"
     assert images.stray_blobs() == []
     assert len(list((fixture.root / "content/sha256").iterdir())) == 2
     fixture.remove(image_id, force=True)
     assert list((fixture.root / "content/sha256").iterdir()) == []
     with pytest.raises(NotFound):
         asyncio.run(images.attach(image_id, "text/spdx", b"late"))
+
+
+def test_a_damaged_document_beside_an_image_is_not_the_images_fault(fixture: Fixture) -> None:
+    image_id = fixture.make("app:1")
+    asyncio.run(fixture.images.attach(image_id, "text/spdx", b"document"))
+    Path(fixture.root / "content/sha256" / hashlib.sha256(b"document").hexdigest()).write_bytes(b"damage")
+    assert fixture.images.damaged_documents() == []
+    ((found, kind, problem),) = fixture.images.damaged_attachments()
+    assert (found, kind, "damaged on disk" in problem) == (image_id, "text/spdx", True)
+    fixture.images.detach(image_id, "text/spdx")
+    assert fixture.images.damaged_attachments() == []
+    assert fixture.open().attachments(image_id) == ()
