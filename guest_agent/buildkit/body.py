@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from guest_agent.build.instructions import Dockerfile, MountKind, Run
+from guest_agent.build.instructions import Dockerfile, MountKind, Run, RunMount
 from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.buildkit.attributes import Wanted, check_syntax
 from guest_agent.buildkit.progress import Progress
@@ -47,6 +47,7 @@ class Preparation:
     request: BuildRequest
     definition: Definition
     secrets: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()  #: ids of ssh agents
 
 
 async def read_definition(session: ClientSession, wanted: Wanted, progress: Progress) -> Definition:
@@ -75,7 +76,7 @@ async def prepare(session: ClientSession, wanted: Wanted, definition: Definition
     check_syntax(definition.dockerfile, wanted.request.arguments)
     parsed = parse_dockerfile(definition.dockerfile, wanted.request.dockerfile)
     request = replace(wanted.request, credentials=await _ask_credentials(session, parsed))
-    return Preparation(request, definition, tuple(_secret_names(parsed)))
+    return Preparation(request, definition, tuple(_secret_names(parsed)), tuple(_agent_names(parsed)))
 
 
 async def body(
@@ -151,13 +152,20 @@ def _parse_ignore(data: bytes) -> tuple[str, ...]:
 
 def _secret_names(dockerfile: Dockerfile) -> list[str]:
     """What RUN --mount=type=secret may want. One whose name is a variable can't be known before the build."""
-    names: dict[str, None] = {}
+    mounts = _mounts(dockerfile, MountKind.SECRET)
+    names = dict.fromkeys(mount.id or mount.source or mount.target.rpartition("/")[2] for mount in mounts)
+    return [name for name in names if name]
+
+
+def _agent_names(dockerfile: Dockerfile) -> list[str]:
+    return list(dict.fromkeys(mount.id or "default" for mount in _mounts(dockerfile, MountKind.SSH)))
+
+
+def _mounts(dockerfile: Dockerfile, kind: MountKind) -> Iterator[RunMount]:
     for stage in dockerfile.stages:
         for instruction in stage.instructions:
-            for mount in instruction.mounts if isinstance(instruction, Run) else ():
-                if mount.kind is MountKind.SECRET:
-                    names[mount.id or mount.source or mount.target.rpartition("/")[2]] = None
-    return [name for name in names if name]
+            if isinstance(instruction, Run):
+                yield from (mount for mount in instruction.mounts if mount.kind is kind)
 
 
 async def _ask_credentials(session: ClientSession, dockerfile: Dockerfile) -> dict[str, Credentials]:

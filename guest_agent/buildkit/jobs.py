@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import replace
 from typing import cast
 
 from guest_agent.build.reading import DockerfileError
+from guest_agent.buildkit.agents import forwarded
 from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, TAR, exporters_of, plan_build_request
 from guest_agent.buildkit.body import body, prepare, read_definition
 from guest_agent.buildkit.builds import Builds
@@ -58,11 +60,21 @@ class Job:
         self._dockerfile = definition.dockerfile
         preparation = await prepare(session, wanted, definition)
         chunks = body(session, wanted, preparation, self.progress)
-        async with aclosing(self._builds.build(preparation.request, chunks, self.progress)) as reports:
-            async for report in reports:
-                if isinstance(report.get("aux"), dict):
-                    self.image = str(cast("dict[str, object]", report["aux"]).get("ID", ""))
-                await self.progress.room()
+        async with AsyncExitStack() as undo:
+            request = preparation.request
+            if preparation.agents:
+                folder = undo.enter_context(self._builds.private_folder())
+                agents = await undo.enter_async_context(forwarded(session, preparation.agents, folder))
+                request = replace(request, ssh=agents, ssh_here=True)
+            await self._watch(
+                await undo.enter_async_context(aclosing(self._builds.build(request, chunks, self.progress)))
+            )
+
+    async def _watch(self, reports: AsyncIterator[dict[str, object]]) -> None:
+        async for report in reports:
+            if isinstance(report.get("aux"), dict):
+                self.image = str(cast("dict[str, object]", report["aux"]).get("ID", ""))
+            await self.progress.room()
 
     async def export(self) -> dict[str, str]:
         """To where the client wants the result; what an exporter tells of it."""

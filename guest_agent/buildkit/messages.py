@@ -257,6 +257,11 @@ class SecretResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentRequest:
+    id: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialsRequest:
     host: str = text(1)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import quote_plus
 
 from guest_agent.build.trees import ContextTree
 from guest_agent.buildkit.messages import (
+    AgentRequest,
     Bytes,
     CredentialsRequest,
     CredentialsResponse,
@@ -18,7 +19,7 @@ from guest_agent.buildkit.messages import (
 )
 from guest_agent.buildkit.receiving import FolderReceiver
 from guest_agent.buildkit.sending import FolderSender
-from guest_agent.rpc.peer import Peer
+from guest_agent.rpc.peer import Call, Peer
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
@@ -28,6 +29,8 @@ _RESULTS = "/moby.filesync.v1.FileSend/DiffCopy"
 _EXPORTER = "buildkit-attachable-exporter-id"
 _UPLOAD = "/moby.upload.v1.Upload/Pull"
 _SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+_AGENT = "/moby.sshforward.v1.SSH/ForwardAgent"
+_CHECK_AGENT = "/moby.sshforward.v1.SSH/CheckAgent"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 #: Seconds for a session's connection, which a client opens beside its request, in no order.
 _PATIENCE = 20.0
@@ -100,6 +103,27 @@ class ClientSession:
                 return None
             raise
         return decode(SecretResponse, answer).data
+
+    async def has_agent(self, name: str) -> bool:
+        try:
+            await self._peer.ask(_CHECK_AGENT, encode(AgentRequest(name)))
+        except CallFailed:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def agent(self, name: str) -> AsyncGenerator[Call, None]:
+        """A connection to the client's ssh agent of this id; `say` and `heard` are its two directions."""
+        async with self._peer.call(_AGENT, _header("buildkit.ssh.id", [name])) as call:
+            yield call
+
+    async def say(self, call: Call, data: bytes) -> None:
+        await call.send(encode(Bytes(data)))
+
+    async def heard(self, call: Call) -> bytes | None:
+        """None at its end."""
+        message = await call.receive()
+        return None if message is None else decode(Bytes, message).data
 
     async def credentials(self, host: str) -> CredentialsResponse:
         """Empty where the client has none."""

@@ -6,7 +6,8 @@ import hashlib
 import os
 import posixpath
 import shutil
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from guest_agent.build.copying import Attributes, copy_selection
@@ -198,10 +199,19 @@ def drop_left_secrets(paths: EnginePaths) -> None:
     shutil.rmtree(paths.build_secrets, ignore_errors=True)
 
 
-def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode: int, uid: int, gid: int) -> str:
-    folder = f"{session.parts.paths.build_secrets}/{os.urandom(16).hex()}"
+@contextmanager
+def private_folder(paths: EnginePaths) -> Iterator[str]:
+    """For what must not outlive its step, and is in memory only."""
+    folder = f"{paths.build_secrets}/{os.urandom(16).hex()}"
     os.makedirs(folder, mode=0o700)
-    undo.callback(shutil.rmtree, folder, True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode: int, uid: int, gid: int) -> str:
+    folder = undo.enter_context(private_folder(session.parts.paths))
     path = f"{folder}/secret"
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
@@ -219,7 +229,7 @@ async def _make_agent(
         if mount.required:
             raise InvalidArgument(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
         return
-    if session.parts.sources.files:
+    if session.parts.sources.files and not session.request.ssh_here:
         raise Unsupported(
             "--mount=type=ssh needs an engine on the machine of the agent", "use a machine of the kind native"
         )

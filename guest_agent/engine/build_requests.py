@@ -40,6 +40,7 @@ class BuildRequest:
     in_parts: bool = False
     named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
+    ssh_here: bool = False  #: those sockets are the engine's own instead
 
 
 class BuildStepFailed(InvalidArgument):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from guest_agent.build.instructions import Label
@@ -26,6 +26,7 @@ from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_context import BuildBody, read_body
 from guest_agent.engine.build_exports import drop_image, export_files, open_files
+from guest_agent.engine.build_mounts import private_folder
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Report, Reports
 from guest_agent.engine.build_requests import BuildRequest
@@ -88,6 +89,10 @@ class Builds:
     async def open_files(self, identity: str) -> ContextTree:
         """The root of an image, to be read in any order; who gets it closes it. Raises NotFound."""
         return await open_files(self._parts, ImageId(identity))
+
+    def private_folder(self) -> AbstractContextManager[str]:
+        """For sockets that a build's steps are shown."""
+        return private_folder(self._parts.paths)
 
     async def drop_image(self, identity: str) -> None:
         """One that was made for its files only: it goes, unless it has a name or a user."""

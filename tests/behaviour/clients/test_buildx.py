@@ -14,6 +14,7 @@ import pytest
 
 from tests.behaviour.clients import programs
 from tests.behaviour.harness.machine import Machine, Result
+from tests.behaviour.harness.waiting import wait_for
 
 Build = Callable[..., Result]
 
@@ -107,6 +108,28 @@ def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: B
     packed = f"tar -C {context}/folder -c . | {programs.DOCKER_26} build -q -f file -t packed -"
     assert "dockerfile parse error" in machine.command(["sh", "-c", packed]).err
     assert machine("run", "--rm", "piped", "cat", "/file") == "piped"
+
+
+def test_an_agent_is_asked_through_the_session(build: Build, context: Path) -> None:
+    """Also of a machine that doesn't see the agent's socket. The question is for the keys; 12 is the list of them."""
+    (context / "Dockerfile").write_text(
+        "FROM debian:bookworm\nCOPY ask.pl /\nRUN --mount=type=ssh perl /ask.pl\n"
+        'RUN --mount=type=ssh,id=other test -z "$SSH_AUTH_SOCK"\n'
+    )
+    (context / "ask.pl").write_text(
+        'use IO::Socket::UNIX; my $agent = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die "$!";'
+        '$agent->syswrite("\\0\\0\\0\\1\\x0b"); $agent->sysread(my $answer, 5);'
+        'print "answer ", ord(substr($answer, 4)), "\\n";'
+    )
+    place = context.parent / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(place.exists, "the agent's socket")
+        asked = build("--ssh", f"default={place}", str(context))
+        assert asked.code == 0 and "answer 12" in asked.err, asked.err
+    finally:
+        agent.kill()
+        agent.wait()
 
 
 def test_an_interrupted_build_leaves_nothing(machine: Machine, build: Build, context: Path) -> None:

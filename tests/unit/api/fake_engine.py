@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 from guest_agent.api.contract import Attachment, RunListener
 from guest_agent.build.trees import ContextTree, empty_tree
@@ -674,6 +676,9 @@ class FakeBuilds:
 
     async def drop_image(self, identity: str) -> None:
         self.dropped.append(identity)
+
+    def private_folder(self) -> AbstractContextManager[str]:
+        return TemporaryDirectory()
 
 
 class FakeEngine:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 
 from guest_agent.build.trees import ContextTree, empty_tree
-from guest_agent.buildkit.messages import Bytes, Packet, PacketType, SecretRequest, SecretResponse, Stat
+from guest_agent.buildkit.messages import AgentRequest, Bytes, Packet, PacketType, SecretRequest, SecretResponse, Stat
 from guest_agent.buildkit.services import BuildKit, describe_worker
 from guest_agent.buildkit.sessions import ClientSession
 from guest_agent.engine.build_requests import BuildRequest
@@ -70,6 +71,7 @@ class PretendedBuilds:
         self.cancelled = asyncio.Event()
         self.begun = asyncio.Event()
         self.dropped: list[str] = []
+        self.answers: list[bytes] = []
 
     async def build(
         self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
@@ -77,6 +79,11 @@ class PretendedBuilds:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
         self.begun.set()
+        for path in request.ssh.values():
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"question")
+            self.answers.append(await reader.read(100))
+            writer.close()
         try:
             if self.stuck:
                 await asyncio.Event().wait()
@@ -100,6 +107,9 @@ class PretendedBuilds:
     async def drop_image(self, identity: str) -> None:
         self.dropped.append(identity)
 
+    def private_folder(self) -> AbstractContextManager[str]:
+        return TemporaryDirectory()
+
 
 @dataclass
 class PretendedClient:
@@ -115,6 +125,8 @@ class PretendedClient:
             "/moby.filesync.v1.FileSync/DiffCopy": self._folder,
             "/moby.filesync.v1.FileSend/DiffCopy": self._result,
             "/moby.buildkit.secrets.v1.Secrets/GetSecret": self._secret,
+            "/moby.sshforward.v1.SSH/CheckAgent": self._check_agent,
+            "/moby.sshforward.v1.SSH/ForwardAgent": self._agent,
         }
 
     async def _folder(self, call: Call) -> None:
@@ -140,6 +152,16 @@ class PretendedClient:
     async def _result(self, call: Call) -> None:
         while (message := await call.receive()) is not None:
             self.received += decode(Bytes, message).data
+
+    async def _check_agent(self, call: Call) -> None:
+        if decode(AgentRequest, await call.receive() or b"").id != "default":
+            raise CallFailed(Code.UNKNOWN, "unset ssh forward key")
+        await call.send(b"")
+
+    async def _agent(self, call: Call) -> None:
+        """One that answers in capital letters."""
+        while (message := await call.receive()) is not None:
+            await call.send(encode(Bytes(decode(Bytes, message).data.upper())))
 
     async def _secret(self, call: Call) -> None:
         name = decode(SecretRequest, await call.receive() or b"").id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import tarfile
 from collections.abc import Awaitable, Callable
 
@@ -143,6 +144,20 @@ def test_files_instead_of_an_image() -> None:
 
     converse(client, work)
     assert client.received == b"a tar of " + IMAGE.encode()
+
+
+def test_the_clients_ssh_agent_answers_the_build() -> None:
+    """Only the one that the client has, and only while the build runs."""
+    dockerfile = b"FROM busybox\nRUN --mount=type=ssh x\nRUN --mount=type=ssh,id=other y\n"
+
+    async def work(talk: Conversation) -> None:
+        await solve(talk, {})
+        (request,) = talk.builds.requests
+        assert list(request.ssh) == ["default"] and request.ssh_here
+        assert talk.builds.answers == [b"QUESTION"]
+        assert not os.path.exists(request.ssh["default"])
+
+    converse(PretendedClient({"dockerfile": {"Dockerfile": dockerfile}, "context": {}}), work)
 
 
 def test_a_client_that_cancels_ends_its_build() -> None:
