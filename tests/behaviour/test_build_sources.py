@@ -293,6 +293,47 @@ def test_a_pulled_image_is_base_and_cache(machine: Machine, worker: Worker, proj
         machine("rmi", "triggered", "again", cached, base)
 
 
+def test_pull_asks_the_registry_again(machine: Machine, worker: Worker, project: Project, tmp_path: Path) -> None:
+    """A base that is here is taken as it is, although its name means another one by now."""
+    place = tmp_path / "registry"
+    place.mkdir()
+    with RegistryProcess(place) as registry:
+        base = f"{registry.address}/base:1"
+        for text in ("new", "old"):
+            machine("build", "-q", "-t", base, project(f"FROM busybox\nRUN echo {text} > /age\nCMD cat /age"))
+            if text == "new":
+                machine("push", "-q", base)
+        folder = project(f"FROM {base}\nLABEL a=b")
+        machine("build", "-q", "-t", "upon", folder)
+        assert run_of(machine, "upon") == "old"
+        machine("build", "-q", "-t", "upon", "--pull", folder)
+        assert run_of(machine, "upon") == "new"
+        machine("rmi", "upon", base)
+        machine("image", "prune", "-f")
+
+
+AROUND = """
+FROM busybox
+RUN grep -c '10.9.8.7.*there.test' /etc/hosts > /seen && df -k /dev/shm | tail -1 | awk '{print $2}' >> /seen
+RUN ulimit -n >> /seen
+RUN --network=none ls /sys/class/net >> /seen
+RUN --network=host ls /sys/class/net | grep -cv '^lo$' >> /seen
+CMD cat /seen && grep -c there.test /etc/hosts
+"""
+
+
+def test_what_is_around_a_step(machine: Machine, project: Project) -> None:
+    """Hosts, limits and networks are the steps' alone, and none of them is in a layer."""
+    limits = ("--shm-size", "16m", "--ulimit", "nofile=321:321", "--add-host", "there.test:10.9.8.7")
+    machine("build", "-q", "-t", "around", *limits, project(AROUND))
+    hits, shared, files, networks, *others = machine.attempt("run", "--rm", "around").out.split()
+    assert (hits, shared, files, networks) == ("1", "16384", "321", "lo")
+    assert int(others[0]) >= 1 and others[1:] == ["0"], "the host's own interfaces; and no name in the image"
+    unknown = machine.fails(1, "build", project("FROM busybox\nRUN --network=nothing true"))
+    assert 'invalid network mode "nothing"' in unknown
+    machine("rmi", "around")
+
+
 def test_platforms(machine: Machine, project: Project) -> None:
     """What is built for another one needs nothing to run there; its arguments are known, and so is the builder's."""
     text = "ARG BUILDPLATFORM\nFROM --platform=$BUILDPLATFORM busybox AS tool\nARG TARGETARCH\n"

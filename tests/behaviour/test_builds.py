@@ -265,6 +265,32 @@ def test_hostile_contexts(machine: Machine) -> None:
     machine("rmi", "strange")
 
 
+def test_devices_of_a_context(machine: Machine) -> None:
+    """They are nodes that no container may open; one that overlayfs takes for a removed file can't be made."""
+
+    def context(*devices: tuple[str, bytes, int, int]) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            dockerfile = b"FROM busybox\nCOPY . /c\nCMD ls /c; cat /c/memory; cat /c/disk"
+            member = tarfile.TarInfo("Dockerfile")
+            member.size = len(dockerfile)
+            archive.addfile(member, io.BytesIO(dockerfile))
+            for name, kind, major, minor in devices:
+                member = tarfile.TarInfo(name)
+                member.type, member.devmajor, member.devminor = kind, major, minor
+                archive.addfile(member)
+        return buffer.getvalue()
+
+    devices = [("memory", tarfile.CHRTYPE, 1, 1), ("disk", tarfile.BLKTYPE, 254, 0), ("pipe", tarfile.FIFOTYPE, 0, 0)]
+    machine("build", "-q", "-t", "devices", "-", stdin=context(*devices))
+    result = machine.attempt("run", "--rm", "devices")
+    assert result.out.split() == ["Dockerfile", "disk", "memory", "pipe"]
+    assert result.err.count("Operation not permitted") == 2
+    whiteout = context(("removed", tarfile.CHRTYPE, 0, 0))
+    assert "/c/removed: operation not permitted" in machine.fails(1, "build", "-", stdin=whiteout)
+    machine("rmi", "devices")
+
+
 def test_squash_makes_one_layer_with_the_same_files(machine: Machine, project: Project) -> None:
     steps = "COPY d /d\nRUN rm /d/a && echo c > /d/c && rm -r /d/s && mkdir /d/s && rm /bin/vi"
     folder = project(f"FROM busybox\n{steps}\nCMD ls /d /d/s", {"d/a": "a", "d/b": "b", "d/s/hidden": ""})
