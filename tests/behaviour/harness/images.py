@@ -70,16 +70,20 @@ def build_missing() -> None:
 
     MUST be called before this process leaves the host's network: packages are fetched.
     """
+    if not find_missing():
+        return  # whoever has the lock may be busy with another tree's for long
     os.makedirs(f"{ROOT}/.cache", exist_ok=True)
     with open(f"{ROOT}/.cache/images.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _build_missing()
+        if missing := find_missing():
+            _build(missing)
 
 
-def _build_missing() -> None:
-    missing = [name for name in RECIPES if not os.path.exists(archive(name))]
-    if not missing:
-        return
+def find_missing() -> list[str]:
+    return [name for name in RECIPES if not os.path.exists(archive(name))]
+
+
+def _build(missing: list[str]) -> None:
     remove_stale()
     os.makedirs(os.path.dirname(archive("any")), exist_ok=True)
     # In memory: dpkg waits for the disk after every package.
