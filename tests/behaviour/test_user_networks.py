@@ -68,7 +68,7 @@ def test_static_addresses_and_what_is_refused(machine: Machine) -> None:
     again = ("create", "--network", "fixed", "--ip")
     machine(*again, "10.77.0.9", "--name", "late", *SLEEP)
     assert "Address already in use" in machine.fails(1, "start", "late")
-    assert "no configured subnet or ip-range contain" in machine.fails(125, *again, "10.78.0.9", *SLEEP)
+    assert "no configured subnet or ip-range contain" in machine.fails(1, *again, "10.78.0.9", *SLEEP)
     machine("network", "create", "loose")
     complaint = machine.fails(125, "run", "--network", "loose", "--ip", "10.77.0.9", *SLEEP)
     assert "only when connecting to networks with user configured subnets" in complaint
