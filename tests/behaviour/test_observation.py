@@ -152,8 +152,8 @@ def test_a_paused_container(machine: Machine) -> None:
     )
     assert machine.fails(1, "pause", "frozen") == f"Error response from daemon: Container {name} is already paused\n"
     assert machine.fails(1, "rm", "frozen") == (
-        f"Error response from daemon: You cannot remove a paused container {name}. "
-        "Unpause and then stop the container before attempting removal or force remove\n"
+        'Error response from daemon: cannot remove container "/frozen": '
+        "container is paused and must be unpaused first\n"
     )
     machine("kill", "--signal", "CONT", "frozen")
     assert machine.status("frozen") == "running"
