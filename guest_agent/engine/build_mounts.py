@@ -223,17 +223,18 @@ def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode
 async def _make_agent(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
-    """The client's agent itself: its socket is bound."""
-    socket = session.request.ssh.get(mount.id, "")
+    """The client's agent itself: its socket is bound. One of the engine's own is never looked for in shared folders."""
+    socket, here = session.request.ssh.get(mount.id, ""), session.request.ssh_here
     if not socket:
         if mount.required:
             raise InvalidArgument(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
         return
-    if session.parts.sources.files and not session.request.ssh_here:
+    if session.parts.sources.files and not here:
         raise Unsupported(
             "--mount=type=ssh needs an engine on the machine of the agent", "use a machine of the kind native"
         )
-    mounted.points.append(MountPoint(MountType.BIND, mount.target, socket))
+    place = _bound(mount.target, socket, False) if here else MountPoint(MountType.BIND, mount.target, socket)
+    mounted.points.append(place)
     mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
     mounted.stubs.append(mount.target)
 
