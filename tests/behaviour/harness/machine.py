@@ -115,9 +115,14 @@ class Machine(ABC):
         return self._command(list(argv), None, environment)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """`hostvm WORDS` in the background, with pipes; whoever starts it ends it."""
+        """`hostvm WORDS` in the background, with pipes; whoever starts it ends it.
+
+        It hears ctrl-c, also where these tests run in the background of a shell, which has it ignored.
+        """
         pipe = subprocess.PIPE
-        return subprocess.Popen([HOSTVM, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe)
+        return subprocess.Popen(
+            ["env", "--default-signal=INT", HOSTVM, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe
+        )
 
     def _command(self, argv: list[str], stdin: bytes | None, environment: Mapping[str, str] | None) -> Result:
         done = subprocess.run(
