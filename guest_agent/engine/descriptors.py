@@ -1,12 +1,26 @@
-"""Reading and writing pipes and terminals without blocking the event loop."""
+"""Reading and writing pipes and terminals without blocking the event loop.
+
+The other end of a pipe belongs to a container. A process that splices into it waits for its own source with the pipe
+locked (splice_file_to_pipe in the kernel's splice.c), likewise one that splices out of it for its target; whatever else
+reads, writes or asks about that pipe waits with it, O_NONBLOCK or not. So each such call has a thread; poll(2) alone
+takes no lock.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from guest_agent.store.threads import finish_in
 
 _READ_SIZE = 1 << 16
+
+#: Usually one thread. More than there will ever be locked pipes: those mustn't keep the others' bytes waiting.
+PIPE_THREADS = ThreadPoolExecutor(max_workers=1 << 14, thread_name_prefix="pipe")
 
 
 async def _wait_for(add: Callable[..., None], remove: Callable[[int], bool], fds: list[int]) -> None:
@@ -31,13 +45,21 @@ async def wait_readable(fds: list[int]) -> None:
     await _wait_for(loop.add_reader, loop.remove_reader, fds)
 
 
+def events_of(fd: int) -> int:
+    """poll(2)'s for who reads, at this moment: 0 = nothing yet; without POLLIN = the end."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return sum(events for _, events in poll.poll(0))
+
+
 async def write_all(fd: int, data: bytes) -> bool:
     """Write to a non-blocking descriptor, waiting while it is full; False where nobody reads any more."""
     loop = asyncio.get_running_loop()
     view = memoryview(data)
     while view:
         try:
-            view = view[os.write(fd, view) :]
+            written = await finish_in(PIPE_THREADS, partial(os.write, fd, view))
+            view = view[written:]
         except BlockingIOError:
             await _wait_for(loop.add_writer, loop.remove_writer, [fd])
         except OSError:  # EPIPE: the process closed its end; EIO: a terminal without a process
@@ -71,23 +93,25 @@ class PipeSource:
         self._reading = True
         try:
             while self._streams:
-                found = self._next()
+                found = await self._next()
                 if found is not None:
                     return found
-                if self._streams:
-                    await wait_readable(list(self._streams))
             return None
         finally:
             self._reading = False
             if self._closed:
                 self.close()
 
-    def _next(self) -> tuple[int, bytes] | None:
+    async def _next(self) -> tuple[int, bytes] | None:
+        """A piece; None where a stream has ended, or nothing was there in the end."""
+        await wait_readable(list(self._streams))
         for fd, stream in list(self._streams.items()):
-            data = read_available(fd)
+            events = events_of(fd)
+            ended = events and not events & select.POLLIN
+            data = await finish_in(PIPE_THREADS, partial(read_available, fd)) if events and not ended else None
             if data:
                 return stream, data
-            if data == b"":
+            if ended or data == b"":
                 del self._streams[fd]
                 os.close(fd)
         return None

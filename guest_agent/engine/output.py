@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from guest_agent.engine.segments import ENTRY_SIZE, STDERR, STDOUT, Chunk, Position, Segment, bytes_in
+from guest_agent.engine.segments import ENTRY_SIZE, STDERR, STDOUT, Chunk, Move, Moved, Position, Segment
 
 _UNLIMITED = 1 << 62
 
@@ -38,6 +38,7 @@ class OutputLog:
         self._listeners: set[Callable[[], None]] = set()
         self._held: list[Position] = []
         self._closing = False
+        self._moving = 0  #: moves that are under way: they know files and places of the last stretch
         self._segments = [Segment(directory, Position(0, 0, 0))]
         if os.path.isdir(directory):
             self._recover()
@@ -48,13 +49,21 @@ class OutputLog:
 
     # -- writing
 
-    def splice(self, pipe: int, stream: int) -> int:
-        """Move what a readable pipe holds into the stream's file; how many bytes, 0 at the pipe's end."""
-        if not bytes_in(pipe):
-            return 0  # readable and empty is the end; a container that is silent costs no file
-        moved = self._last.splice(pipe, stream, self._room())
-        self._written()
-        return moved
+    def plan_move(self, pipe: int, stream: int) -> Move:
+        """Of what a readable pipe holds into the stream's file: to be performed, in a thread, and then `moved`."""
+        move = self._last.plan_move(pipe, stream, self._room())
+        self._moving += 1
+        return move
+
+    def moved(self, stream: int, moved: Moved) -> None:
+        """What came of a planned move."""
+        self._moving -= 1
+        if moved.length and moved.is_kept:
+            self._last.note(stream, moved.length)
+        if moved.length:
+            self._written()
+        if self._closing:
+            self.close()
 
     def append(self, data: bytes, stream: int) -> None:
         """Write bytes that come from a terminal, which can't be spliced into a file."""
@@ -67,7 +76,7 @@ class OutputLog:
         return room if room > 0 else _UNLIMITED
 
     def _written(self) -> None:
-        if self._limits.size and self._last.size + ENTRY_SIZE >= self._limits.size:
+        if self._limits.size and self._last.size + ENTRY_SIZE >= self._limits.size and not self._moving:
             self._rotate()
         self.notify()
 
@@ -155,7 +164,7 @@ class OutputLog:
 
         While somebody listens they stay open: the folder may be removed next, and he hasn't read everything yet.
         """
-        self._closing = bool(self._listeners)
+        self._closing = bool(self._listeners or self._moving)
         if not self._closing:
             self._close_files()
 
@@ -175,4 +184,4 @@ class OutputLog:
             segment.recover()
 
 
-__all__ = ["ENTRY_SIZE", "STDERR", "STDOUT", "Chunk", "Limits", "OutputLog", "Position"]
+__all__ = ["ENTRY_SIZE", "STDERR", "STDOUT", "Chunk", "Limits", "Moved", "OutputLog", "Position"]

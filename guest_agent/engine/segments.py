@@ -69,7 +69,41 @@ class Position:
         return self.stdout if stream == STDOUT else self.stderr
 
 
-def bytes_in(pipe: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """`length` 0: the pipe has ended. `is_kept`: the bytes are in the file; on a full disk they are dropped."""
+
+    length: int
+    is_kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From a readable pipe into a stream's file, at `place`; `file` -1 = it can't be made."""
+
+    pipe: int
+    stream: int
+    file: int
+    place: int
+    size: int
+
+    def perform(self) -> Moved:
+        """In a thread: the kernel locks a pipe for as long as its writer waits in a splice for his own source.
+
+        On a full disk the bytes are dropped, so that the container goes on (as dockerd does).
+        """
+        try:
+            if not _bytes_in(self.pipe):
+                return Moved(0)  # readable and empty is the end
+            try:
+                return Moved(os.splice(self.pipe, self.file, self.size, offset_dst=self.place))
+            except OSError:
+                return Moved(len(os.read(self.pipe, _SPLICE_SIZE)), is_kept=False)
+        finally:
+            os.close(self.pipe)
+
+
+def _bytes_in(pipe: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
 
 
@@ -90,19 +124,13 @@ class Segment:
 
     # -- writing
 
-    def splice(self, pipe: int, stream: int, limit: int) -> int:
-        """Move up to `limit` bytes of what a readable pipe holds; how many.
-
-        On a full disk the bytes are dropped, so that the container goes on (as dockerd does).
-        """
-        wanted = min(limit, _SPLICE_SIZE)
+    def plan_move(self, pipe: int, stream: int, limit: int) -> Move:
+        """Of up to `limit` bytes. MUST be followed by `note`, and no other of the same stream begin before."""
         try:
-            moved = os.splice(pipe, self._file(_NAMES[stream]), wanted, offset_dst=self._place(stream, self.end))
+            file = self._file(_NAMES[stream])
         except OSError:
-            return len(os.read(pipe, _SPLICE_SIZE))
-        if moved:
-            self._note(stream, moved)
-        return moved
+            file = -1
+        return Move(os.dup(pipe), stream, file, self._place(stream, self.end), min(limit, _SPLICE_SIZE))
 
     def append(self, data: bytes, stream: int) -> None:
         """Write bytes that come from a terminal, which can't be spliced into a file."""
@@ -110,9 +138,10 @@ class Segment:
             written = os.pwrite(self._file(_NAMES[stream]), data, self._place(stream, self.end))
         except OSError:
             return
-        self._note(stream, written)
+        self.note(stream, written)
 
-    def _note(self, stream: int, length: int) -> None:
+    def note(self, stream: int, length: int) -> None:
+        """That so many bytes have come, and are in the file."""
         now = time.time_ns()
         place = (self.end.entries - self.base.entries) * ENTRY_SIZE
         try:
@@ -231,7 +260,7 @@ class Segment:
             self.end.pass_over(Chunk(stream, length, time_ns, 0))
         for stream, size in sizes.items():
             if size > self._place(stream, self.end):
-                self._note(stream, size - self._place(stream, self.end))
+                self.note(stream, size - self._place(stream, self.end))
         self.close()
 
     def _size(self, name: str) -> int:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from guest_agent.engine.descriptors import read_available, write_all
-from guest_agent.engine.output import STDERR, STDOUT, OutputLog
+from guest_agent.engine.descriptors import PIPE_THREADS, events_of, read_available, write_all
+from guest_agent.engine.output import STDERR, STDOUT, Moved, OutputLog
 from guest_agent.runtime import console
 
 #: How often the pump looks after other work while a container floods its output.
 _CHUNKS_IN_A_ROW = 16
+#: Seconds after which a move isn't waited for: its pipe is locked. 64 KiB take a millisecond.
+_LOCKED = 0.1
 
 
 @dataclass(slots=True)
@@ -115,7 +119,11 @@ def adopt_stdio(fds: list[int], note: str) -> Stdio:
 
 
 class OutputPump:
-    """Moves what the process prints into its log until both streams have ended."""
+    """Moves what the process prints into its log until both streams have ended.
+
+    Pieces go in the order in which they came, one at a time; but for one whose pipe is locked by its writer
+    (`descriptors`): the other stream doesn't wait for that.
+    """
 
     def __init__(self, stdio: Stdio, log: OutputLog, ended: Callable[[], None]) -> None:
         """`ended` is called once, when nothing more can come."""
@@ -124,24 +132,60 @@ class OutputPump:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, int] = {}
+        self._ready: deque[int] = deque()
+        self._first: asyncio.Future[Moved] | None = None  #: the move that the others wait for
 
     def start(self) -> None:
         self._open = {self._stdio.stdout: STDOUT}
         if self._stdio.stderr >= 0:
             self._open[self._stdio.stderr] = STDERR
-        for fd, stream in self._open.items():
-            self._loop.add_reader(fd, self._read_terminal if self._stdio.tty else self._splice, fd, stream)
+        for fd in self._open:
+            self._watch(fd)
 
     def stop(self) -> None:
         """Whatever is still to come is not waited for."""
         for fd in list(self._open):
             self._finish(fd)
 
-    def _splice(self, fd: int, stream: int) -> None:
-        if not self._log.splice(fd, stream):
-            self._finish(fd)
+    def _watch(self, fd: int) -> None:
+        self._loop.add_reader(fd, self._read_terminal if self._stdio.tty else self._take, fd)
 
-    def _read_terminal(self, fd: int, stream: int) -> None:
+    def _take(self, fd: int) -> None:
+        events = events_of(fd)
+        if events & select.POLLIN:
+            self._loop.remove_reader(fd)
+            self._ready.append(fd)
+            self._move_next()
+        elif events:
+            self._finish(fd)  # a container that is silent costs neither a thread nor a file
+
+    def _move_next(self) -> None:
+        if self._first is not None or not self._ready:
+            return
+        fd = self._ready.popleft()
+        stream = self._open[fd]
+        move = self._log.plan_move(fd, stream)
+        self._first = moving = self._loop.run_in_executor(PIPE_THREADS, move.perform)
+        overtaking = self._loop.call_later(_LOCKED, self._pass_over, moving)
+        moving.add_done_callback(lambda done: self._moved(fd, stream, done, overtaking))
+
+    def _pass_over(self, moving: asyncio.Future[Moved]) -> None:
+        if self._first is moving:
+            self._first = None
+            self._move_next()
+
+    def _moved(self, fd: int, stream: int, moving: asyncio.Future[Moved], overtaking: asyncio.TimerHandle) -> None:
+        overtaking.cancel()
+        moved = moving.result()
+        self._log.moved(stream, moved)
+        if self._open.get(fd) == stream:
+            if moved.length:
+                self._watch(fd)
+            else:
+                self._finish(fd)
+        self._pass_over(moving)
+
+    def _read_terminal(self, fd: int) -> None:
         for _turn in range(_CHUNKS_IN_A_ROW):
             data = read_available(fd)
             if data is None:
@@ -149,10 +193,12 @@ class OutputPump:
             if not data:
                 self._finish(fd)
                 return
-            self._log.append(data, stream)
+            self._log.append(data, self._open[fd])
 
     def _finish(self, fd: int) -> None:
         self._loop.remove_reader(fd)
+        if fd in self._ready:
+            self._ready.remove(fd)
         del self._open[fd]
         if not self._open:
             self._ended()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,7 +16,12 @@ async def finish_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwar
 
     For work on what the caller gives back when it is cancelled: descriptors, mounts, folders. It must end by itself.
     """
-    running = asyncio.get_running_loop().run_in_executor(None, lambda: work(*args, **kwargs))
+    return await finish_in(None, lambda: work(*args, **kwargs))
+
+
+async def finish_in(executor: Executor | None, work: Callable[[], T]) -> T:
+    """`finish_in_thread` with threads of one's own; None = asyncio's."""
+    running = asyncio.get_running_loop().run_in_executor(executor, work)
     cancelled: asyncio.CancelledError | None = None
     while not running.done():
         try:

@@ -127,3 +127,24 @@ def test_exec_of_what_is_not_there(machine: Machine) -> None:
     machine("stop", "-t", "0", name)
     assert f"container {name} is not running" in machine.fails(1, "exec", name, "true").lower()
     assert "No such container: nobody" in machine.fails(1, "exec", "nobody", "true")
+
+
+#: cat(1) of busybox uses sendfile(2): while it waits for its socket, its output's pipe is locked.
+LOCKING = """
+nc -l -p 9 -e sh -c 'cat >&2' &
+sleep 1
+(echo said; exec sleep 3600) | nc 127.0.0.1 9 &
+while sleep 0.2; do echo alive; done
+"""
+
+
+def test_a_locked_pipe_holds_nobody_up(machine: Machine) -> None:
+    """Nor the other stream of the same container, nor its end."""
+    machine("run", "-d", "--name", "locking", "busybox", "sh", "-c", LOCKING)
+    wait_for(lambda: "cat" in machine("top", "locking"), "the connection")
+    seen = len(machine("logs", "locking"))
+    wait_for(lambda: len(machine.attempt("logs", "locking").out) > seen + 20, "more of the other stream")
+    assert machine("exec", "-i", "locking", "cat", stdin=b"through") == "through"
+    machine("kill", "locking")
+    assert machine("wait", "locking") == "137"
+    assert machine.attempt("logs", "locking").err == "said\n"

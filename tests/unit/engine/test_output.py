@@ -19,8 +19,11 @@ def splice(log: OutputLog, stream: int, data: bytes) -> None:
     reader, writer = os.pipe()
     os.write(writer, data)
     os.close(writer)
-    while log.splice(reader, stream):
-        pass
+    moved = True
+    while moved:
+        outcome = log.plan_move(reader, stream).perform()
+        log.moved(stream, outcome)
+        moved = bool(outcome.length)
     os.close(reader)
 
 
