@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from guest_agent.engine.ending import discard_folder
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.naming import new_id
+from guest_agent.engine.opening import open_in_thread
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.starting import remove_remains
-from guest_agent.layers.store import Staging
+from guest_agent.layers.store import Measured, Staging
 from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
 from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.models import ContainerId, DiffId
@@ -74,7 +75,7 @@ async def keep_changes(parts: Parts, root: BuildRoot, staging: Staging) -> str:
     """
     if not os.listdir(root.upper):
         return ""
-    measured = await finish_in_thread(parts.layers.measure, root.upper)
+    measured = await open_in_thread(lambda: parts.layers.measure(root.upper), Measured.abort)
     try:
         umount_if_mounted(root.path)
         failpoint("build.layer.before")

@@ -1,6 +1,7 @@
 """Points in time that users type: `42m`, `1700000000`, `2013-01-02T13:23:37Z` -> what the API takes.
 
-The API wants seconds since the epoch with a fraction (docker's timetypes.GetTimestamp).
+The API wants seconds since the epoch with a fraction (docker's timetypes.GetTimestamp). A date that `logs -t` showed
+has nanoseconds, which no float and no datetime holds.
 """
 
 from hostvm.cli.failure import Failure
@@ -46,10 +47,12 @@ def _parse_date(text: str) -> str:
     """RFC 3339 in any precision from the day on; without a zone it is local time."""
     from datetime import datetime
 
+    whole, _, rest = text.partition(".")
+    fraction = _leading(rest, "0123456789")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(whole + rest[len(fraction) :])
     except ValueError:
         raise Failure(
             f'failed to parse value as time or duration: "{text}"', 1, "write 42m or 2013-01-02T13:23:37Z"
         ) from None
-    return f"{moment.timestamp():.9f}"
+    return f"{moment.timestamp():.0f}.{fraction[:9]:0<9}"
