@@ -243,7 +243,6 @@ class Builds:
             for report in _closing_words(session, identity, names):
                 reports.put(report)
         labels = self._parts.images.get(identity).config.config.labels
-        self._parts.events.publish("image", "build", identity, {**labels, "name": identity})
         for name in names:
             self._parts.events.publish("image", "tag", identity, {**labels, "name": name.familiar})
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import plan_argv
-from guest_agent.engine.links import find_links, plan_variables
+from guest_agent.engine.links import find_links, link_variables
 from guest_agent.engine.parts import Parts
 from guest_agent.runtime.devices import find_devices, list_host_devices, refuse_device_requests
 from guest_agent.runtime.environment import plan_environment
@@ -52,7 +52,7 @@ def _collect_inputs(parts: Parts, container: Container, network_namespace: str |
         argv=plan_argv(config),
         environment=plan_environment(
             hostname,
-            (*plan_variables(container.name, find_links(parts, container)), *config.environment),
+            (*link_variables(parts, container), *config.environment),
             tty=config.tty,
             home=user.home,
         ),

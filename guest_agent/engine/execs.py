@@ -15,6 +15,7 @@ from guest_agent.engine.container import Container, Status
 from guest_agent.engine.descriptors import PipeSource
 from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.lifecycle import Step, next_status
+from guest_agent.engine.links import link_variables
 from guest_agent.engine.live import Run
 from guest_agent.engine.naming import new_id
 from guest_agent.engine.output import STDERR, STDOUT
@@ -202,7 +203,7 @@ class Execs:
         root = f"/proc/{container.state.pid}/root"
         user = resolve_user(root, request.user or container.config.user, container.host_config.group_add)
         # As docker plans it, not as init has it: programs overwrite their environment with their title (redis, nginx).
-        given = (*container.config.environment, *request.environment)
+        given = (*link_variables(self._parts, container), *container.config.environment, *request.environment)
         environment = plan_environment(find_hostname(container), given, tty=request.tty, home=user.home)
         working_dir = request.working_dir or container.config.working_dir or "/"
         check_working_dir(root, working_dir)

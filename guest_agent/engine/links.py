@@ -112,6 +112,11 @@ def _find(parts: Parts, container: Container, name: str, alias: str) -> Link:
     return Link(alias, endpoint.address, linked)
 
 
+def link_variables(parts: Parts, container: Container) -> tuple[str, ...]:
+    """NAME=value of every program that is started in the container, now. Raises as `find_links`."""
+    return plan_variables(container.name, find_links(parts, container))
+
+
 def plan_variables(container_name: str, links: Iterable[Link]) -> tuple[str, ...]:
     """DB_PORT_3306_TCP_ADDR and its like, for each port that the linked container exposes."""
     return tuple(variable for link in links for variable in _variables_of(container_name, link))

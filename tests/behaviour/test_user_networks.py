@@ -188,6 +188,8 @@ def test_links(machine: Machine) -> None:
     address = machine.address("database")
     assert {f"DB_PORT=tcp://{address}:3306", "DB_NAME=/web/db", "DB_ENV_SECRET=word"} <= set(seen)
     assert machine.inspect("web")["HostConfig"]["Links"] == ["/database:/web/db"]
+    start(machine, "later", "--link", "database:db")
+    assert f"DB_PORT=tcp://{address}:3306" in machine("exec", "later", "env").splitlines()
     machine("network", "create", "named")
     start(machine, "server", "--network", "named")
     start(machine, "caller", "--network", "named", "--link", "server:alias")
