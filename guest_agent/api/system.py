@@ -48,7 +48,8 @@ class SystemResource:
         return json_response(render_version(self._engine.system.version()))
 
     async def info(self, call: Call) -> Answer:
-        return json_response(render_info(self._engine.system.info()))
+        info = self._engine.system.info()
+        return json_response({**render_info(info), **(_of_1_24(info) if call.version < (1, 25) else {})})
 
     async def auth(self, call: Call) -> Answer:
         body = read_fields(await call.request.json())
@@ -191,6 +192,12 @@ def render_info(info: SystemInfo) -> Json:
         "SecurityOptions": list(info.security_options),
         "Warnings": list(info.warnings) or None,
     }
+
+
+def _of_1_24(info: SystemInfo) -> Json:
+    """What clients before 1.25 find otherwise: `name=seccomp,profile=builtin` was its name alone."""
+    names = [option.partition(",")[0].removeprefix("name=") for option in info.security_options]
+    return {"ExecutionDriver": "<not supported>", "SecurityOptions": names}
 
 
 def _registries(info: SystemInfo) -> Json:

@@ -45,6 +45,13 @@ def test_versions_and_unknown_pages(api: Api, path: str, status: int, message: s
     assert found == status and isinstance(answer, dict) and answer.get("message") == message
 
 
+def test_info_for_the_oldest_clients(api: Api) -> None:
+    _, old = api.call("GET", "/v1.24/info")
+    _, present = api.call("GET", "/v1.25/info")
+    assert isinstance(old, dict) and isinstance(present, dict) and "ExecutionDriver" not in present
+    assert (old["ExecutionDriver"], old["SecurityOptions"]) == ("<not supported>", ["seccomp"])
+
+
 def test_a_wrong_method_is_an_unknown_page(api: Api) -> None:
     assert api.message("DELETE", "/version") == (404, "page not found")
     assert api.call("OPTIONS", "/")[0] == 200
