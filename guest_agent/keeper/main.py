@@ -84,9 +84,12 @@ class Keeper:
                     self._serve_engine()
 
     def _end(self) -> None:
-        """The starter hears of a failure when nobody can connect to us any more, and another keeper may start."""
-        os.close(self._listener)
+        """The starter hears of a failure when nobody can connect to us any more, and another keeper may start.
+
+        In this order: whoever finds nobody at the socket starts another keeper at once.
+        """
         os.close(self._lock)
+        os.close(self._listener)
         self._tell_starter(self._failure)
 
     # -- the engine
