@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
@@ -24,6 +25,8 @@ from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 #: Seconds for a job that its client begins at the same time as it asks for it. BuildKit's own are 3.
 _PATIENCE = 10.0
 _FRONT_END = "dockerfile.v0"
+#: Ended jobs whose progress may still be asked for.
+_REMEMBERED = 8
 
 
 class Job:
@@ -120,10 +123,11 @@ def _in_buildkits_words(error: HostvmError) -> str:
 
 
 class Jobs:
-    """Those that run."""
+    """Those that run, and what the last of them told: buildx's probes are over before it asks how far they are."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
+        self._over: deque[tuple[str, Progress]] = deque(maxlen=_REMEMBERED)
         self._changed = asyncio.Event()
 
     @contextmanager
@@ -138,6 +142,12 @@ class Jobs:
         finally:
             del self._jobs[ref]
             job.progress.end()
+            self._over.append((ref, job.progress))
+
+    async def find_progress(self, ref: str) -> Progress:
+        """Of one that runs, or has. Raises NotFound if it doesn't come."""
+        over = [progress for name, progress in self._over if name == ref]
+        return over[-1] if over and ref not in self._jobs else (await self.find(ref)).progress
 
     async def find(self, ref: str) -> Job:
         """Raises NotFound if it doesn't come."""

@@ -87,8 +87,8 @@ class BuildKit:
             await call.send(encode(SolveResponse(await job.export())))
 
     async def _status(self, call: Call) -> None:
-        job = await self.jobs.find((await _read(call, StatusRequest)).ref)
-        async with aclosing(job.progress.watch()) as told:
+        progress = await self.jobs.find_progress((await _read(call, StatusRequest)).ref)
+        async with aclosing(progress.watch()) as told:
             async for response in told:
                 await call.send(encode(response))
 

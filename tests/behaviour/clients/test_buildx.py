@@ -120,7 +120,7 @@ def test_an_agent_is_asked_through_the_session(machine: Machine, build: Build, c
     )
     (context / "ask.pl").write_text(
         'use IO::Socket::UNIX; my $agent = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die "$!";'
-        '$agent->syswrite("\\0\\0\\0\\1\\x0b"); $agent->sysread(my $answer, 5);'
+        '$agent->syswrite("\\0\\0\\0\\1\\x0b"); $agent->read(my $answer, 5);'
         'print "answer ", ord(substr($answer, 4)), "\\n";'
     )
     place = context.parent / "agent"

@@ -101,6 +101,19 @@ def test_a_build_is_made_of_what_the_client_has() -> None:
     assert of_context[-1]["exclude-patterns"] == ["left"]
 
 
+def test_a_job_may_be_over_before_its_status_is_asked_for() -> None:
+    """As buildx's probes are, in which nothing is built: it broke one build in twenty off after 3 s."""
+
+    async def work(talk: Conversation) -> None:
+        control = asyncio.create_task(talk.control.ask(f"{_CONTROL}/Solve", encode(SolveRequest("job", session="s1"))))
+        await talk.control.ask(f"{_BRIDGE}/Return", encode(ReturnRequest()), _JOB)
+        await control
+        async with asyncio.timeout(2):
+            assert await watch(talk) == []
+
+    converse(a_client(), work)
+
+
 def test_a_failed_step_is_said_in_buildkits_words() -> None:
     async def work(talk: Conversation) -> None:
         talk.builds.error = BuildStepFailed("/bin/sh -c false", 1)

@@ -6,7 +6,10 @@ import pytest
 
 from guest_agent.wire import errors
 
-CLASSES = sorted(errors.HostvmError.__subclasses__(), key=lambda error_class: error_class.kind)
+#: A failed call of gRPC has codes of its own, and never crosses ours.
+CLASSES = sorted(
+    (it for it in errors.HostvmError.__subclasses__() if it.__module__ == errors.__name__), key=lambda it: it.kind
+)
 
 
 def test_all_classes_are_in_all_tables() -> None:
