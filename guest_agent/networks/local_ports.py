@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from guest_agent.networks.datagrams import DatagramRelay
 from guest_agent.networks.gateway import HeldPort
@@ -45,6 +46,9 @@ class LocalPort:
             self._relay = DatagramRelay(self._socket, target)
 
     async def release(self) -> None:
+        """Nobody gets in any more, although the holder may have its copy for another moment."""
+        with suppress(OSError):  # UDP isn't connected
+            self._socket.shutdown(socket.SHUT_RDWR)
         self.close()
 
     def close(self) -> None:
