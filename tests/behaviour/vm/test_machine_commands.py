@@ -231,6 +231,7 @@ def test_doctor_finds_the_clock_off(guest: VmMachine) -> None:
 def test_a_bundle_has_what_helps_and_no_keys(guest: VmMachine, tmp_path: Path) -> None:
     inside(guest, "true")
     guest.inside(["/bin/sh", "-c", "echo 'Authorization: Bearer hunter2hunter2' >/dev/console"])
+    wait_for(lambda: "hunter2" in Path(f"{guest.home}/console.log").read_text(), "QEMU to write the line down")
     guest("doctor", "--bundle", str(tmp_path / "report.tar.gz"))
     with tarfile.open(tmp_path / "report.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(tmp_path)
