@@ -19,6 +19,7 @@ from hostvm.machines.vm.launch import (
     Launch,
     Way,
     diagnose_boot,
+    forget_record,
     forget_saved_state,
     forget_template,
     grow_disk,
@@ -262,6 +263,7 @@ class Machine:
         await life.begin(self.files.qmp_socket)
         status = await life.monitor.status()
         if status in ("paused", "postmigrate"):  # in the middle of a save that nobody finished
+            forget_record(self.files)
             await life.monitor.resume()
         elif status != "running":
             raise Unavailable(f"QEMU is {status}")
@@ -352,12 +354,13 @@ class Machine:
         assert life is not None
         try:
             await life.during(self._save(life))
+            # Before QEMU ends: whoever kills us in between leaves one of the two, and mostly both.
+            self.saved_id = await asyncio.to_thread(record_state, self.files, life.process.identity)
         except (HostvmError, TimeoutError) as error:
             await self._continue(life)
             raise error if isinstance(error, HostvmError) else Unavailable("the state wasn't saved in time") from error
         await self._end_life()
         self._step(Event.SAVED)
-        self.saved_id = await asyncio.to_thread(record_state, self.files, life.process.identity)
 
     async def _save(self, life: Life) -> None:
         self.guest.detach()

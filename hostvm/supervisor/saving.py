@@ -12,7 +12,7 @@ from hostvm.machines.vm.state import Identity
 
 
 def record_state(machine: MachinePaths, identity: Identity) -> str:
-    """After QEMU has ended: the state is now one that is resumed, until the host goes down.
+    """While QEMU stands still, and won't go on: the state is now one that is resumed, until the host goes down.
 
     Returns its id. Raises HostFailed.
     """

@@ -161,6 +161,12 @@ def take_saved_state(machine: MachinePaths, identity: Identity) -> tuple[int, st
     return state, ""
 
 
+def forget_record(machine: MachinePaths) -> None:
+    """Before a machine goes on that has been saved: from here on it isn't what was saved."""
+    remove_file(machine.state_record)
+    sync_folder(machine.folder)
+
+
 def forget_saved_state(machine: MachinePaths) -> None:
     """After a resume: what was saved is no longer true, and a power cut must not bring it back."""
     remove_file(machine.state)
