@@ -84,7 +84,7 @@ def parse_reference(text: str) -> Reference:
         _check_digest(digest)
     domain, path = _split_domain(name)
     path, colon, tag = path.partition(":")
-    if path.lower() != path:
+    if path.lower() != path and path.isprintable():  # the error is one line
         raise InvalidArgument(f"invalid reference format: repository name ({path}) must be lowercase")
     if not _DOMAIN.fullmatch(domain) or not _PATH.fullmatch(path) or (colon and not _TAG.fullmatch(tag)):
         raise InvalidArgument("invalid reference format")
