@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 
 from guest_agent.wire.errors import HostFailed, NotFound
 
@@ -101,16 +102,20 @@ def write_tls_file(folder: str, name: str, file_name: str, content: bytes) -> No
 
 
 def remove_context(folder: str, name: str) -> None:
-    """One that isn't there is no error; docker's current context goes back to its default when it was this one."""
+    """What isn't there is no error; docker's current context goes back to its default when it was this one.
+
+    The key goes first: whatever stops the removal, a context that is there still can be removed again.
+    """
     path = context_file(folder, name)
+    if current_context(folder) == name:
+        use_context(folder, "")
     try:
-        if current_context(folder) == name:
-            use_context(folder, "")
-        os.unlink(path)
-        os.rmdir(os.path.dirname(path))
-        shutil.rmtree(tls_folder(folder, name))
-    except FileNotFoundError:
-        pass
+        with suppress(FileNotFoundError):
+            shutil.rmtree(tls_folder(folder, name))
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        with suppress(FileNotFoundError):
+            os.rmdir(os.path.dirname(path))
     except OSError as error:
         raise HostFailed(f"cannot remove {path}: {error.strerror}") from error
 

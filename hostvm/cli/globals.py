@@ -1,5 +1,6 @@
 """The options that stand before the verb."""
 
+from guest_agent.wire.errors import HostvmError
 from hostvm.cli.failure import Failure
 from hostvm.settings import Settings
 
@@ -12,6 +13,7 @@ _WITH_VALUE = frozenset(
 def take_globals(words: list[str], settings: Settings) -> list[str]:
     """Puts the leading options into the settings and gives the words from the verb on; [] where help is wanted."""
     rest = list(words)
+    values: list[tuple[str, str]] = []
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
         name, has_value, value = word.partition("=")
@@ -23,7 +25,10 @@ def take_globals(words: list[str], settings: Settings) -> list[str]:
             raise _unknown(word)
         if not has_value and not rest:
             raise _unknown(word, f"flag needs an argument: {word}")
-        _set(settings, name, value if has_value else rest.pop(0))
+        values.append((name, value if has_value else rest.pop(0)))
+    # --config first, wherever it stands: it says where the contexts are.
+    for name, value in sorted(values, key=lambda pair: pair[0] != "--config"):
+        _set(settings, name, value)
     return rest
 
 
@@ -44,7 +49,10 @@ def _host_of_context(name: str) -> str:
     """ "" for the default: it is our own engine. Raises Failure."""
     from hostvm.cli.docker_contexts import docker_folder, find_host
 
-    return "" if name == "default" else find_host(docker_folder(), name)
+    try:
+        return "" if name == "default" else find_host(docker_folder(), name)
+    except HostvmError as error:
+        raise Failure(error.message, 1) from error
 
 
 def _unknown(word: str, message: str = "") -> Failure:

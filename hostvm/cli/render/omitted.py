@@ -1,8 +1,11 @@
 """Fields that the engine leaves out of its JSON when they are empty, and that a template may ask for all the same.
 
 docker's client reads the answer into Go structs, in which such a field is there and zero: `{{if .State.Health}}` is
-false and no error. The fields are those with `omitempty` in the API's types (moby, api/types).
+false and no error. The fields are those with `omitempty` in the API's types (moby, api/types): to be asked for by name,
+and in no JSON, range or print of the whole.
 """
+
+from hostvm.cli.render.gotemplate.evaluate import find_key, no_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +32,25 @@ _OMITTED: "dict[str, dict[str, Record]]" = {
 }  # fmt: skip
 
 
+class _Completed(dict[str, object]):
+    """What the engine said, as it is; with the zeros beside it."""
+
+    def __init__(self, record: "Record", zeros: "Record") -> None:
+        super().__init__(record)
+        self._zeros = zeros
+
+    def template_field(self, name: str) -> object:
+        """Raises TemplateError."""
+        for fields in (self, self._zeros):
+            if key := find_key(fields, name):
+                return fields[key]
+        raise no_entry(name)
+
+
 def complete(kind: str, record: "Record") -> "Record":
-    """The record with its zeros."""
-    completed = dict(record)
+    """The record, with a zero for a template that asks for a field that it lacks."""
+    parts = dict(record)
     for part, zeros in _OMITTED[kind].items():
-        if not part:
-            completed = {**zeros, **completed}
-        elif isinstance(inner := completed.get(part), dict):
-            completed[part] = {**zeros, **inner}
-    return completed
+        if part and isinstance(inner := parts.get(part), dict):
+            parts[part] = _Completed(inner, zeros)
+    return _Completed(parts, _OMITTED[kind].get("", {}))

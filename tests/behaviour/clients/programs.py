@@ -20,11 +20,16 @@ from vm_images.debian.repositories import PUBLIC_ARCHIVE
 
 CACHE = f"{ROOT}/.cache/clients"
 PACKAGES = ("docker-cli", "docker-buildx", "docker-compose")
-#: Another folder for other packages.
-TRIXIE = f"{CACHE}/trixie-{len(PACKAGES)}"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NPM = f"{ROOT}/tests/data/npm"
 
+
+def trixie_folder(packages: tuple[str, ...]) -> str:
+    """Another folder for other packages."""
+    return f"{CACHE}/trixie-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:16]}"
+
+
+TRIXIE = trixie_folder(PACKAGES)
 #: The docker command line 26, and the folder of its plugins: buildx and compose.
 DOCKER_26 = f"{TRIXIE}/usr/bin/docker"
 PLUGINS = f"{TRIXIE}/usr/libexec/docker/cli-plugins"

@@ -92,3 +92,29 @@ def test_a_command_by_context(hostvm: Call, start_engine: Callable[..., object],
     start_engine(replies={})
     assert hostvm("-H", "unix:///no/such.sock", "-c", "here", "ps", "-q").code == hostvm("ps", "-q").code
     assert "context not found" in hostvm("--context", "none", "ps").err
+
+
+def test_the_folder_counts_wherever_it_stands(hostvm: Call, tmp_path: Path) -> None:
+    """Docker's options have no order: the context is looked up in the folder that --config names after it."""
+    other = str(tmp_path / "other")
+    docker_contexts.write_context(
+        other, {"Name": "there", "Endpoints": {"docker": {"Host": f"unix://{tmp_path}/none"}}}
+    )
+    assert "context not found" not in hostvm("-c", "there", "--config", other, "ps").err
+
+
+def test_no_engine_is_blamed_for_a_missing_context(hostvm: Call) -> None:
+    outcome = hostvm("-c", "none", "ps")
+    assert (outcome.code, outcome.err.partition(":")[0]) == (1, 'context "none"')
+
+
+@pytest.mark.parametrize("lost", ["meta.json", "tls"])
+def test_a_removal_ends_with_nothing_left(hostvm: Call, folder: str, tmp_path: Path, lost: str) -> None:
+    """Half a context has a private key still."""
+    (tmp_path / "key").write_text("key")
+    hostvm("context", "create", "far", "--docker", f"host=tcp://far:2376,key={tmp_path}/key")
+    key = Path(f"{docker_contexts.tls_folder(folder, 'far')}/docker/key.pem")
+    (Path(docker_contexts.context_file(folder, "far")) if lost == "meta.json" else key).unlink()
+    assert hostvm("context", "rm", "-f", "far").code == 0
+    assert [path for path in Path(folder).rglob("*") if path.is_file()] == []
+    assert not key.parent.parent.exists()

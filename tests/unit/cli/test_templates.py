@@ -140,4 +140,27 @@ def test_what_the_engine_leaves_out_is_zero() -> None:
     record = complete("container", {"State": {"Status": "running"}, "Config": {"Shell": ["sh"]}})
     template = Template("{{if .State.Health}}ill{{else}}none{{end}} {{.Config.ExposedPorts}} {{.Config.Shell}}", True)
     assert template.render(record) == "none map[] [sh]"
-    assert complete("volume", {"Name": "x"})["UsageData"] is None
+    template = Template("{{if .UsageData}}used{{else}}none{{end}}", True)
+    assert template.render(complete("volume", {"Name": "x"})) == "none"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{json .State}}", '{"Status":"running"}'),
+        ("{{json .Config}}", '{"Shell":["sh"]}'),
+        ("{{json .}}", '{"ID":"c1","State":{"Status":"running"},"Config":{"Shell":["sh"]}}'),
+        ("{{.State}}", "map[Status:running]"),
+        ("{{range $name, $value := .Config}}{{$name}} {{end}}", "Shell "),
+        ("{{.Id}} {{.ID}}", "c1 c1"),
+    ],
+)
+def test_a_zero_is_given_to_who_names_it(template: str, expected: str) -> None:
+    """Docker writes its structs with `omitempty`: the whole of one has no field that the engine left out."""
+    record: dict[str, object] = {"ID": "c1", "State": {"Status": "running"}, "Config": {"Shell": ["sh"]}}
+    assert Template(template, True).render(complete("container", record)) == expected
+
+
+def test_a_field_that_no_version_has_is_an_error() -> None:
+    with pytest.raises(TemplateError, match='map has no entry for key "Nothing"'):
+        Template("{{.State.Nothing}}", True).render(complete("container", {"State": {"Status": "running"}}))

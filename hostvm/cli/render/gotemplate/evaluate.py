@@ -196,13 +196,21 @@ class _Run:
         raise TemplateError(f'executing "" at <.{name}>: can\'t evaluate field {name} in type {type(value).__name__}')
 
     def _map_field(self, value: dict[str, object], name: str) -> object:
-        """JSON says `Id`, Go's structs say `ID`: docker's users write both."""
-        for key in (name, name.replace("ID", "Id"), name.replace("Id", "ID")):
-            if key in value:
-                return value[key]
+        key = find_key(value, name)
+        if key:
+            return value[key]
         if self._strict and not _is_dictionary(value):
-            raise TemplateError(f'executing "" at <.{name}>: map has no entry for key "{name}"')
+            raise no_entry(name)
         return MISSING
+
+
+def find_key(value: dict[str, object], name: str) -> str:
+    """The key that a field's name stands for, "" for none. JSON says `Id`, Go's structs say `ID`: users write both."""
+    return next((key for key in (name, name.replace("ID", "Id"), name.replace("Id", "ID")) if key in value), "")
+
+
+def no_entry(name: str) -> TemplateError:
+    return TemplateError(f'executing "" at <.{name}>: map has no entry for key "{name}"')
 
 
 def _is_dictionary(value: dict[str, object]) -> bool:
