@@ -4,7 +4,7 @@ import os
 import shutil
 
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.docker_contexts import docker_folder
+from hostvm.cli.docker_config import docker_folder
 from hostvm.cli.failure import Failure
 
 TYPE_CHECKING = False

@@ -15,7 +15,8 @@ import tarfile
 from guest_agent.wire.errors import HostvmError
 from hostvm.cli import docker_contexts as store
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.docker_contexts import docker_folder, endpoint_of
+from hostvm.cli.docker_config import docker_folder
+from hostvm.cli.docker_contexts import endpoint_of
 from hostvm.cli.failure import Failure
 from hostvm.cli.inspect import render_records
 from hostvm.cli.listing import show

@@ -4,7 +4,7 @@
 programs and take their time; they are asked only where the image has to be pulled.
 """
 
-from posix import environ
+import os
 
 from hostvm.cli.request.reference import registry_of
 from hostvm.client.jsontext import dumps, loads_object
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 def config_path() -> str:
     """Docker's config.json: in $DOCKER_CONFIG, or in ~/.docker."""
-    folder = environ.get(b"DOCKER_CONFIG") or environ.get(b"HOME", b"/root") + b"/.docker"
-    return folder.decode("utf-8", "surrogateescape") + "/config.json"
+    return (os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")) + "/config.json"
 
 
 def read_config() -> "Config":

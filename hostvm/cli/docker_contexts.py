@@ -13,15 +13,12 @@ import os
 import shutil
 from contextlib import suppress
 
-from guest_agent.wire.errors import HostFailed, NotFound
+from guest_agent.wire.errors import NotFound
+from hostvm.cli.docker_config import read_strictly, replace_document
+from hostvm.cli.failure import Failure
 
 #: Certificates and key as they are called in the store; the options of `context create --docker` are the first parts.
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
-
-
-def docker_folder() -> str:
-    """Where docker's command line has its configuration."""
-    return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
 
 
 def context_file(folder: str, name: str) -> str:
@@ -79,8 +76,8 @@ def _read_document(path: str) -> object:
 
 
 def write_context(folder: str, document: dict[str, object]) -> None:
-    """Replaces one of its name. Raises HostFailed."""
-    _replace(context_file(folder, str(document["Name"])), document)
+    """Replaces one of its name. Raises Failure."""
+    replace_document(context_file(folder, str(document["Name"])), document)
 
 
 def list_tls_files(folder: str, name: str) -> list[str]:
@@ -91,20 +88,20 @@ def list_tls_files(folder: str, name: str) -> list[str]:
 
 
 def write_tls_file(folder: str, name: str, file_name: str, content: bytes) -> None:
-    """Raises HostFailed."""
+    """Raises Failure."""
     path = f"{tls_folder(folder, name)}/docker/{file_name}"
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
     except OSError as error:
-        raise HostFailed(f"cannot write {path}: {error.strerror}") from error
+        raise Failure(f"cannot write {path}: {error.strerror}") from error
 
 
 def remove_context(folder: str, name: str) -> None:
     """What isn't there is no error; docker's current context goes back to its default when it was this one.
 
-    The key goes first: whatever stops the removal, a context that is there still can be removed again.
+    The key goes first: whatever stops the removal, a context that is there still can be removed again. Raises Failure.
     """
     path = context_file(folder, name)
     if current_context(folder) == name:
@@ -117,44 +114,17 @@ def remove_context(folder: str, name: str) -> None:
         with suppress(FileNotFoundError):
             os.rmdir(os.path.dirname(path))
     except OSError as error:
-        raise HostFailed(f"cannot remove {path}: {error.strerror}") from error
+        raise Failure(f"cannot remove {path}: {error.strerror}") from error
 
 
 def current_context(folder: str) -> str:
-    """ "" where it is docker's default."""
-    return str(_read_config(folder).get("currentContext") or "")
+    """ "" where it is docker's default. Raises Failure."""
+    return str(read_strictly(f"{folder}/config.json").get("currentContext") or "")
 
 
 def use_context(folder: str, name: str) -> None:
-    """Writes `currentContext` into docker's config.json, and leaves the rest of it alone."""
-    config = _read_config(folder)
-    config.pop("currentContext", None)
-    _replace(f"{folder}/config.json", {**config, **({"currentContext": name} if name else {})})
-
-
-def _read_config(folder: str) -> dict[str, object]:
-    """Raises HostFailed: what can't be read mustn't be replaced."""
+    """Writes `currentContext` into docker's config.json, and leaves the rest of it alone. Raises Failure."""
     path = f"{folder}/config.json"
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise HostFailed(f"cannot read docker's configuration {path}: {error}") from error
-    if not isinstance(config, dict):
-        raise HostFailed(f"cannot read docker's configuration {path}: it is no object")
-    return config
-
-
-def _replace(path: str, content: dict[str, object]) -> None:
-    """config.json may hold credentials: a new one is for its user only, and a present one keeps its mode."""
-    draft = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent="\t")
-        os.replace(draft, path)
-    except OSError as error:
-        raise HostFailed(f"cannot write {path}: {error.strerror}") from error
+    config = read_strictly(path)
+    config.pop("currentContext", None)
+    replace_document(path, {**config, **({"currentContext": name} if name else {})})

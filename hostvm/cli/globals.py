@@ -47,7 +47,8 @@ def _set(settings: Settings, name: str, value: str) -> None:
 
 def _host_of_context(name: str) -> str:
     """ "" for the default: it is our own engine. Raises Failure."""
-    from hostvm.cli.docker_contexts import docker_folder, find_host
+    from hostvm.cli.docker_config import docker_folder
+    from hostvm.cli.docker_contexts import find_host
 
     try:
         return "" if name == "default" else find_host(docker_folder(), name)

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.docker_contexts import docker_folder, remove_context, use_context, write_context
+from hostvm.cli.docker_config import docker_folder
+from hostvm.cli.docker_contexts import remove_context, use_context, write_context
 from hostvm.cli.failure import Failure
 from hostvm.cli.machine_choice import choose, have_machine
 from hostvm.cli.output import write_out

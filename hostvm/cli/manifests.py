@@ -9,7 +9,8 @@ import json
 import os
 
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.credentials import config_path, registry_auth
+from hostvm.cli.credentials import registry_auth
+from hostvm.cli.docker_config import docker_folder
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.query import escape, with_query
@@ -139,7 +140,7 @@ def _pretty(value: object) -> str:
 
 def _path(name: str) -> str:
     safe = full_name(name).replace(":", "-").replace("/", "_")
-    return f"{os.path.dirname(config_path())}/manifests/hostvm/{safe}.json"
+    return f"{docker_folder()}/manifests/hostvm/{safe}.json"
 
 
 def _load(name: str) -> Entries:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import getpass
-import json
-import os
 import sys
 
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.credentials import config_path, find_helper
+from hostvm.cli.docker_config import read_strictly, replace_document
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.request.reference import DOCKER_HUB
@@ -34,7 +33,7 @@ def login(context: Context, arguments: Arguments) -> int:
 
 def _keep(server: str, username: str, password: str) -> None:
     """With the helper that config.json names, else in config.json itself."""
-    helper = find_helper(_read(config_path()), server)
+    helper = find_helper(read_strictly(config_path()), server)
     if helper:
         from hostvm.cli.cold.helpers import store_with_helper
 
@@ -52,7 +51,7 @@ def _keep(server: str, username: str, password: str) -> None:
 
 def logout(context: Context, arguments: Arguments) -> int:
     server = _server(arguments)
-    helper = find_helper(_read(config_path()), server)
+    helper = find_helper(read_strictly(config_path()), server)
     known = _change(server, None)
     if helper:
         from hostvm.cli.cold.helpers import erase_with_helper
@@ -88,30 +87,13 @@ def _password(arguments: Arguments) -> str:
 
 
 def _change(server: str, entry: dict[str, str] | None) -> bool:
-    """Writes (or with None removes) an entry of `auths`, atomically and for this user alone; whether it was there."""
+    """Writes (or with None removes) an entry of `auths`; whether it was there. Raises Failure."""
     path = config_path()
-    config = _read(path)
+    config = read_strictly(path)
     auths = config.setdefault("auths", {})
     assert isinstance(auths, dict)
     known = auths.pop(server, None) is not None
     if entry is not None:
         auths[server] = entry
-    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(config, file, indent="\t")
-    os.replace(temporary, path)
+    replace_document(path, config)
     return known
-
-
-def _read(path: str) -> dict[str, object]:
-    """The configuration as it is. One that can't be read isn't overwritten. Raises Failure."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise Failure(f"error loading config file: {path}: {error}", 1) from error
-    return config if isinstance(config, dict) else {}

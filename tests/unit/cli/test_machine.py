@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guest_agent.wire.errors import HostFailed, InvalidArgument
+from guest_agent.wire.errors import InvalidArgument
 from hostvm.cli import docker_contexts, machine_logs, machine_spec
 from hostvm.cli.failure import Failure
 from hostvm.cli.machine_copy import Place, check_places, parse_place
@@ -290,7 +290,7 @@ def test_docker_finds_the_context(hostvm: Call, tmp_path: Path) -> None:
 
 def test_dockers_configuration_isnt_replaced_when_it_cant_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{broken")
-    with pytest.raises(HostFailed, match="cannot read docker's configuration"):
+    with pytest.raises(Failure, match="cannot read docker's configuration"):
         docker_contexts.use_context(str(tmp_path), "x")
     assert (tmp_path / "config.json").read_text() == "{broken"
 
