@@ -11,10 +11,13 @@ import os
 import re
 import sys
 import tarfile
+from collections.abc import Mapping
+from contextlib import suppress
 
 from guest_agent.wire.errors import HostvmError
 from hostvm.cli import docker_contexts as store
 from hostvm.cli.arguments import Arguments
+from hostvm.cli.context_endpoints import Endpoint, parse_options, read_endpoint, read_file, resolve_endpoint
 from hostvm.cli.docker_config import docker_folder
 from hostvm.cli.docker_contexts import endpoint_of
 from hostvm.cli.failure import Failure
@@ -22,7 +25,6 @@ from hostvm.cli.inspect import render_records
 from hostvm.cli.listing import show
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.render.view import Row, View
-from hostvm.cli.request.csv import split_csv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$")
 _DEFAULT = "default"
-_ENDPOINT_OPTIONS = ("from", "host", "ca", "cert", "key", "skip-tls-verify")
 
 CONTEXTS = View(
     "*formatter.clientContextContext",
@@ -60,8 +61,12 @@ def _marked(row: Row) -> str:
 
 
 def _description(document: Document) -> str:
+    return str(_metadata(document).get("Description") or "")
+
+
+def _metadata(document: Document) -> Document:
     metadata = document.get("Metadata")
-    return str(metadata.get("Description") or "") if isinstance(metadata, dict) else ""
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _host(document: Document) -> str:
@@ -140,21 +145,48 @@ def create(context: Context, arguments: Arguments) -> int:
     (name,) = arguments.positional
     folder = docker_folder()
     _check_free(folder, name)
-    options = _parse_endpoint(arguments.text("docker"))
-    model = arguments.text("from") or options.get("from", "")
-    if not model and not options:
-        raise Failure("docker endpoint configuration is required", 1)
-    base = _find(context, folder, model) if model else {}
-    document: Document = {
-        "Name": name,
-        "Metadata": {"Description": text} if (text := arguments.text("description") or _description(base)) else {},
-        "Endpoints": {"docker": _plan_endpoint(endpoint_of(base), options)},
-    }
-    store.write_context(folder, document)
-    _write_tls(folder, name, options)
+    base, endpoint = _choose_endpoint(context, folder, arguments)
+    described = {"Description": text} if (text := arguments.text("description")) else {}
+    document = {**base, "Name": name, "Metadata": {**_metadata(base), **described}}
+    _make(folder, _with_endpoint(document, endpoint), endpoint.files)
     write_out(f"{name}\n")
     write_error(f'Successfully created context "{name}"\n')
     return 0
+
+
+def _choose_endpoint(context: Context, folder: str, arguments: Arguments) -> tuple[Document, Endpoint]:
+    """The document that the new one follows, {} for none, and the new one's endpoint. Raises Failure."""
+    model, options = arguments.text("from"), parse_options(arguments.text("docker"))
+    if model and options:
+        raise Failure("cannot use --docker flag when --from is set", 1)
+    if model:
+        base = _find(context, folder, model)
+        return base, read_endpoint(folder, base)
+    if not options:
+        raise Failure("docker endpoint configuration is required", 1)
+    return {}, resolve_endpoint(folder, options, lambda name: _find(context, folder, name))
+
+
+def _with_endpoint(document: Document, endpoint: Endpoint) -> Document:
+    endpoints = document.get("Endpoints")
+    others = endpoints if isinstance(endpoints, dict) else {}
+    return {**document, "Endpoints": {**others, "docker": endpoint.meta}}
+
+
+def _make(folder: str, document: Document, files: Mapping[str, bytes]) -> None:
+    """Of a context that can't be written nothing stays: half of it may be a private key. Raises Failure."""
+    try:
+        _write(folder, document, files)
+    except Failure:
+        with suppress(Failure):
+            store.remove_context(folder, str(document["Name"]))
+        raise
+
+
+def _write(folder: str, document: Document, files: Mapping[str, bytes]) -> None:
+    """The files first: a context that can be found has all of its own. Raises Failure."""
+    store.replace_tls_files(folder, str(document["Name"]), files)
+    store.write_context(folder, document)
 
 
 def _check_free(folder: str, name: str) -> None:
@@ -167,60 +199,21 @@ def _check_free(folder: str, name: str) -> None:
         raise Failure(f'context "{name}" already exists', 1)
 
 
-def _parse_endpoint(text: str) -> dict[str, str]:
-    """ "host=unix:///run/x.sock,ca=ca.pem" Raises Failure."""
-    if not text:
-        return {}
-    options = {}
-    for pair in split_csv(text):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise Failure(f"{pair} must be formatted as key=value", 125)
-        if key not in _ENDPOINT_OPTIONS:
-            raise Failure(f"{key}: unrecognized config key", 1)
-        options[key] = value
-    return options
-
-
-def _plan_endpoint(base: Document, options: dict[str, str]) -> Document:
-    host = options.get("host", str(base.get("Host") or ""))
-    skip = options.get("skip-tls-verify", str(base.get("SkipTLSVerify", False))).lower() in ("true", "1", "t")
-    return {"Host": host, "SkipTLSVerify": skip}
-
-
-def _write_tls(folder: str, name: str, options: dict[str, str]) -> None:
-    for file_name in store.TLS_FILES:
-        path = options.get(file_name.partition(".")[0], "")
-        if path:
-            store.write_tls_file(folder, name, file_name, _read_file(path))
-
-
-def _read_file(path: str) -> bytes:
-    """ "-" is standard input. Raises Failure."""
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise Failure(f"open {path}: {(error.strerror or '').lower()}", 1) from error
-
-
 def update(context: Context, arguments: Arguments) -> int:
     (name,) = arguments.positional
     folder = docker_folder()
     if name == _DEFAULT:
         raise Failure('"default" is a reserved context name', 1)
     document = _find(context, folder, name)
-    options = _parse_endpoint(arguments.text("docker"))
+    options = parse_options(arguments.text("docker"))
     if arguments.given("description"):
-        metadata = document.get("Metadata")
-        kept = metadata if isinstance(metadata, dict) else {}
-        document = {**document, "Metadata": {**kept, "Description": arguments.text("description")}}
+        metadata = {**_metadata(document), "Description": arguments.text("description")}
+        document = {**document, "Metadata": metadata}
     if options:
-        document = {**document, "Endpoints": {"docker": _plan_endpoint(endpoint_of(document), options)}}
-    store.write_context(folder, document)
-    _write_tls(folder, name, options)
+        endpoint = resolve_endpoint(folder, options, lambda model: _find(context, folder, model))
+        _write(folder, _with_endpoint(document, endpoint), endpoint.files)
+    else:
+        store.write_context(folder, document)
     write_out(f"{name}\n")
     write_error(f'Successfully updated context "{name}"\n')
     return 0
@@ -273,13 +266,11 @@ def export(context: Context, arguments: Arguments) -> int:
 
 
 def _pack(folder: str, document: Document) -> bytes:
-    name = str(document["Name"])
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add(archive, "meta.json", json.dumps(document, separators=(",", ":")).encode())
-        for file_name in store.list_tls_files(folder, name):
-            path = f"{store.tls_folder(folder, name)}/docker/{file_name}"
-            _add(archive, f"tls/docker/{file_name}", _read_file(path))
+        for file_name, content in read_endpoint(folder, document).files.items():
+            _add(archive, f"tls/docker/{file_name}", content)
     return buffer.getvalue()
 
 
@@ -293,10 +284,8 @@ def import_context(context: Context, arguments: Arguments) -> int:
     name, source = arguments.positional
     folder = docker_folder()
     _check_free(folder, name)
-    document, files = _unpack(_read_file(source))
-    store.write_context(folder, {**document, "Name": name})
-    for file_name, content in files.items():
-        store.write_tls_file(folder, name, file_name, content)
+    document, files = _unpack(read_file(source))
+    _make(folder, {**document, "Name": name}, files)
     write_out(f"{name}\n")
     write_error(f'Successfully imported context "{name}"\n')
     return 0

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 
 from guest_agent.wire.errors import NotFound
@@ -87,15 +88,18 @@ def list_tls_files(folder: str, name: str) -> list[str]:
         return []
 
 
-def write_tls_file(folder: str, name: str, file_name: str, content: bytes) -> None:
-    """Raises Failure."""
-    path = f"{tls_folder(folder, name)}/docker/{file_name}"
+def replace_tls_files(folder: str, name: str, files: Mapping[str, bytes]) -> None:
+    """The endpoint's files are these and no others. Raises Failure."""
+    place = f"{tls_folder(folder, name)}/docker"
     try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(place)
+        for file_name, content in files.items():
+            os.makedirs(place, 0o700, exist_ok=True)
+            with open(os.open(f"{place}/{file_name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(content)
     except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from error
+        raise Failure(f"cannot write {place}: {error.strerror}") from error
 
 
 def remove_context(folder: str, name: str) -> None:

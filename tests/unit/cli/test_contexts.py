@@ -118,3 +118,115 @@ def test_a_removal_ends_with_nothing_left(hostvm: Call, folder: str, tmp_path: P
     assert hostvm("context", "rm", "-f", "far").code == 0
     assert [path for path in Path(folder).rglob("*") if path.is_file()] == []
     assert not key.parent.parent.exists()
+
+
+@pytest.fixture
+def secured(hostvm: Call, tmp_path: Path) -> str:
+    """Makes the context "far", with certificates. The options of its endpoint."""
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).write_text(name)
+    options = f"host=tcp://far:2376,ca={tmp_path}/ca,cert={tmp_path}/cert,key={tmp_path}/key,skip-tls-verify=true"
+    assert hostvm("context", "create", "far", "--description", "Far away", "--docker", options).code == 0
+    return options
+
+
+def endpoint(folder: str, name: str) -> tuple[dict[str, object], dict[str, str]]:
+    """What the store has of it."""
+    files = Path(docker_contexts.tls_folder(folder, name)).rglob("*.pem")
+    document = docker_contexts.read_context(folder, name)
+    return docker_contexts.endpoint_of(document), {file.name: file.read_text() for file in files}
+
+
+SECURED = (
+    {"Host": "tcp://far:2376", "SkipTLSVerify": True},
+    {"ca.pem": "ca", "cert.pem": "cert", "key.pem": "key"},
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("create", "near", "--from", "far"),
+        ("create", "near", "--docker", "from=far"),
+        ("create", "near", "--docker", "from=far,host=tcp://elsewhere:1,ca=/nowhere"),
+        ("update", "far", "--docker", "from=far"),
+    ],
+)
+def test_an_endpoint_is_taken_over_with_its_certificates(
+    hostvm: Call, folder: str, secured: str, words: tuple[str, ...]
+) -> None:
+    """Beside `from` docker heeds no other option."""
+    assert hostvm("context", *words).code == 0
+    assert endpoint(folder, words[1]) == SECURED
+
+
+def test_a_context_is_copied_with_its_description(hostvm: Call, folder: str, secured: str) -> None:
+    hostvm("context", "create", "near", "--from", "far")
+    hostvm("context", "create", "mine", "--from", "far", "--description", "Mine")
+    hostvm("context", "create", "bare", "--docker", "from=far")
+    texts = [docker_contexts.read_context(folder, name)["Metadata"] for name in ("near", "mine", "bare")]
+    assert texts == [{"Description": "Far away"}, {"Description": "Mine"}, {}]
+
+
+def test_an_endpoint_is_replaced_as_a_whole(hostvm: Call, folder: str, secured: str, tmp_path: Path) -> None:
+    """The old host's certificates are none of the new one's business; as docker 20.10 and 28 have it."""
+    hostvm("context", "create", "near", "--from", "far")
+    hostvm("context", "update", "far", "--docker", "host=tcp://other:2375")
+    assert endpoint(folder, "far") == ({"Host": "tcp://other:2375", "SkipTLSVerify": False}, {})
+    hostvm("context", "update", "far", "--docker", "from=near")
+    assert endpoint(folder, "far") == SECURED
+    hostvm("context", "update", "far", "--docker", f"host=tcp://x:1,ca={tmp_path}/ca")
+    assert endpoint(folder, "far") == ({"Host": "tcp://x:1", "SkipTLSVerify": False}, {"ca.pem": "ca"})
+    hostvm("context", "update", "far", "--description", "Only that")
+    assert endpoint(folder, "far")[1] == {"ca.pem": "ca"}
+    hostvm("context", "update", "far", "--docker", "skip-tls-verify=1")
+    assert endpoint(folder, "far") == ({"SkipTLSVerify": True}, {})
+
+
+def test_an_update_leaves_other_endpoints_alone(hostvm: Call, folder: str, secured: str) -> None:
+    document = docker_contexts.read_context(folder, "far")
+    docker_contexts.write_context(folder, {**document, "Endpoints": {"docker": {}, "kubernetes": {"Host": "k"}}})
+    hostvm("context", "update", "far", "--docker", "host=x")
+    endpoints = docker_contexts.read_context(folder, "far")["Endpoints"]
+    assert endpoints == {"docker": {"Host": "x", "SkipTLSVerify": False}, "kubernetes": {"Host": "k"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("host=tcp://x:1,ca=/nowhere", "open /nowhere: no such file or directory"),
+        ("from=none", 'context "none": context not found'),
+        ("hast=x", "hast: unrecognized config key"),
+        ("skip-tls-verify=maybe", 'skip-tls-verify: strconv.ParseBool: parsing "maybe": invalid syntax'),
+    ],
+)
+def test_a_refused_endpoint_changes_nothing(
+    hostvm: Call, folder: str, secured: str, options: str, message: str
+) -> None:
+    before = {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    for verb in (("create", "bad"), ("update", "far")):
+        outcome = hostvm("context", *verb, "--docker", options)
+        assert outcome.code == 1
+        assert outcome.err.startswith(f"unable to create docker endpoint config: {message}"), outcome
+    assert {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()} == before
+
+
+def test_a_copy_has_the_endpoint_of_what_it_copies(hostvm: Call, secured: str) -> None:
+    outcome = hostvm("context", "create", "near", "--from", "far", "--docker", "host=x")
+    assert (outcome.code, outcome.err) == (1, "cannot use --docker flag when --from is set\n")
+
+
+@pytest.mark.parametrize("words", [("create", "near", "--from", "far"), ("import", "near")])
+def test_no_key_stays_of_a_context_that_cannot_be_written(
+    hostvm: Call, folder: str, secured: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = str(tmp_path / "far.dockercontext")
+    hostvm("context", "export", "far", archive)
+
+    def refuse(source: str, target: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", refuse)
+    outcome = hostvm("context", *words, *([archive] if words[0] == "import" else []))
+    assert outcome.code == 1 and "No space left on device" in outcome.err
+    assert not Path(docker_contexts.tls_folder(folder, "near")).exists()
