@@ -82,7 +82,7 @@ def find_exception(item: pytest.Item) -> str | None:
     if not isinstance(item, pytest.Function):
         return None
     exceptions = EXCEPTIONS[kind_of(item)]
-    return exceptions.get(f"{item.path.name}::{item.originalname}") or exceptions.get(item.path.name)
+    return exceptions.get(f"{item.path.name}::{item.originalname}")
 
 
 # -- the machines
@@ -232,13 +232,14 @@ def project(tmp_path: Path) -> Project:
 
 
 def clean(machine: Machine) -> None:
-    """Removes every container, network and volume."""
+    """Removes every container, network, volume and image without a name."""
     if containers := machine.containers():
         machine("rm", "--force", "--volumes", *containers)
     if networks := machine("network", "ls", "--quiet", "--filter", "type=custom").split():
         machine("network", "rm", *networks)
     if volumes := machine("volume", "ls", "--quiet").split():
         machine("volume", "rm", "--force", *volumes)
+    machine("image", "prune", "--force")
 
 
 def stop_and_check(machine: Machine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import signal
 import time
 
 from tests.behaviour.harness.machine import Machine
@@ -129,22 +130,42 @@ def test_exec_of_what_is_not_there(machine: Machine) -> None:
     assert "No such container: nobody" in machine.fails(1, "exec", "nobody", "true")
 
 
+#: Port 9 in the state LISTEN (proc_pid_net(5)).
+LISTENING = re.compile(r":0009 \S+ 0A ")
 #: cat(1) of busybox uses sendfile(2): while it waits for its socket, its output's pipe is locked.
 LOCKING = """
-nc -l -p 9 -e sh -c 'cat >&2' &
-sleep 1
-(echo said; exec sleep 3600) | nc 127.0.0.1 9 &
+nc -l -p 9 -e sh -c 'exec cat >&2' &
 while sleep 0.2; do echo alive; done
 """
+SENDING = "(until [ -e /go ]; do sleep 0.1; done; echo said; exec sleep 3600) | nc 127.0.0.1 9"
 
 
 def test_a_locked_pipe_holds_nobody_up(machine: Machine) -> None:
-    """Nor the other stream of the same container, nor its end."""
+    """Nor the other stream of the same container, nor its end.
+
+    The engine is late: when it goes on, there are bytes in the pipe, and their writer has locked it again.
+    """
     machine("run", "-d", "--name", "locking", "busybox", "sh", "-c", LOCKING)
-    wait_for(lambda: "cat" in machine("top", "locking"), "the connection")
+    sockets = ("cat", "/proc/net/tcp", "/proc/net/tcp6")
+    wait_for(lambda: LISTENING.search(machine("exec", "locking", *sockets)), "the listener")
+    machine("exec", "-d", "locking", "sh", "-c", SENDING)
+    cat = wait_for(lambda: pid_of_cat(machine), "the connection")
+    engine = machine.engine_pid()
+    machine.signal(engine, signal.SIGSTOP)
+    try:
+        machine.inside(["touch", f"/proc/{cat}/root/go"])
+        wait_for(lambda: "wchar: 5\n" in machine.read_inside(f"/proc/{cat}/io"), "the word in the pipe")
+    finally:
+        machine.signal(engine, signal.SIGCONT)
     seen = len(machine("logs", "locking"))
     wait_for(lambda: len(machine.attempt("logs", "locking").out) > seen + 20, "more of the other stream")
     assert machine("exec", "-i", "locking", "cat", stdin=b"through") == "through"
     machine("kill", "locking")
     assert machine("wait", "locking") == "137"
     assert machine.attempt("logs", "locking").err == "said\n"
+
+
+def pid_of_cat(machine: Machine) -> int:
+    """0 before it runs."""
+    rows = machine("top", "locking").splitlines()
+    return next((int(row.split()[1]) for row in rows if row.endswith(" cat")), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 from collections.abc import Iterator
@@ -44,6 +45,11 @@ def test_an_engine_killed_in_the_middle_of_a_pull(fresh_machine: MachineMaker, w
         assert layers_of(machine) == before
 
 
+def is_connected(pid: int) -> bool:
+    """Whether a command line has come to the engine: all else that it has are pipes and files."""
+    return any(os.readlink(path).startswith("socket:") for path in glob.glob(f"/proc/{pid}/fd/*"))
+
+
 @pytest.mark.parametrize("killed", ["at once", "while it goes"])
 def test_an_engine_killed_in_the_middle_of_a_removal(fresh_machine: MachineMaker, tmp_path: Path, killed: str) -> None:
     """The image is there and whole, or it is gone with its layers; what nothing refers to doesn't stay."""
@@ -53,7 +59,9 @@ def test_an_engine_killed_in_the_middle_of_a_removal(fresh_machine: MachineMaker
     root.write_bytes(make_tar(*(File(f"f{number}", b"x") for number in range(5000))))
     machine("import", str(root), "many:1")
     removing = machine.start("rmi", "many:1")
-    if killed == "while it goes":
+    if killed == "at once":
+        wait_for(lambda: removing.poll() is not None or is_connected(removing.pid), "the request")
+    else:
         wait_for(lambda: machine("images", "-q", "many") == "", "the removal of the name")
     machine.kill_engine()
     removing.communicate()
@@ -120,9 +128,12 @@ def test_a_context_of_very_many_files(machine: Machine, tmp_path: Path) -> None:
     # `ls` shows the newline of the strange name as it is.
     assert machine("run", "--rm", "many") in ("20002", "20003")
     building = machine.start("build", "-t", "cut", "--no-cache", str(folder))
+    wait_for(lambda: is_connected(building.pid), "the upload")
     building.send_signal(signal.SIGINT)
     building.communicate()
+    assert building.returncode == 130
     assert machine("images", "-q", "cut") == ""
+    wait_for(lambda: machine.names_inside(f"{machine.data}/tmp") == [], "the end of what came of it")
     machine("rmi", "many")
 
 

@@ -1,9 +1,8 @@
 """What can't hold on a machine, with the reason; everything else in the suite holds on every machine.
 
-A test is named by its function, or all of a file by the file; a line counts for all parameters. Its runs on that
-machine are reported as expected failures with the reason (`-rx`), and aren't executed. Some could hold, but take an
-emulated processor too long: their engine is the same natively, and what only a VM adds is tried by others
-(tests/behaviour/vm).
+A test is named by its function; a line counts for all parameters. Its runs on that machine are reported as expected
+failures with the reason (`-rx`), and aren't executed. Some could hold, but take an emulated processor too long: their
+engine is the same natively, and what only a VM adds is tried by others (tests/behaviour/vm).
 """
 
 from __future__ import annotations
