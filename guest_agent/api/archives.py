@@ -9,9 +9,9 @@ from guest_agent.api.messages import Answer, Headers, Response, Stream, json_res
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, chunks_of
-from guest_agent.api.times import rfc3339
 from guest_agent.engine.requests import ExtractRequest, PathStat
 from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.times import rfc3339
 
 
 class ArchivesResource:

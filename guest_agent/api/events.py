@@ -10,9 +10,9 @@ from guest_agent.api.query import Filters, Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import closing
-from guest_agent.api.times import SECOND
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Event
+from guest_agent.wire.times import SECOND
 
 #: Filters that name whom it happened to.
 _ACTORS = ("container", "daemon", "network", "volume", "config", "node", "plugin", "secret", "service")

@@ -11,10 +11,11 @@ from guest_agent.api.parse_networks import parse_endpoint, parse_network
 from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
-from guest_agent.api.times import parse_moment, rfc3339
+from guest_agent.api.times import parse_moment
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.networks import PREDEFINED, AddressRange, Network
+from guest_agent.wire.times import rfc3339
 
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from guest_agent.api.render_config import Json, render_config, render_host_config
 from guest_agent.api.render_endpoints import find_default, render_addresses, render_links, render_networks
 from guest_agent.api.render_mounts import render_mount
-from guest_agent.api.times import SECOND, human_duration, rfc3339
+from guest_agent.api.times import human_duration
 from guest_agent.engine.container import Container, Health, HealthStatus, State, Status
 from guest_agent.engine.requests import Sizes
 from guest_agent.wire.models import PublishedPort
+from guest_agent.wire.times import SECOND, rfc3339
 
 _WITH_PROCESS = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 

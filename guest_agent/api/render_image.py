@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from guest_agent.api.render_config import Json, render_config
-from guest_agent.api.times import NEVER, SECOND, parse_timestamp, rfc3339
+from guest_agent.api.times import parse_timestamp
 from guest_agent.engine.images import HistoryLine
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, DiffId, Distribution, Image, PlatformName
+from guest_agent.wire.times import NEVER, SECOND, rfc3339
 
 
 def render_image(image: Image, driver: str, folders: Sequence[str], version: tuple[int, int]) -> Json:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from guest_agent.api.render_config import Json
-from guest_agent.api.times import rfc3339
 from guest_agent.engine.statistics import Sample
+from guest_agent.wire.times import rfc3339
 
 _BLOCK_LISTS = (
     "io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive",

@@ -11,10 +11,10 @@ from typing import Protocol, TypeVar, cast
 
 from guest_agent.api.contract import Attachment
 from guest_agent.api.messages import Duplex, render_json
-from guest_agent.api.times import log_stamp
 from guest_agent.engine.requests import LogLines
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.frames import encode_header
+from guest_agent.wire.times import rfc3339_padded
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ async def log_stream(
     """`prefix` stands before each line, behind its time."""
     async with closing(blocks) as source:
         async for lines in source:
-            stamp = f"{log_stamp(lines.time_ns)} ".encode() if timestamps else b""
+            stamp = f"{rfc3339_padded(lines.time_ns)} ".encode() if timestamps else b""
             data = with_prefix(lines, stamp + prefix) if stamp or prefix else lines.data
             yield data if tty else frame_lines(lines.stream, data)
 

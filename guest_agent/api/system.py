@@ -9,8 +9,8 @@ from guest_agent.api.fields import read_fields
 from guest_agent.api.messages import Answer, Response, json_response, no_content
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
-from guest_agent.api.times import rfc3339
 from guest_agent.wire.models import Credentials
+from guest_agent.wire.times import rfc3339
 
 _PING_HEADERS = (
     ("Builder-Version", "1"),

@@ -1,34 +1,15 @@
-"""Times as Docker's API writes and reads them. Inside they are nanoseconds since the epoch, 0 = never."""
+"""Times as Docker's API reads them, and how long ago one was; see `guest_agent.wire.times`."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 from guest_agent.wire.errors import InvalidArgument
-
-SECOND = 1_000_000_000
-#: Go's zero time, which stands for "never".
-NEVER = "0001-01-01T00:00:00Z"
+from guest_agent.wire.times import SECOND
 
 _UNIX = re.compile(r"([0-9]+)(?:\.([0-9]{1,9}))?")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?")
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """Go's time.RFC3339Nano in UTC: no trailing zeros in the fraction."""
-    if nanoseconds <= 0:
-        return NEVER
-    seconds, fraction = divmod(nanoseconds, SECOND)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    digits = f"{fraction:09d}".rstrip("0")
-    return f"{text}.{digits}Z" if digits else f"{text}Z"
-
-
-def log_stamp(nanoseconds: int) -> str:
-    """The stamp before a log's line: all nine digits, so that lines align."""
-    seconds, fraction = divmod(nanoseconds, SECOND)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction:09d}Z"
 
 
 def parse_timestamp(text: str) -> int:

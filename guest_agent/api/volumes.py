@@ -11,9 +11,9 @@ from guest_agent.api.messages import Answer, json_response, no_content
 from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
-from guest_agent.api.times import rfc3339
 from guest_agent.engine.container import Container
 from guest_agent.wire.mounts import Volume
+from guest_agent.wire.times import rfc3339
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
 _PRUNE_FILTERS = frozenset({"all", "label", "label!"})

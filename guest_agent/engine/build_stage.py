@@ -22,9 +22,9 @@ from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_run import RunPlan, run_step
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
-from guest_agent.images.make import rfc3339
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.times import rfc3339_padded
 
 #: How the classic builder shows what a command says on stderr.
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
@@ -204,7 +204,7 @@ class StageBuild:
             session.watcher.cached(self._planned.stage.index, self._place)
         else:
             diff_id = await work()
-            found = StepResult(rfc3339(time.time_ns()), diff_id)
+            found = StepResult(rfc3339_padded(time.time_ns()), diff_id)
         session.steps[key] = found
         after = snapshot.after(key, created_by, found)
         self._say(f" ---> {_short(after.key)}\n")

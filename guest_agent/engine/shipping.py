@@ -18,12 +18,11 @@ from guest_agent.engine.container import Container
 from guest_agent.engine.lines import follow_chunks
 from guest_agent.engine.live import Live, Run
 from guest_agent.engine.log_attributes import extra_attributes, plan_tag
-from guest_agent.engine.log_config import SHIPPED
 from guest_agent.engine.output import STDERR, OutputLog, Position
 from guest_agent.engine.parts import Parts
 from guest_agent.logs.journal import Journal, sanitize_field
 from guest_agent.logs.messages import Destination, Message, MessageSplitter
-from guest_agent.logs.syslog_client import make_syslog, open_syslog
+from guest_agent.logs.syslog_client import Syslog, make_syslog
 from guest_agent.wire.errors import HostFailed, HostvmError
 
 log = logging.getLogger(__name__)
@@ -63,16 +62,26 @@ class Progress:
 
 async def open_destination(container: Container) -> Destination | None:
     """None where its messages stay here. Raises HostFailed in dockerd's words."""
-    if container.host_config.log_driver not in SHIPPED:
-        return None
     try:
-        if container.host_config.log_driver == "journald":
-            return _open_journal(container)
-        return await open_syslog(container.host_config.log_options, plan_tag(container))
+        destination = _find_destination(container)
+        if isinstance(destination, Syslog):
+            await destination.connect()
+        return destination
     except HostvmError as error:
         raise HostFailed(
             f"failed to create task for container: failed to initialize logging driver: {error.message}"
         ) from error
+
+
+def _find_destination(container: Container) -> Destination | None:
+    """A syslog server is connected to at the first message. Raises HostFailed."""
+    match container.host_config.log_driver:
+        case "journald":
+            return _open_journal(container)
+        case "syslog":
+            return make_syslog(container.host_config.log_options, plan_tag(container))
+        case _:
+            return None
 
 
 def _open_journal(container: Container) -> Destination:
@@ -112,18 +121,8 @@ def resume_shipping(parts: Parts, container: Container) -> None:
     """For a container that an earlier engine started: a destination that is gone doesn't end it."""
     try:
         start_shipping(parts, container, _find_destination(container))
-    except (HostvmError, OSError) as error:
+    except HostvmError as error:
         log.warning("the log of container %s isn't sent any more: %s", container.short_id, error)
-
-
-def _find_destination(container: Container) -> Destination | None:
-    match container.host_config.log_driver:
-        case "journald":
-            return _open_journal(container)
-        case "syslog":
-            return make_syslog(container.host_config.log_options, plan_tag(container))
-        case _:
-            return None
 
 
 async def _ship(live: Live, run: Run, destination: Destination, progress: Progress, blocking: bool) -> None:

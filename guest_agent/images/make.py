@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from guest_agent.images.configs import encode_config
 from guest_agent.images.contracts import LayerStaging
@@ -15,6 +14,7 @@ from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, DiffId, HistoryEntry, ImageConfig, ImageId
+from guest_agent.wire.times import rfc3339_padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _names(name: str) -> tuple[Reference, ...]:
 
 
 def _config(recipe: Recipe, diff_ids: tuple[DiffId, ...]) -> bytes:
-    created = rfc3339(recipe.created_ns or time.time_ns())
+    created = rfc3339_padded(recipe.created_ns or time.time_ns())
     entry = HistoryEntry(created, recipe.created_by, recipe.comment)
     history = (*(recipe.parent.history if recipe.parent else ()), entry)
     platform = recipe.platform or platform_of(recipe.parent)
@@ -81,9 +81,3 @@ def _config(recipe: Recipe, diff_ids: tuple[DiffId, ...]) -> bytes:
 def platform_of(parent: ImageConfig | None) -> Platform:
     """The image's, or this machine's."""
     return Platform(parent.os, parent.architecture, parent.variant) if parent else host_platform()
-
-
-def rfc3339(time_ns: int) -> str:
-    """With nanoseconds, as Go writes it."""
-    seconds, fraction = divmod(time_ns, 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

@@ -14,9 +14,9 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from guest_agent.logs.messages import Message
+from guest_agent.wire.times import rfc3339
 
 SOCKET = "/run/systemd/journal/socket"
 
@@ -43,7 +43,7 @@ def render_entry(fields: Mapping[str, bytes]) -> bytes:
 def plan_fields(common: Mapping[str, str], message: Message) -> dict[str, bytes]:
     """A message's fields beside those that all of its container's have."""
     priority = _PRIORITY_ERROR if message.is_error else _PRIORITY_INFORMATION
-    fields = {**common, "PRIORITY": priority, "SYSLOG_TIMESTAMP": _timestamp(message.time_ns)}
+    fields = {**common, "PRIORITY": priority, "SYSLOG_TIMESTAMP": rfc3339(message.time_ns)}
     if message.part:
         fields["CONTAINER_PARTIAL_ID"] = message.part.id
         fields["CONTAINER_PARTIAL_ORDINAL"] = str(message.part.ordinal)
@@ -51,13 +51,6 @@ def plan_fields(common: Mapping[str, str], message: Message) -> dict[str, bytes]
         if not message.part.last:
             fields["CONTAINER_PARTIAL_MESSAGE"] = "true"
     return {"MESSAGE": message.data, **{name: value.encode() for name, value in fields.items()}}
-
-
-def _timestamp(time_ns: int) -> str:
-    """Go's RFC3339Nano: no zeros at the end."""
-    seconds, rest = divmod(time_ns, 10**9)
-    fraction = f".{rest:09}".rstrip("0").rstrip(".")
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 class Journal:

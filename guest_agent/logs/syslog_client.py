@@ -66,8 +66,11 @@ class Syslog:
         self._connection: _Datagrams | _Stream | None = None
 
     async def connect(self) -> None:
-        """Raises OSError where the server doesn't answer."""
-        await self._connected()
+        """Raises HostFailed, in dockerd's words, where there is no such server."""
+        try:
+            await self._connected()
+        except OSError as error:
+            raise HostFailed(_failure(self._server, error)) from error
 
     async def _connected(self) -> _Datagrams | _Stream:
         if self._connection is None:
@@ -91,20 +94,13 @@ class Syslog:
 
 
 def make_syslog(options: Mapping[str, str], tag: str) -> Syslog:
-    """Connected at the first message, or by `connect`. Raises InvalidArgument, OSError."""
+    """Connected at the first message, or by `connect`. Raises InvalidArgument, HostFailed (a certificate's file)."""
     server = parse_server(options.get("syslog-address", ""))
-    tls = _tls_context(options) if server.transport is Transport.TLS else None
-    return Syslog(server, parse_style(options, tag), tls)
-
-
-async def open_syslog(options: Mapping[str, str], tag: str) -> Syslog:
-    """Connected. Raises HostFailed, in dockerd's words, where there is no such server."""
     try:
-        syslog = make_syslog(options, tag)
-        await syslog.connect()
+        tls = _tls_context(options) if server.transport is Transport.TLS else None
     except OSError as error:
-        raise HostFailed(_failure(parse_server(options.get("syslog-address", "")), error)) from error
-    return syslog
+        raise HostFailed(_failure(server, error)) from error
+    return Syslog(server, parse_style(options, tag), tls)
 
 
 def _failure(server: Server, error: OSError) -> str:

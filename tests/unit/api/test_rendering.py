@@ -14,11 +14,12 @@ from guest_agent.api.parse_config import parse_config, parse_create, parse_ports
 from guest_agent.api.query import Query, parse_filters
 from guest_agent.api.render_config import render_config, render_host_config
 from guest_agent.api.render_container import command_text, list_ports, status_text
-from guest_agent.api.times import SECOND, human_duration, log_stamp, parse_moment, parse_timestamp, rfc3339
+from guest_agent.api.times import human_duration, parse_moment, parse_timestamp
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerId, ContainerPort, HostConfig, ImageId, PublishedPort
 from guest_agent.wire.mounts import MountType
+from guest_agent.wire.times import SECOND, rfc3339, rfc3339_padded
 
 NOW = 1_700_000_000 * SECOND
 
@@ -56,7 +57,7 @@ def test_times() -> None:
     assert rfc3339(0) == "0001-01-01T00:00:00Z"
     assert rfc3339(NOW) == "2023-11-14T22:13:20Z"
     assert rfc3339(NOW + 120_000_000) == "2023-11-14T22:13:20.12Z"
-    assert log_stamp(NOW) == "2023-11-14T22:13:20.000000000Z"
+    assert rfc3339_padded(NOW) == "2023-11-14T22:13:20.000000000Z"
     assert parse_timestamp("1700000000.5") == NOW + SECOND // 2
     assert parse_timestamp("2023-11-14T23:13:20.000000001+01:00") == NOW + 1
     assert parse_moment("1h30m", NOW) == NOW - 5400 * SECOND

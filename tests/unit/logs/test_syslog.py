@@ -13,7 +13,7 @@ import pytest
 from guest_agent.logs import syslog_client
 from guest_agent.logs.messages import Message
 from guest_agent.logs.syslog import Server, Transport, check_options, parse_facility, parse_server, parse_style, render
-from guest_agent.logs.syslog_client import open_syslog
+from guest_agent.logs.syslog_client import make_syslog
 from guest_agent.wire.errors import HostFailed, InvalidArgument
 
 NOW = datetime(2024, 2, 3, 4, 5, 6, 789, UTC)
@@ -77,7 +77,7 @@ def test_datagrams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _send_one(address: str) -> None:
-    syslog = await open_syslog({"syslog-address": address}, "web")
+    syslog = make_syslog({"syslog-address": address}, "web")
     await syslog.send(Message(False, 0, b"hello"))
     syslog.close()
 
@@ -95,7 +95,8 @@ async def _restart_a_server() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    syslog = await open_syslog({"syslog-address": f"tcp://127.0.0.1:{port}"}, "web")
+    syslog = make_syslog({"syslog-address": f"tcp://127.0.0.1:{port}"}, "web")
+    await syslog.connect()
     for _ in range(2):
         await syslog.send(Message(False, 0, b"hello"))
         assert (await lines.get()).endswith(b": hello\n")
@@ -115,6 +116,12 @@ async def _wait_closed(syslog: syslog_client.Syslog) -> None:
 def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syslog_client, "LOCAL_SOCKETS", ("/no/such/socket",))
     with pytest.raises(HostFailed, match="Unix syslog delivery error"):
-        asyncio.run(open_syslog({}, "web"))
+        asyncio.run(make_syslog({}, "web").connect())
     with pytest.raises(HostFailed, match=r"dial tcp 127\.0\.0\.1:1: connect: connection refused"):
-        asyncio.run(open_syslog({"syslog-address": "tcp://127.0.0.1:1"}, "web"))
+        asyncio.run(make_syslog({"syslog-address": "tcp://127.0.0.1:1"}, "web").connect())
+
+
+def test_a_certificate_that_is_not_there() -> None:
+    options = {"syslog-address": "tcp+tls://127.0.0.1:1", "syslog-tls-ca-cert": "/no/such/file"}
+    with pytest.raises(HostFailed, match=r"dial tcp 127\.0\.0\.1:1: connect: no such file or directory"):
+        make_syslog(options, "web")
