@@ -13,9 +13,8 @@ from guest_agent.build.trees import ContextTree, TreeReader
 from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_web import Download
-from guest_agent.engine.opening import open_in_thread
 from guest_agent.engine.parts import Parts
-from guest_agent.store.threads import finish_in_thread
+from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-from guest_agent.build.trees import ContextTree, TreeReader
+from guest_agent.build.trees import ContextTree
+from guest_agent.engine.build_context import read_tree
 from guest_agent.engine.build_roots import build_root
-from guest_agent.engine.opening import open_in_thread
 from guest_agent.engine.parts import Parts
 from guest_agent.wire.models import ImageId
 
@@ -15,20 +15,15 @@ from guest_agent.wire.models import ImageId
 async def export_files(parts: Parts, identity: ImageId) -> AsyncGenerator[bytes, None]:
     """The image's root as a tar. Raises NotFound."""
     config = parts.images.get(identity).config
-    async with build_root(parts, config.diff_ids) as root:
-        async for piece in parts.layers.export(root.path):
+    async with build_root(parts, config.diff_ids) as root, aclosing(parts.layers.export(root.path)) as pieces:
+        async for piece in pieces:
             yield piece
 
 
 async def open_files(parts: Parts, identity: ImageId) -> ContextTree:
     """The image's root, to be read in any order; who gets it closes it. Raises NotFound."""
-    reader = TreeReader(parts.paths.temporary, owned=True)
-    try:
-        async for chunk in export_files(parts, identity):
-            await asyncio.to_thread(reader.feed, chunk)
-        return await open_in_thread(reader.finish, ContextTree.close)
-    finally:
-        reader.close()
+    async with aclosing(export_files(parts, identity)) as chunks:
+        return await read_tree(parts, chunks, owned=True)
 
 
 async def drop_image(parts: Parts, identity: ImageId) -> None:

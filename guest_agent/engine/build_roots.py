@@ -10,16 +10,16 @@ import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from guest_agent.engine.ending import discard_folder
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.naming import new_id
-from guest_agent.engine.opening import open_in_thread
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.starting import remove_remains
 from guest_agent.layers.store import Measured, Staging
 from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
-from guest_agent.store.threads import finish_in_thread
+from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.models import ContainerId, DiffId
 
 #: Mount points that every container needs. They are made below the image, so that they are in no layer.
@@ -75,7 +75,7 @@ async def keep_changes(parts: Parts, root: BuildRoot, staging: Staging) -> str:
     """
     if not os.listdir(root.upper):
         return ""
-    measured = await open_in_thread(lambda: parts.layers.measure(root.upper), Measured.abort)
+    measured = await open_in_thread(partial(parts.layers.measure, root.upper), Measured.abort)
     try:
         umount_if_mounted(root.path)
         failpoint("build.layer.before")

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from guest_agent.build.instructions import Copy
 from guest_agent.build.planning import SCRATCH, Origin, PlannedStage
@@ -21,10 +22,9 @@ from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_web import Download, is_url
-from guest_agent.engine.opening import open_in_thread
 from guest_agent.store.inflate import InflateError, open_inflater
 from guest_agent.store.tar import TarDecoder, TarError
-from guest_agent.store.threads import finish_in_thread
+from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.models import DiffId
@@ -200,7 +200,7 @@ class Origins:
 
     async def _unpack(self, tree: ContextTree, entry: Entry) -> Batch:
         temporary = self._session.parts.paths.temporary
-        inner = await finish_in_thread(_read_archive, tree, entry, temporary)
+        inner = await open_in_thread(partial(_read_archive, tree, entry, temporary), ContextTree.close)
         self._undo.callback(inner.close)
         return Batch(inner, select_everything(inner))
 

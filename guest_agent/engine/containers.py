@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing
 
 from guest_agent.engine import connections
 from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
@@ -431,6 +432,6 @@ async def _wait_for(exited: asyncio.Future[int], removal: Live | None, container
 
 
 async def _export(parts: Parts, container: Container) -> AsyncIterator[bytes]:
-    async with mounted_rootfs(parts, container) as rootfs:
-        async for piece in parts.layers.export(rootfs):
+    async with mounted_rootfs(parts, container) as rootfs, aclosing(parts.layers.export(rootfs)) as pieces:
+        async for piece in pieces:
             yield piece

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -183,7 +183,7 @@ class LayerStore:
         """Begin to find out which layer an overlay's upper folder is: ask by `finish` when nobody writes any more."""
         return Measured(folder, os.path.join(self._temporary, files.unique_name("layer-")), self._userxattr)
 
-    def export(self, rootfs: str) -> AsyncIterator[bytes]:
+    def export(self, rootfs: str) -> AsyncGenerator[bytes, None]:
         """The tar of a mounted root. Closing the iterator ends the helper."""
         return without_blocking(packed(rootfs, whiteouts=False, userxattr=self._userxattr))
 

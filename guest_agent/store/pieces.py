@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
+
+from guest_agent.store.threads import finish_in_thread
 
 
-async def without_blocking(pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+async def without_blocking(pieces: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
     """Each step in a thread. Closing the iterator closes the generator."""
     try:
-        while piece := await asyncio.to_thread(next, pieces, b""):
+        while piece := await finish_in_thread(next, pieces, b""):
             yield piece
     finally:
-        await asyncio.to_thread(pieces.close)
+        await finish_in_thread(pieces.close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -19,8 +20,23 @@ async def finish_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwar
     return await finish_in(None, lambda: work(*args, **kwargs))
 
 
-async def finish_in(executor: Executor | None, work: Callable[[], T]) -> T:
-    """`finish_in_thread` with threads of one's own; None = asyncio's."""
+async def open_in_thread(
+    open_it: Callable[[], T], close: Callable[[T], object], abort: Callable[[], None] = lambda: None
+) -> T:
+    """What `open_it` gives, for the caller to close. Where the caller is cancelled, it is closed in a thread, too.
+
+    The cancellation waits for both. `abort` makes the result come soon where the thread may wait for somebody.
+    """
+    return await finish_in(None, open_it, close, abort)
+
+
+async def finish_in(
+    executor: Executor | None,
+    work: Callable[[], T],
+    undo: Callable[[T], object] = lambda result: None,
+    abort: Callable[[], None] = lambda: None,
+) -> T:
+    """`open_in_thread` with threads of one's own; None = asyncio's."""
     running = asyncio.get_running_loop().run_in_executor(executor, work)
     cancelled: asyncio.CancelledError | None = None
     while not running.done():
@@ -28,7 +44,9 @@ async def finish_in(executor: Executor | None, work: Callable[[], T]) -> T:
             await asyncio.wait([running])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        running.exception()  # asked for, or asyncio complains that nobody did
-        raise cancelled
-    return running.result()
+            abort()
+    if cancelled is None:
+        return running.result()
+    if running.exception() is None:  # asked for anyway, or asyncio complains that nobody did
+        await finish_in(executor, partial(undo, running.result()))
+    raise cancelled

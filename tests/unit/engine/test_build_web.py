@@ -13,7 +13,7 @@ import pytest
 
 from guest_agent.build.trees import ContextTree
 from guest_agent.engine.build_web import Download
-from guest_agent.engine.opening import open_in_thread
+from guest_agent.store.threads import open_in_thread
 from guest_agent.wire.errors import HostvmError, PeerMisbehaved
 
 

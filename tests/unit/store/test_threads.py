@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from guest_agent.store.threads import finish_in_thread
+from guest_agent.store.threads import finish_in_thread, open_in_thread
 
 
 def test_a_cancellation_waits_for_the_thread() -> None:
@@ -44,3 +44,63 @@ def test_results_and_errors_come_through() -> None:
     assert asyncio.run(finish_in_thread(divmod, 7, 2)) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(finish_in_thread(divmod, 7, 0))
+
+
+@pytest.mark.parametrize("comes_first", ["result", "abort"])
+def test_what_nobody_waits_for_is_closed_before_the_cancellation_goes_on(comes_first: str) -> None:
+    """Closing may block, too: it isn't the loop's thread that does it."""
+    started, go_on, order = threading.Event(), threading.Event(), list[str]()
+    abort = go_on.set if comes_first == "abort" else lambda: None
+
+    def open_it() -> str:
+        started.set()
+        go_on.wait()
+        return "tree"
+
+    def close(opened: str) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        order.append(f"{opened} closed")
+
+    async def scenario() -> None:
+        async def caller() -> None:
+            try:
+                await open_in_thread(open_it, close, abort)
+            finally:
+                order.append("given back")
+
+        task = asyncio.create_task(caller())
+        await asyncio.to_thread(started.wait)
+        task.cancel()
+        await asyncio.sleep(0)
+        if comes_first == "result":
+            assert not order
+            go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert order == ["tree closed", "given back"]
+
+
+def test_the_callers_own_result_stays_open() -> None:
+    closed: list[str] = []
+    assert asyncio.run(open_in_thread(lambda: "tree", closed.append)) == "tree" and not closed
+
+
+def test_where_nothing_was_opened_nothing_is_closed() -> None:
+    started, go_on, closed = threading.Event(), threading.Event(), list[str]()
+
+    def open_it() -> str:
+        started.set()
+        go_on.wait()
+        raise FileNotFoundError
+
+    async def scenario() -> None:
+        task = asyncio.create_task(open_in_thread(open_it, closed.append, go_on.set))
+        await asyncio.to_thread(started.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert not closed
