@@ -16,7 +16,7 @@ from guest_agent.images.manifests import OCI_INDEX, OCI_MANIFEST, Descriptor, pa
 from guest_agent.images.registry import Repository
 from guest_agent.images.upload import Uploads
 from guest_agent.store.content import digest_of
-from guest_agent.wire.errors import NotFound
+from guest_agent.wire.errors import NotFound, PeerMisbehaved
 from guest_agent.wire.models import Digest
 
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
@@ -79,7 +79,10 @@ def plan_artefact(artefact: Artefact) -> bytes:
 
 def plan_referrers(index: bytes, manifest: Descriptor, artefact_type: str) -> bytes:
     """The index under a referrers tag with one artefact more. Pure. Raises PeerMisbehaved."""
-    known = parse_document(index, "the index of an image's artefacts").get("manifests") or []
+    what = "the index of an image's artefacts"
+    known = parse_document(index, what).get("manifests") or []
+    if not isinstance(known, list) or not all(isinstance(entry, dict) for entry in known):
+        raise PeerMisbehaved(f"{what} holds no list of descriptors")
     others = [entry for entry in known if entry.get("digest") != manifest.digest]
     entries = [*others, {**_describe(manifest), "artifactType": artefact_type}]
     return _encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})

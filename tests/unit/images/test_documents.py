@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guest_agent.images.artefacts import plan_referrers
 from guest_agent.images.authorization import parse_challenges
 from guest_agent.images.configs import encode_config, parse_config
-from guest_agent.images.manifests import Index, choose, parse_manifest
+from guest_agent.images.manifests import OCI_MANIFEST, Descriptor, Index, choose, parse_manifest
 from guest_agent.images.platforms import Platform, parse_platform
 from guest_agent.images.progress import bar
-from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, Unsupported
-from guest_agent.wire.models import ContainerConfig, ContainerPort, DiffId, Healthcheck, HistoryEntry
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, PeerMisbehaved, Unsupported
+from guest_agent.wire.models import ContainerConfig, ContainerPort, DiffId, Digest, Healthcheck, HistoryEntry
 
 DIGEST = "sha256:" + "ab" * 32
+_ARTEFACT = Descriptor(OCI_MANIFEST, Digest(DIGEST), 7)
 _KEYS = st.sampled_from(
     ["config", "layers", "manifests", "mediaType", "digest", "size", "platform", "os", "rootfs", "type", "diff_ids",
      "history", "Env", "Cmd", "Labels", "ExposedPorts", "Healthcheck"]
@@ -30,11 +32,31 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_hostile_documents_are_errors(value: object) -> None:
-    for parse in (parse_manifest, parse_config):
+    for parse in (parse_manifest, parse_config, _plan_one_more):
         try:
             parse(json.dumps(value).encode())
         except HostvmError as error:
             assert "\n" not in error.message
+
+
+def _plan_one_more(index: bytes) -> bytes:
+    return plan_referrers(index, _ARTEFACT, "text/spdx")
+
+
+def test_an_image_s_artefacts_are_listed_once() -> None:
+    """Whatever else a registry's index has of another one stays as it is."""
+    other = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + "cd" * 32, "size": 5, "annotations": {"a": "b"}}
+    index = _plan_one_more(_plan_one_more(json.dumps({"manifests": [other]}).encode()))
+    ours = {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": 7, "artifactType": "text/spdx"}
+    assert json.loads(index)["manifests"] == [other, ours]
+    for none in (b"{}", b'{"manifests": null}'):
+        assert json.loads(_plan_one_more(none))["manifests"] == [ours]
+
+
+@pytest.mark.parametrize("manifests", ["5", '"x"', '["x"]', "[null]", '{"digest": "x"}'])
+def test_an_index_of_artefacts_that_is_none(manifests: str) -> None:
+    with pytest.raises(PeerMisbehaved, match="^the index of an image's artefacts holds no list of descriptors$"):
+        _plan_one_more(f'{{"manifests": {manifests}}}'.encode())
 
 
 def test_a_configuration_comes_back() -> None:
