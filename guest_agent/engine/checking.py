@@ -50,14 +50,14 @@ async def check(parts: Parts, repair: bool) -> AsyncIterator[Finding | Checked]:
 
 
 async def _images(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
-    for image_id, problem in await asyncio.to_thread(parts.images.damaged_documents):
+    for image_id, problem in await asyncio.to_thread(parts.images.records.damaged):
         remedy = ""
         if repair:
             remedy = await _mend_image(parts, image_id)
         yield Finding(f"image {image_id}", problem, remedy)
-    for image_id, kind, problem in await asyncio.to_thread(parts.images.damaged_attachments):
+    for image_id, kind, problem in await asyncio.to_thread(parts.images.records.damaged_attachments):
         if repair:
-            parts.images.detach(image_id, kind)
+            parts.images.records.detach(image_id, kind)
         yield Finding(f"{kind} of image {image_id}", problem, "it was removed; the image is whole" if repair else "")
 
 
@@ -98,7 +98,7 @@ async def _mend_layer(parts: Parts, diff_id: DiffId) -> str:
 
 
 async def _strays(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
-    strays = [*parts.layers.strays(), *parts.images.stray_blobs()]
+    strays = [*parts.layers.strays(), *parts.images.records.strays()]
     for finding in _report_strays(parts, strays, "nothing refers to it", repair):
         yield finding
 

@@ -133,7 +133,7 @@ class Images:
         """Keeps a document beside an image, for its pushes. Raises NotFound, InvalidArgument."""
         if "/" not in media_type:
             raise InvalidArgument(f"not a media type: {media_type!r}")
-        await self._parts.images.attach(self.find(ref).config.id, media_type, document)
+        await self._parts.images.records.attach(self.find(ref).config.id, media_type, document)
 
     async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
         """What a registry says of an image. Raises NotFound, Unauthorized, Unavailable."""

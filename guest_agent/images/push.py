@@ -112,12 +112,14 @@ class _Push:
             self.progress.put_nowait(step("Preparing", short(layer.diff_id)))
         config = self._store.config_data(self._image.config.id)
         kept = self._store.manifest_data(self._image.config.id)
+        attachments = self._store.records.attachments(self._image.config.id)
         blobs = await self._send_layers()
         for layer, blob in zip(self._layers, blobs, strict=True):
             self._store.provenance.add(layer.diff_id, blob)
         data, media_type = plan_manifest(self._image, len(config), blobs, kept)
         digest = await asyncio.to_thread(self._send_documents, config, data, media_type)
-        await asyncio.to_thread(self._send_attachments, Descriptor(media_type, digest, len(data)))
+        subject = Descriptor(media_type, digest, len(data))
+        await asyncio.to_thread(self._send_attachments, attachments, subject)
         self._store.note_digest(self._image.config.id, self._name.digested(digest))
         self.progress.put_nowait(line(f"{self._name.tag}: digest: {digest} size: {len(data)}"))
         self.progress.put_nowait(
@@ -199,11 +201,11 @@ class _Push:
             raise PeerMisbehaved(f"the registry stored the manifest as {claimed}, not as {found}")
         return found
 
-    def _send_attachments(self, subject: Descriptor) -> None:
+    def _send_attachments(self, attachments: Sequence[tuple[str, Digest]], subject: Descriptor) -> None:
         """The image is there already: what can't follow it is no failure of the push."""
-        for kind in self._store.attachments(self._image.config.id):
+        for kind, stored in attachments:
             try:
-                document = self._store.attachment(self._image.config.id, kind)
+                document = self._store.records.attachment(stored)
                 digest = send_artefact(self._repository, self._uploads, Artefact(kind, document, subject))
             except HostvmError as error:
                 self._report(line(f"warning: the {kind} beside the image isn't pushed: {error.message}"))

@@ -37,12 +37,12 @@ class ContentStore:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
 
     def put(self, data: bytes, durable: bool = False) -> Digest:
-        """Store a blob and return its digest.
+        """Store a blob, in the place of one that the disk damaged, and return its digest.
 
         Not durable by default: who records a reference to it syncs the file system first (see layers.store).
         """
         digest = digest_of(data)
-        if not self.has(digest):
+        if not self._is_whole(digest):
             atomic_write(self.path(digest), data, durable=durable)
         return digest
 
@@ -57,8 +57,12 @@ class ContentStore:
             raise DataDamaged(f"content {digest} is damaged on disk", "remove the image and pull it again")
         return data
 
-    def has(self, digest: Digest) -> bool:
-        return os.path.exists(self.path(digest))
+    def _is_whole(self, digest: Digest) -> bool:
+        try:
+            self.get(digest)
+        except (NotFound, DataDamaged):
+            return False
+        return True
 
     def delete(self, digest: Digest) -> None:
         """Remove a blob; a missing one is fine."""

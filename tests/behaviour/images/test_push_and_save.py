@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from guest_agent.images.archive import load
+from guest_agent.images.artefacts import send_artefact
 from guest_agent.images.compress import Compression
 from guest_agent.images.make import Recipe, make_image
 from guest_agent.images.push import push
 from guest_agent.images.reference import parse_reference
 from guest_agent.images.save import choose_images, save
 from guest_agent.wire.errors import HostvmError, NotFound, Unauthorized
-from guest_agent.wire.models import ContainerConfig, Credentials, ImageId
+from guest_agent.wire.models import ContainerConfig, Credentials, Digest, ImageId
 
 from .layouts import File, Layout, folder, make_tar
 from .registry_process import RegistryProcess
@@ -118,7 +119,7 @@ def test_what_is_attached_goes_along(stores: Stores, registry: RegistryProcess) 
     name = f"{registry.address}/app:1"
     image_id = ImageId(_make(stores, name))
     for kind in ("application/spdx+json", "text/x-other"):
-        asyncio.run(stores.images.attach(image_id, kind, kind.encode()))
+        asyncio.run(stores.images.records.attach(image_id, kind, kind.encode()))
         _push(stores, name)
     digest = _push(stores, name)[-1]["aux"]["Digest"]
 
@@ -132,6 +133,34 @@ def test_what_is_attached_goes_along(stores: Stores, registry: RegistryProcess) 
         assert artefact["subject"]["digest"] == digest
         (layer,) = artefact["layers"]
         assert registry.blob_file(layer["digest"]).read_bytes() == entry["artifactType"].encode()
+
+
+def test_an_image_that_is_removed_while_it_is_pushed(
+    stores: Stores, registry: RegistryProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is pushed all the same; what can't follow it any more is told, and no name is left here."""
+    name = f"{registry.address}/app:1"
+    image_id = ImageId(_make(stores, name))
+    for kind in ("text/x-first", "text/x-second"):
+        asyncio.run(stores.images.records.attach(image_id, kind, kind.encode()))
+
+    async def push_and_remove() -> list[Any]:
+        loop = asyncio.get_running_loop()
+
+        def send_and_remove(*arguments: Any) -> Digest:
+            asyncio.run_coroutine_threadsafe(stores.images.remove(name, False, {}), loop).result()
+            return send_artefact(*arguments)
+
+        monkeypatch.setattr("guest_agent.images.push.send_artefact", send_and_remove)
+        return [line async for line in push(stores.images, parse_reference(name), QUICK)]
+
+    lines = asyncio.run(push_and_remove())
+    (warning,) = _states(lines, "warning:")
+    assert warning.startswith("warning: the text/x-second beside the image isn't pushed: content sha256:")
+    assert len(_states(lines, "text/x-first: digest: ")) == 1 and "aux" in lines[-1]
+    assert stores.images.names.recorded(image_id) == []
+    asyncio.run(stores.pull(name))
+    assert stores.images.find(name).config.id == image_id
 
 
 def test_a_pulled_image_keeps_its_digest(stores: Stores, registry: RegistryProcess, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_an_image_s_artefacts_are_listed_once() -> None:
 
 @pytest.mark.parametrize("manifests", ["5", '"x"', '["x"]', "[null]", '{"digest": "x"}'])
 def test_an_index_of_artefacts_that_is_none(manifests: str) -> None:
-    with pytest.raises(PeerMisbehaved, match="^the index of an image's artefacts holds no list of descriptors$"):
+    with pytest.raises(PeerMisbehaved, match=r"^the index of an image's artefacts holds no list of descriptors$"):
         _plan_one_more(f'{{"manifests": {manifests}}}'.encode())
 
 

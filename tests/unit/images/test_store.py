@@ -168,41 +168,69 @@ def test_an_unreadable_image_keeps_its_layers(fixture: Fixture) -> None:
     assert fixture.layers.known() == layers
 
 
+@pytest.mark.parametrize("damage", ["configuration", "layer", "record"])
+def test_an_unreadable_image_that_comes_again_is_as_good_as_new(fixture: Fixture, damage: str) -> None:
+    """It went on being reported, and kept everything; an offline `system check --repair` removed the healthy image."""
+    image_id = fixture.make("app:1")
+    fixture.images.tag("app:1", "app:2")
+    configuration = fixture.root / "content" / "sha256" / image_id.removeprefix("sha256:")
+    if damage == "configuration":
+        configuration.write_text("{")
+    elif damage == "layer":
+        fixture.layers.present.clear()
+    else:
+        fixture.records.put("image", image_id, "[]")
+    images = ImageStore(fixture.records, ContentStore(str(fixture.root / "content")), fixture.layers)
+    assert [warning for warning in images.start() if image_id in warning]
+    fixture.images = images
+    assert fixture.make("app:1") == image_id
+    assert images.records.damaged() == []
+    assert images.get(image_id).tags == ("app:1", "app:2")
+    stray = fixture.root / "content" / "sha256" / ("0" * 64)
+    stray.write_text("left")
+    assert images.records.strays() == [str(stray)]
+    assert fixture.open().get(image_id).tags == ("app:1", "app:2")
+
+
 def test_blobs_of_an_image_that_is_being_added_are_no_strays(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are on disk before the record is: a check with --repair set them aside in between."""
     seen: list[list[str]] = []
-    monkeypatch.setattr(FakeStaging, "publish", lambda _staging: seen.append(fixture.images.stray_blobs()))
+    monkeypatch.setattr(FakeStaging, "publish", lambda _staging: seen.append(fixture.images.records.strays()))
     fixture.make("app:1")
     assert seen == [[]]
     (stray,) = (fixture.root / "content" / "sha256").iterdir()
     fixture.remove("app:1")
     stray.write_text("left")
-    assert fixture.images.stray_blobs() == [str(stray)]
+    assert fixture.images.records.strays() == [str(stray)]
 
 
 def test_what_is_attached_to_an_image_stays_and_goes_with_it(fixture: Fixture) -> None:
     image_id = fixture.make("app:1")
     for document in (b"first", b"second"):
-        asyncio.run(fixture.images.attach(image_id, "text/spdx", document))
+        asyncio.run(fixture.images.records.attach(image_id, "text/spdx", document))
     assert fixture.make("again:1") == image_id
     images = fixture.images = fixture.open()
-    assert images.attachments(image_id) == ("text/spdx",)
-    assert images.attachment(image_id, "text/spdx") == b"second"
-    assert images.stray_blobs() == []
+    ((kind, digest),) = images.records.attachments(image_id)
+    assert (kind, images.records.attachment(digest)) == ("text/spdx", b"second")
+    assert images.records.strays() == []
     assert len(list((fixture.root / "content/sha256").iterdir())) == 2
     fixture.remove(image_id, force=True)
     assert list((fixture.root / "content/sha256").iterdir()) == []
     with pytest.raises(NotFound):
-        asyncio.run(images.attach(image_id, "text/spdx", b"late"))
+        asyncio.run(images.records.attach(image_id, "text/spdx", b"late"))
+    with pytest.raises(NotFound):
+        images.records.attachments(image_id)
+    with pytest.raises(NotFound):
+        images.records.attachment(digest)
 
 
 def test_a_damaged_document_beside_an_image_is_not_the_images_fault(fixture: Fixture) -> None:
     image_id = fixture.make("app:1")
-    asyncio.run(fixture.images.attach(image_id, "text/spdx", b"document"))
+    asyncio.run(fixture.images.records.attach(image_id, "text/spdx", b"document"))
     Path(fixture.root / "content/sha256" / hashlib.sha256(b"document").hexdigest()).write_bytes(b"damage")
-    assert fixture.images.damaged_documents() == []
-    ((found, kind, problem),) = fixture.images.damaged_attachments()
+    assert fixture.images.records.damaged() == []
+    ((found, kind, problem),) = fixture.images.records.damaged_attachments()
     assert (found, kind, "damaged on disk" in problem) == (image_id, "text/spdx", True)
-    fixture.images.detach(image_id, "text/spdx")
-    assert fixture.images.damaged_attachments() == []
-    assert fixture.open().attachments(image_id) == ()
+    fixture.images.records.detach(image_id, "text/spdx")
+    assert fixture.images.records.damaged_attachments() == []
+    assert fixture.open().records.attachments(image_id) == ()
