@@ -62,12 +62,13 @@ async def _images(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
 
 
 async def _mend_image(parts: Parts, image_id: ImageId) -> str:
+    """Its documents come from a registry; a malformed record, or a layer that is missing, doesn't."""
     try:
         source = await fetch_documents(parts.images, image_id, parts.registries)
+        parts.images.reread(image_id)
     except HostvmError as error:
         parts.images.forget(image_id)
-        return f"can't be fetched ({error.message}): its record and its names were removed"
-    parts.images.reread(image_id)
+        return f"can't be mended ({error.message}): its record and its names were removed"
     return f"fetched again from {source}"
 
 

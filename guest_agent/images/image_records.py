@@ -22,9 +22,9 @@ from dataclasses import dataclass, field, replace
 
 from guest_agent.images.configs import parse_config
 from guest_agent.images.contracts import ImageLayers
-from guest_agent.store.content import ContentStore, digest_of
+from guest_agent.store.content import ContentStore, digest_of, parse_digest
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import DataDamaged, HostvmError, NotFound
+from guest_agent.wire.errors import DataDamaged, HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import Digest, ImageConfig, ImageId
 
 _KIND = "image"
@@ -95,7 +95,7 @@ class ImageRecords:
         return ((image_id, stored) for image_id, stored in self._images.items() if not stored.hidden)
 
     def reread(self, image_id: ImageId) -> None:
-        """Take an unreadable image that has been mended into use again. Raises HostvmError if it still can't be."""
+        """Take an image that has been mended into use again. Raises HostvmError if it still can't be read."""
         value = self._records.get(_KIND, image_id)
         if value is None:
             raise no_such_image(image_id)
@@ -118,7 +118,7 @@ class ImageRecords:
         self.apply(stored)
 
     def forget(self, image_id: ImageId) -> None:
-        """Also one that can't be read. Its blobs stay until their `release`."""
+        """Within a transaction; also one that can't be read. Its blobs stay until their `release`."""
         self._records.delete(_KIND, image_id)
         self._images.pop(image_id, None)
         self._unreadable.pop(image_id, None)
@@ -166,9 +166,9 @@ class ImageRecords:
     # -- documents beside an image
 
     async def attach(self, image_id: ImageId, media_type: str, document: bytes) -> None:
-        """Keep a document beside an image, in the place of one of the same type; `push` takes it along. Durable.
+        """Keep a document beside an image, in the place of one of the same type; `push` takes it along.
 
-        Raises NotFound.
+        Waits for the disk; then it is durable. Raises NotFound.
         """
         with self.holding((digest_of(document),)) as (digest,):
             await asyncio.to_thread(self._content.put, document, True)
@@ -235,20 +235,13 @@ def _parse(value: str, config: ImageConfig) -> Stored:
     """Raises DataDamaged."""
     try:
         plain = json.loads(value)
-    except ValueError as error:
-        raise _malformed() from error
-    blobs, attached = (plain.get("blobs"), plain.get("attached", {})) if isinstance(plain, dict) else (None, None)
-    if not isinstance(blobs, list) or not isinstance(attached, dict):
-        raise _malformed()
-    return Stored(
-        config=config,
-        manifest_digest=str(plain.get("manifest_digest", "")),
-        parent=str(plain.get("parent", "")),
-        blobs=tuple(Digest(str(blob)) for blob in blobs),
-        hidden=bool(plain.get("hidden")),
-        attached={str(kind): Digest(str(digest)) for kind, digest in attached.items()},
-    )
-
-
-def _malformed() -> DataDamaged:
-    return DataDamaged("its record is malformed")
+        return Stored(
+            config=config,
+            manifest_digest=str(plain.get("manifest_digest", "")),
+            parent=str(plain.get("parent", "")),
+            blobs=tuple(parse_digest(blob) for blob in plain["blobs"]),
+            hidden=bool(plain.get("hidden")),
+            attached={kind: parse_digest(digest) for kind, digest in plain.get("attached", {}).items()},
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, InvalidArgument) as error:
+        raise DataDamaged("its record is malformed") from error
