@@ -1,4 +1,4 @@
-"""The lock file of an image: exactly which packages it is made of. Text in, values out.
+"""The lock file of an image: exactly which packages it is made of.
 
 It is a small Packages file with a paragraph in front: whoever follows it resolves dependencies as ever, in a catalogue
 that has these packages and no others, and comes to the same image. It is written from package lists under Debian's
@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument
 from vm_images.debian.archive import Archive
 from vm_images.debian.control import parse_paragraphs
 from vm_images.debian.locked import SNAPSHOT_FORMAT, LockedPackage, Source, lock_package
@@ -47,6 +48,33 @@ def plan_lock(release: str, archive: Archive, packages: Iterable[Package]) -> Pa
     chosen = tuple((it, archive.source_of(it)) for it in sorted(packages, key=lambda it: it.name))
     snapshot = archive.moment.strftime(SNAPSHOT_FORMAT)
     return PackageLock(release, archive.architecture, archive.epoch, snapshot, chosen)
+
+
+def find_lock(path: str, release: str, architecture: str) -> PackageLock | None:
+    """The lock at `path`; None where nothing is there, or `path` is "".
+
+    Raises InvalidArgument, Conflict (it is for another release or architecture), HostFailed.
+    """
+    lock = _read_lock(path) if path else None
+    if lock is not None and (lock.release, lock.architecture) != (release, architecture):
+        raise Conflict(
+            f"the lock file {path} is for {lock.release} on {lock.architecture}, not for {release} on {architecture}",
+            "name another file: it is written where it is missing",
+        )
+    return lock
+
+
+def _read_lock(path: str) -> PackageLock | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse_lock(file.read())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostFailed(f"cannot read the lock file {path}: {error.strerror}") from error
+    except (ValueError, KeyError) as error:
+        hint = "remove it, and it is written anew"
+        raise InvalidArgument(f"cannot read the lock file {path}: {error}", hint) from error
 
 
 def parse_lock(text: str) -> PackageLock:

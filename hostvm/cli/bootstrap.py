@@ -34,8 +34,8 @@ from vm_images.debian.archive import Archive, Trust, debian_architecture, open_a
 from vm_images.debian.download import Fetcher, Progress
 from vm_images.debian.locked import plan_places
 from vm_images.debian.repositories import RELEASES, find_release, plan_repositories
-from vm_images.documents import find_lock, write_document
-from vm_images.package_lock import PackageLock, encode_lock, plan_lock
+from vm_images.documents import write_document
+from vm_images.package_lock import PackageLock, encode_lock, find_lock, plan_lock
 from vm_images.pinned import PinnedArchive
 from vm_images.recipes import BUSYBOX_RELEASE, RECIPES, SLIM, Recipe
 

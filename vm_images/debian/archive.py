@@ -24,6 +24,7 @@ from vm_images.debian.release import (
     verify_detached,
 )
 from vm_images.debian.repositories import Repository
+from vm_images.documents import keep_document
 
 #: Machine (uname -m) -> Debian's architecture.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
@@ -74,8 +75,11 @@ class Archive:
             return ""
 
     def remember(self, key: str, value: str) -> None:
-        """Keeps what was worked out from the package lists. It is a short cut, never the truth."""
-        _keep(self._note(key), value.encode("ascii"))
+        """Keeps what was worked out from the package lists. It is a short cut, never the truth.
+
+        Raises HostFailed.
+        """
+        keep_document(self._note(key), value.encode("ascii"))
 
     def _note(self, key: str) -> str:
         name = hashlib.sha256("\n".join([key, self.architecture, *self._sums()]).encode()).hexdigest()
@@ -192,7 +196,7 @@ def _fetch_release(fetcher: Fetcher, repository: Repository, keyrings: Sequence[
         plain, signature = fetcher.get(f"{repository.base}/Release"), fetcher.get(f"{repository.base}/Release.gpg")
         return verify_detached(plain, signature, keyrings, f"{repository.base}/Release"), ""
     text = verify_clearsigned(data, keyrings, url)
-    _keep(_cached_release(fetcher, repository), data)
+    keep_document(_cached_release(fetcher, repository), data)
     return text, ""
 
 
@@ -208,14 +212,6 @@ def _from_cache(fetcher: Fetcher, repository: Repository, keyrings: Sequence[str
 def _cached_release(fetcher: Fetcher, repository: Repository) -> str:
     name = repository.base.split("://")[-1].replace("/", "_")
     return os.path.join(fetcher.cache, "releases", name)
-
-
-def _keep(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    part = f"{path}.{os.getpid()}"
-    with open(part, "wb") as file:
-        file.write(data)
-    os.replace(part, path)
 
 
 def _parse(text: str, repository: Repository) -> Release:

@@ -13,11 +13,11 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from guest_agent.wire.errors import DataDamaged, HostFailed, Unsupported
+from guest_agent.wire.errors import DataDamaged, Unsupported
 from vm_images.debian.locked import LockedPackage, Source
+from vm_images.documents import keep_document
 
 LOCK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lock.json")
 _FORMAT = 1
@@ -105,16 +105,7 @@ def _encode_architecture(name: str, architecture: LockedArchitecture) -> str:
 
 def replace_lock(path: str, lock: Lock) -> None:
     """Writes the file whole or not at all. Raises HostFailed."""
-    part = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(encode_lock(lock))
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(part)
-        raise HostFailed(f"cannot write the guest image's lock file {path}: {error.strerror}") from error
+    keep_document(path, encode_lock(lock).encode())
 
 
 def renewed_lock(cache: str) -> str:

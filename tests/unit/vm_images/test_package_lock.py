@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
 from tests.unit.vm_images.conftest import Opener
 from tests.unit.vm_images.small_archive import EPOCH, Silent, SmallArchive
 from tests.unit.vm_images.test_build import MemoryHost
 from vm_images.build import Builder
 from vm_images.debian.download import Fetcher
 from vm_images.debian.locked import Places
-from vm_images.documents import find_lock, write_document
-from vm_images.package_lock import PackageLock, encode_lock, parse_lock, plan_lock
+from vm_images.documents import write_document
+from vm_images.package_lock import PackageLock, encode_lock, find_lock, parse_lock, plan_lock
 from vm_images.pinned import PinnedArchive
 from vm_images.recipes import Recipe
 from vm_images.sbom import MEDIA_TYPE
@@ -126,8 +126,3 @@ def test_what_is_no_lock_file_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(InvalidArgument, match="cannot read the lock file"):
         find_lock(str(path), "bookworm", "amd64")
-
-
-def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(HostvmError, match="No such file or directory"):
-        write_document(str(tmp_path / "none" / "lock"), b"")
