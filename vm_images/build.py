@@ -59,32 +59,34 @@ class Builder:
 
     def busybox(self, reference: str) -> bool:
         """Makes the image; False where the engine has it already."""
-        if self._is_known(reference, "busybox", {}):
+        key = _digest("busybox", {})
+        if self._is_known(reference, key):
             return False
         package = find_package(self._archive.catalogue, busybox.PACKAGE)
-        label = self._label("busybox", [package], {})
+        label = _label("busybox", [package], {})
         self._describe(reference, label, [package], BUSYBOX_RELEASE)
-        if self._is_present(reference, label):
-            return False
+        return self._provide(reference, key, label, lambda: self._make_busybox(reference, label, package))
+
+    def _make_busybox(self, reference: str, label: str, package: Package) -> None:
         self._archive.fetch([package])
         with self._tree() as tree, open_data(self._archive.path(package)) as data:
             busybox.fill(tree, data)
             self._load(reference, tree, _labelled(Settings(("sh",), environment=(_PATH,)), label), "busybox")
-        self._attach(reference)
-        return True
 
     # -- Debian
 
     def debian(self, codename: str, reference: str, slim: bool = False) -> bool:
         """Makes a release's base image, of one layer; False where the engine has it already."""
-        what = Recipe(codename, slim=slim).base
-        if self._is_known(reference, what, {}):
+        recipe = Recipe(codename, slim=slim)
+        key = _digest(recipe.base, {})
+        if self._is_known(reference, key):
             return False
         system = self._minimal_system()
-        label = self._label(what, system.values(), {})
+        label = _label(recipe.base, system.values(), {})
         self._describe(reference, label, system.values(), codename)
-        if self._is_present(reference, label):
-            return False
+        return self._provide(reference, key, label, lambda: self._make_debian(reference, label, recipe, system))
+
+    def _make_debian(self, reference: str, label: str, recipe: Recipe, system: Selection) -> None:
         self._archive.fetch(system.values())
         with (
             self._unpacked(system, label) as temporary,
@@ -92,11 +94,9 @@ class Builder:
         ):
             self._install(container, reference)
             with self._tree() as tree, _open_export(self._host.export(container)) as exported:
-                normalise.fill(tree, exported, codename, slim)
+                normalise.fill(tree, exported, recipe.release, recipe.slim)
                 settings = Settings(("bash",), environment=(_PATH,))
-                self._load(reference, tree, _labelled(settings, label), what)
-        self._attach(reference)
-        return True
+                self._load(reference, tree, _labelled(settings, label), recipe.base)
 
     def _minimal_system(self) -> Selection:
         """debootstrap's minbase. usr-is-merged keeps usrmerge, which needs all of perl, out of it."""
@@ -137,17 +137,23 @@ class Builder:
 
         `base` is the release's base image, made or renewed where the packages have to be installed.
         """
-        if self._is_known(reference, recipe.release, asdict(recipe)):
+        key = _digest(recipe.release, asdict(recipe))
+        if self._is_known(reference, key):
             return False
         system = self._minimal_system()
         catalogue = self._archive.catalogue
         chosen = resolve(catalogue, [find_package(catalogue, name) for name in recipe.packages], system)
-        label = self._label(recipe.release, chosen.values(), asdict(recipe))
+        label = _label(recipe.release, chosen.values(), asdict(recipe))
         self._describe(reference, label, chosen.values(), recipe.release)
-        if self._is_present(reference, label):
-            return False
-        self.debian(recipe.release, base, recipe.slim)
         added = [package for name, package in chosen.items() if name not in system]
+        return self._provide(
+            reference, key, label, lambda: self._make_included(reference, label, recipe, base, added, system)
+        )
+
+    def _make_included(
+        self, reference: str, label: str, recipe: Recipe, base: str, added: Sequence[Package], system: Selection
+    ) -> None:
+        self.debian(recipe.release, base, recipe.slim)
         self._archive.fetch(added)
         batches = plan_batches(added, system)
         script = include_script(batches, recipe.packages, self._archive.epoch, recipe.files, recipe.finish)
@@ -156,8 +162,6 @@ class Builder:
             self._progress.note(f"Committing {reference}")
             changes = plan_changes(_labelled(recipe.settings, label))
             self._host.commit(container, reference, changes, self._archive.epoch)
-        self._attach(reference)
-        return True
 
     def discard(self, reference: str) -> None:
         """Takes away the name of an image that was needed for another one only."""
@@ -165,19 +169,12 @@ class Builder:
 
     # -- the steps that they share
 
-    def _is_known(self, reference: str, what: str, more: Mapping[str, object]) -> bool:
+    def _is_known(self, reference: str, key: str) -> bool:
         """Whether an earlier run from these same package lists made the image: no list has to be read for that."""
         if self._thorough:
             return False
-        label = self._archive.recall(_digest(what, more))
+        label = self._archive.recall(key)
         return bool(label) and self._is_present(reference, label)
-
-    def _label(self, what: str, packages: Iterable[Package], more: Mapping[str, object]) -> str:
-        """The digest of everything that an image depends on, also kept for `_is_known`."""
-        sums = sorted((it.name, it.version, it.sha256) for it in packages)
-        label = _digest(what, sums, more)
-        self._archive.remember(_digest(what, more), label)
-        return label
 
     def _describe(self, reference: str, label: str, packages: Iterable[Package], release: str) -> None:
         found = list(packages)
@@ -185,8 +182,17 @@ class Builder:
         subject = Subject(reference, release, self._archive.architecture, self._archive.epoch, label)
         self.sboms[reference] = encode_sbom(subject, found)
 
-    def _attach(self, reference: str) -> None:
+    def _provide(self, reference: str, key: str, label: str, make: Callable[[], None]) -> bool:
+        """Makes what isn't there. The SBOM goes beside it anyhow: a run that was ended may have left it without.
+
+        Only then is there a note for `_is_known`.
+        """
+        missing = not self._is_present(reference, label)
+        if missing:
+            make()
         self._host.attach(reference, MEDIA_TYPE, self.sboms[reference])
+        self._archive.remember(key, label)
+        return missing
 
     def _is_present(self, reference: str, label: str) -> bool:
         labels = self._host.find_labels(reference)
@@ -260,6 +266,12 @@ def _open_export(chunks: Iterator[bytes]) -> Iterator[tarfile.TarFile]:
 
 def _labelled(settings: Settings, label: str) -> Settings:
     return replace(settings, labels={**settings.labels, INPUTS_LABEL: label})
+
+
+def _label(what: str, packages: Iterable[Package], more: Mapping[str, object]) -> str:
+    """The digest of everything that an image depends on."""
+    sums = sorted((it.name, it.version, it.sha256) for it in packages)
+    return _digest(what, sums, more)
 
 
 def _digest(*values: object) -> str:

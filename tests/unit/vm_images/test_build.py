@@ -20,6 +20,7 @@ from vm_images.busybox import find_applets
 from vm_images.chunks import ChunkReader
 from vm_images.mariadb import ENTRYPOINT
 from vm_images.recipes import RECIPES, Recipe
+from vm_images.sbom import MEDIA_TYPE
 
 APPLETS = ["[", "[[", "ash", "awk", "cat", "cp", "echo", "ls", "mv", "rm", "sh", "true", "vi"]
 BUSYBOX = b"ELF" + b"\0" + "\0".join(APPLETS).encode() + b"\0\0/var/log"
@@ -36,6 +37,7 @@ class MemoryHost:
         self.changes: list[str] = []
         self.exit_code = 0
         self.created: list[int] = []
+        self.ends_before_attaching = ""
         self.attached: dict[tuple[str, str], bytes] = {}
         self.exported = make_tar({"usr/bin/bash": b"x", "var/log/dpkg.log": b"x", "etc/machine-id": b"x", "tmp/x": b""})
 
@@ -66,6 +68,8 @@ class MemoryHost:
 
     def attach(self, reference: str, media_type: str, document: bytes) -> None:
         assert reference in self.images
+        if self.ends_before_attaching == reference:
+            raise KeyboardInterrupt
         self.attached[reference, media_type] = document
 
     def commit(self, container: str, reference: str, changes: Sequence[str], created: int) -> None:
@@ -140,6 +144,27 @@ def test_an_image_that_was_removed_is_made_again(builder: Builder, host: MemoryH
     builder.busybox("busybox:latest")
     host.remove_image("busybox:latest")
     assert builder.busybox("busybox:latest")
+
+
+@pytest.mark.parametrize("image", ["busybox", "debian", "web"])
+def test_an_image_whose_making_was_ended_before_its_sbom_gets_it(
+    builder: Builder, host: MemoryHost, image: str
+) -> None:
+    """It was up to date from then on, and no push sent its SBOM along."""
+    makers: dict[str, Callable[[], bool]] = {
+        "busybox": lambda: builder.busybox(image),
+        "debian": lambda: builder.debian("bookworm", image),
+        "web": lambda: builder.include("base", image, Recipe("bookworm", ("nginx",))),
+    }
+    host.ends_before_attaching = image
+    with pytest.raises(KeyboardInterrupt):
+        makers[image]()
+    assert image in host.images and (image, MEDIA_TYPE) not in host.attached
+    host.ends_before_attaching = ""
+    installed = len(host.scripts)
+    assert not makers[image]()
+    assert host.attached[image, MEDIA_TYPE] == builder.sboms[image]
+    assert len(host.scripts) == installed
 
 
 def test_applets_of_a_binary_without_any() -> None:
