@@ -5,8 +5,8 @@ end is a status in the trailers. Outgoing messages wait here until the peer's wi
 how much waits. An incoming stream's window is opened again when its messages have been taken, so that a reader who is
 slow makes that one call wait; the connection's own window is opened at once, so that no call waits for another.
 
-Whatever the peer does, no method raises for it: what is wrong with a call ends the call, what is wrong with the
-connection ends that (`failed`).
+Whatever the peer does, no method raises for it, except that a call may not begin: what is wrong with a call ends the
+call, what is wrong with the connection ends that (`failed`).
 
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
@@ -30,10 +30,10 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from h2.exceptions import H2Error, ProtocolError, StreamClosedError
+from h2.exceptions import H2Error, ProtocolError, StreamClosedError, TooManyStreamsError
 from h2.settings import SettingCodes, Settings
 
-from guest_agent.rpc.status import Code
+from guest_agent.rpc.status import CallFailed, Code
 
 #: A message above this is refused, as Go's servers and clients do: 4 MiB, which BuildKit raises to 16 MiB.
 MOST_MESSAGE = 16 << 20
@@ -48,7 +48,7 @@ _SETTINGS = {
     SettingCodes.MAX_HEADER_LIST_SIZE: H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE,
 }
 _PREFIX = 5
-_NO_ERROR, _CANCEL = 0, 8
+_CANCEL = 8
 #: In a status' message everything else is percent-encoded.
 _PLAIN_TEXT = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -140,12 +140,19 @@ class RpcConnection:
     # -- calls
 
     def begin_call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> int:
-        """The new stream. Raises nothing; on a failed connection the stream has ended already."""
-        stream: int = self._h2.get_next_available_stream_id()
+        """The new stream. Raises CallFailed: RESOURCE_EXHAUSTED while the peer takes no more, else UNAVAILABLE."""
+        if self.failed:
+            raise CallFailed(Code.UNAVAILABLE, "the connection is closed")
         head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
         plain = [("content-type", "application/grpc"), ("te", "trailers"), *metadata]
+        try:
+            stream: int = self._h2.get_next_available_stream_id()
+            self._h2.send_headers(stream, [*head, *plain])
+        except TooManyStreamsError as error:
+            raise CallFailed(Code.RESOURCE_EXHAUSTED, "the peer takes no more calls at the same time") from error
+        except ProtocolError as error:
+            raise CallFailed(Code.UNAVAILABLE, "the connection is closed") from error
         self._calls[stream] = _Call(head_sent=True)
-        self._send_headers(stream, [*head, *plain], end=False)
         return stream
 
     def send_message(self, stream: int, message: bytes) -> None:
@@ -172,10 +179,13 @@ class RpcConnection:
             self._send_head(stream, call)
             self._end(stream, trailers)
 
-    def reset(self, stream: int, finished: bool = False) -> None:
-        """Drop a call at once. `finished`: not as an error, but since nobody needs the rest of it."""
+    def reset(self, stream: int) -> None:
+        """Drop a call at once."""
         if self._calls.pop(stream, None) is not None:
-            self._drop(stream, _NO_ERROR if finished else _CANCEL)
+            try:
+                self._h2.reset_stream(stream, _CANCEL)
+            except (ProtocolError, StreamClosedError):
+                pass  # closed meanwhile
 
     def taken(self, stream: int) -> None:
         """One message of it has been used."""
@@ -309,12 +319,6 @@ class RpcConnection:
             self._h2.send_headers(stream, list(headers), end_stream=end)
         except ProtocolError:
             pass  # closed meanwhile
-
-    def _drop(self, stream: int, code: int) -> None:
-        try:
-            self._h2.reset_stream(stream, code)
-        except (ProtocolError, StreamClosedError):
-            pass
 
     def _open_window(self, stream: int, call: _Call) -> None:
         """Half a message has to go on: nobody can take it."""

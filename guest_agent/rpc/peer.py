@@ -124,9 +124,7 @@ class Peer:
 
     @asynccontextmanager
     async def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> AsyncGenerator[Call, None]:
-        """Left before its end, the call is cancelled. Raises CallFailed (UNAVAILABLE) on a closed connection."""
-        if self._connection.failed:
-            raise CallFailed(Code.UNAVAILABLE, "the connection is closed")
+        """Left before its end, the call is cancelled. Raises CallFailed as `RpcConnection.begin_call` does."""
         stream = self._connection.begin_call(path, metadata)
         call = self._calls[stream] = Call(self, stream, path)
         self._flush()

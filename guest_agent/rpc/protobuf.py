@@ -31,13 +31,13 @@ class ProtobufError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How one field's values look on the wire. `join` adds a value to what the field had before."""
+    """How one field's values look on the wire. `gather` makes one of several; without it the last one counts."""
 
     number: int
     wire: int
     encode: Callable[[Any], Iterator[_Raw]]
     decode: Callable[[_Raw], object]
-    join: Callable[[Any, Any], object] = lambda _before, value: value
+    gather: Callable[[list[Any]], object] | None = None
 
 
 # -- declarations
@@ -62,7 +62,7 @@ def data(number: int) -> bytes:
 
 
 def texts(number: int) -> tuple[str, ...]:
-    return cast("tuple[str, ...]", _declare((), _Kind(number, _BYTES, _each(_to_bytes), _to_text, _appended)))
+    return cast("tuple[str, ...]", _declare((), _Kind(number, _BYTES, _each(_to_bytes), _to_text, tuple)))
 
 
 def message(number: int, kind: type[_M]) -> _M | None:
@@ -71,7 +71,7 @@ def message(number: int, kind: type[_M]) -> _M | None:
 
 
 def messages(number: int, kind: type[_M]) -> tuple[_M, ...]:
-    return cast("tuple[_M, ...]", _declare((), _Kind(number, _BYTES, _each(encode), _decoder(kind), _appended)))
+    return cast("tuple[_M, ...]", _declare((), _Kind(number, _BYTES, _each(encode), _decoder(kind), tuple)))
 
 
 def text_map(number: int) -> Mapping[str, str]:
@@ -90,10 +90,10 @@ def _declare_map(number: int, entry: Callable[[str, Any], object]) -> object:
     def encode_all(values: Mapping[str, object]) -> Iterator[bytes]:
         return (encode(entry(key, value)) for key, value in values.items())
 
-    def with_entry(before: Mapping[str, object], one: _TextEntry | _DataEntry) -> dict[str, object]:
-        return {**before, one.key: one.value}
+    def gather(entries: list[_TextEntry | _DataEntry]) -> dict[str, object]:
+        return {one.key: one.value for one in entries}
 
-    kind = _Kind(number, _BYTES, encode_all, _decoder(cast("type[Any]", entry)), with_entry)
+    kind = _Kind(number, _BYTES, encode_all, _decoder(cast("type[Any]", entry)), gather)
     return field(default_factory=dict, metadata={_KIND: kind})
 
 
@@ -115,23 +115,32 @@ def encode(value: object) -> bytes:
 
 def decode(kind: type[_M], encoded: bytes) -> _M:
     """Raises ProtobufError."""
-    known = {declared.number: (one.name, declared) for one, declared in _kinds(cast(Any, kind))}
-    empty = kind()
-    values: dict[str, object] = {}
+    known = _by_number(cast(Any, kind))
+    values: dict[str, Any] = {}
     for number, wire, raw in _read(encoded):
         name, declared = known.get(number, ("", None))
         if declared is None:
             continue
         if declared.wire != wire:
             raise ProtobufError(f"{kind.__name__}.{name} has the wire type {wire}")
-        before = values.get(name, getattr(empty, name))
-        values[name] = declared.join(before, declared.decode(raw))
+        if declared.gather is None:
+            values[name] = declared.decode(raw)
+        else:
+            values.setdefault(name, []).append(declared.decode(raw))
+    for name, declared in known.values():
+        if declared.gather is not None and name in values:
+            values[name] = declared.gather(values[name])
     return kind(**values)
 
 
 @cache
 def _kinds(kind: Any) -> tuple[tuple[Field[Any], _Kind], ...]:
     return tuple((one, one.metadata[_KIND]) for one in fields(kind))
+
+
+@cache
+def _by_number(kind: Any) -> Mapping[int, tuple[str, _Kind]]:
+    return {declared.number: (one.name, declared) for one, declared in _kinds(kind)}
 
 
 def _read(encoded: bytes) -> Iterator[tuple[int, int, _Raw]]:
@@ -191,10 +200,6 @@ def _one_if(convert: Callable[[Any], _Raw]) -> Callable[[Any], Iterator[_Raw]]:
 
 def _each(convert: Callable[[Any], _Raw]) -> Callable[[Any], Iterator[_Raw]]:
     return lambda values: (convert(value) for value in values)
-
-
-def _appended(before: tuple[object, ...], value: object) -> tuple[object, ...]:
-    return (*before, value)
 
 
 def _decoder(kind: type[_M]) -> Callable[[_Raw], _M]:

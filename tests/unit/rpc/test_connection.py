@@ -18,7 +18,7 @@ from guest_agent.rpc.connection import (
     RpcConnection,
     RpcEvent,
 )
-from guest_agent.rpc.status import Code
+from guest_agent.rpc.status import CallFailed, Code
 
 _HEAD = [(":method", "POST"), (":path", "/a/b"), (":scheme", "http"), (":authority", "x")]
 _GRPC = [*_HEAD, ("content-type", "application/grpc"), ("te", "trailers")]
@@ -190,3 +190,29 @@ def test_a_broken_conversation(drawn: some.DataObject) -> None:
             server.send_message(event.stream, b"answer")
             server.finish(event.stream)
     server.bytes_to_send()
+
+
+def test_a_call_beyond_those_that_the_peer_takes() -> None:
+    """A hundred at the same time. The next one was registered, never sent, and so never ended."""
+    ends = Ends()
+    ends.pump()
+    streams = [ends.client.begin_call("/a/b") for _ in range(100)]
+    with pytest.raises(CallFailed) as failed:
+        ends.client.begin_call("/a/b")
+    assert failed.value.code == Code.RESOURCE_EXHAUSTED
+    ends.pump()
+    ends.server.finish(streams[0])
+    ends.client.end_input(streams[0])
+    ends.pump()
+    again = ends.client.begin_call("/a/b")
+    ends.pump()
+    assert CallBegan(again, "/a/b", (("content-type", "application/grpc"), ("te", "trailers"))) in ends.at_server
+    assert len(ends.client.lose("gone")) == 100
+
+
+def test_a_call_on_a_connection_that_is_over() -> None:
+    client = RpcConnection(client=True)
+    client.receive(bytes(9))  # data of no stream
+    with pytest.raises(CallFailed) as failed:
+        client.begin_call("/a/b")
+    assert failed.value.code == Code.UNAVAILABLE
