@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from guest_agent.buildkit.sessions import ClientSession
 from guest_agent.rpc.peer import Call
 from guest_agent.rpc.status import CallFailed
+from guest_agent.wire.errors import PeerMisbehaved
 
 _PIECE = 32 << 10
 
@@ -38,7 +39,7 @@ async def _served(session: ClientSession, name: str, path: str) -> AsyncGenerato
         connections.add(task)
         try:
             await _carry(session, name, reader, writer)
-        except (CallFailed, OSError):
+        except* (CallFailed, PeerMisbehaved, OSError):
             pass  # the agent, or who asks it, is gone: the socket's end says so
         finally:
             connections.discard(task)
@@ -52,18 +53,17 @@ async def _served(session: ClientSession, name: str, path: str) -> AsyncGenerato
         server.close()
         for task in connections:
             task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
 async def _carry(session: ClientSession, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until either side has ended."""
-    async with session.agent(name) as call:
-        asking = asyncio.create_task(_ask(session, call, reader))
-        try:
-            while (data := await session.heard(call)) is not None:
-                writer.write(data)
-                await writer.drain()
-        finally:
-            asking.cancel()
+    """Until the agent has ended, or fails; or who asks it is gone with an answer unread."""
+    async with session.agent(name) as call, asyncio.TaskGroup() as group:
+        asking = group.create_task(_ask(session, call, reader))
+        while (data := await session.heard(call)) is not None:
+            writer.write(data)
+            await writer.drain()
+        asking.cancel()
 
 
 async def _ask(session: ClientSession, call: Call, reader: asyncio.StreamReader) -> None:

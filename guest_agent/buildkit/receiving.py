@@ -133,7 +133,10 @@ class FolderReceiver:
             self._ahead -= entry.stat.size
 
     def _ask(self) -> None:
-        while self._unasked and len(self._asked) < _MOST_AHEAD and (self._ahead < _AHEAD or not self._asked):
+        """What fits; a file that is bigger than that goes alone, since it is in its turn then and doesn't wait."""
+        while self._unasked and len(self._asked) < _MOST_AHEAD:
+            if self._asked and self._ahead + self._unasked[0].stat.size > _AHEAD:
+                return
             entry = self._unasked.popleft()
             self._ahead += entry.stat.size
             self._asked[entry.id] = entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 from urllib.parse import quote_plus
 
 from guest_agent.build.trees import ContextTree
@@ -35,6 +36,7 @@ _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 #: Seconds for a session's connection, which a client opens beside its request, in no order.
 _PATIENCE = 20.0
 _Metadata = list[tuple[str, str]]
+_M = TypeVar("_M")
 
 
 class ClientSession:
@@ -58,7 +60,7 @@ class ClientSession:
                 message = await call.receive()
                 if message is None:
                     raise PeerMisbehaved(f"the folder {name} ended in the middle")
-                for piece in receiver.take(_decode_packet(message)):
+                for piece in receiver.take(_decode(Packet, message)):
                     yield piece
                 replies, receiver.replies = receiver.replies, []
                 for reply in replies:
@@ -69,7 +71,7 @@ class ClientSession:
         async with self._peer.call(_UPLOAD, [("urlpath", path)]) as call:
             call.end_input()
             while (message := await call.receive()) is not None:
-                yield decode(Bytes, message).data
+                yield _decode(Bytes, message).data
 
     async def send_folder(self, tree: ContextTree, exporter: int) -> None:
         """Files to where the client's exporter of this number writes them."""
@@ -81,7 +83,7 @@ class ClientSession:
                 message = await call.receive()
                 if message is None:
                     raise PeerMisbehaved("the receiver of the build's files ended in the middle")
-                for reply in sender.answer(_decode_packet(message)):
+                for reply in sender.answer(_decode(Packet, message)):
                     await call.send(encode(reply))
             call.end_input()
             await call.receive()
@@ -102,7 +104,7 @@ class ClientSession:
             if error.code in (Code.NOT_FOUND, Code.UNIMPLEMENTED):
                 return None
             raise
-        return decode(SecretResponse, answer).data
+        return _decode(SecretResponse, answer).data
 
     async def has_agent(self, name: str) -> bool:
         try:
@@ -123,14 +125,15 @@ class ClientSession:
     async def heard(self, call: Call) -> bytes | None:
         """None at its end."""
         message = await call.receive()
-        return None if message is None else decode(Bytes, message).data
+        return None if message is None else _decode(Bytes, message).data
 
     async def credentials(self, host: str) -> CredentialsResponse:
         """Empty where the client has none."""
         try:
-            return decode(CredentialsResponse, await self._peer.ask(_CREDENTIALS, encode(CredentialsRequest(host))))
+            answer = await self._peer.ask(_CREDENTIALS, encode(CredentialsRequest(host)))
         except CallFailed:
             return CredentialsResponse()
+        return _decode(CredentialsResponse, answer)
 
 
 class Sessions:
@@ -171,8 +174,8 @@ def _header(name: str, values: Iterable[str]) -> _Metadata:
     return [*((name, quote_plus(value, errors="surrogateescape")) for value in given), (f"{name}-encoded", "1")]
 
 
-def _decode_packet(message: bytes) -> Packet:
+def _decode(kind: type[_M], message: bytes) -> _M:
     try:
-        return decode(Packet, message)
+        return decode(kind, message)
     except ProtobufError as error:
-        raise PeerMisbehaved(f"a packet makes no sense: {error}") from error
+        raise PeerMisbehaved(f"what the client said makes no sense: {error}") from error

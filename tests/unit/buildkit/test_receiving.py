@@ -105,6 +105,18 @@ def test_content_is_not_piled_up() -> None:
     assert sum(map(len, receiver.take(Packet(PacketType.DATA, id=0, data=bytes(1000))))) == 1000
 
 
+def test_a_big_file_waits_for_its_turn() -> None:
+    """Asked for beside a small one that is on its way, all of it would wait in memory."""
+    receiver = FolderReceiver()
+    sizes = [10, 4 << 20, 10]
+    for number, size in enumerate(sizes):
+        list(receiver.take(Packet(PacketType.STAT, stat=Stat(f"{number}", 0o644, size=size))))
+    assert [reply.id for reply in receiver.replies] == [0]
+    list(receiver.take(Packet(PacketType.DATA, id=0, data=bytes(10))))
+    list(receiver.take(Packet(PacketType.DATA, id=0)))
+    assert [reply.id for reply in receiver.replies] == [0, 1]
+
+
 @pytest.mark.parametrize(
     "packets",
     [
