@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
-from typing import cast
 
 from guest_agent.build.reading import DockerfileError
 from guest_agent.buildkit.agents import forwarded
@@ -36,13 +35,15 @@ class Job:
         self.request = request
         self.progress = Progress(request.ref)
         self.returned: asyncio.Future[ReturnRequest] = asyncio.get_running_loop().create_future()
-        self.image = ""
         self._dockerfile = b""
         self._builds = builds
         self._sessions = sessions
 
     async def build(self, frontend: str, attributes: Mapping[str, str]) -> None:
-        """`image` is known then. Raises CallFailed in BuildKit's words; its code is UNKNOWN, whose name isn't shown."""
+        """The progress knows the image then.
+
+        Raises CallFailed in BuildKit's words; its code is UNKNOWN, whose name isn't shown.
+        """
         if frontend != _FRONT_END:
             wanted = f"front end {frontend}" if frontend else "build from a definition"
             raise CallFailed(Code.UNKNOWN, f"a {wanted} is not supported: only {_FRONT_END} is")
@@ -74,40 +75,39 @@ class Job:
             )
 
     async def _watch(self, reports: AsyncIterator[dict[str, object]]) -> None:
-        async for report in reports:
-            if isinstance(report.get("aux"), dict):
-                self.image = str(cast("dict[str, object]", report["aux"]).get("ID", ""))
+        async for _report in reports:
             await self.progress.room()
 
     async def export(self) -> dict[str, str]:
         """To where the client wants the result; what an exporter tells of it."""
+        image = self.progress.image
         told: dict[str, str] = {}
-        for number, exporter in enumerate(exporters_of(self.request) if self.image else ()):
+        for number, exporter in enumerate(exporters_of(self.request) if image else ()):
             if exporter.type in IMAGE_EXPORTERS:
-                told |= self._tell_image(exporter.attrs.get("name", ""))
+                told |= self._tell_image(image, exporter.attrs.get("name", ""))
             else:
-                await self._send_files(exporter.type, number)
-        if self.image and not told:
-            await self._builds.drop_image(self.image)
+                await self._send_files(image, exporter.type, number)
+        if image and not told and not self.progress.image_was_there:
+            await self._builds.drop_image(image)
         return told
 
-    def _tell_image(self, names: str) -> dict[str, str]:
+    def _tell_image(self, image: str, names: str) -> dict[str, str]:
         with self.progress.shown("exporting to image") as shown:
-            self.progress.part(shown, f"writing image {self.image}")
+            self.progress.part(shown, f"writing image {image}")
             for name in filter(None, names.split(",")):
                 self.progress.part(shown, f"naming to {canonical(name)}")
-        told = {"containerimage.config.digest": self.image, "containerimage.digest": self.image}
+        told = {"containerimage.config.digest": image, "containerimage.digest": image}
         return {**told, "image.name": names} if names else told
 
-    async def _send_files(self, kind: str, number: int) -> None:
+    async def _send_files(self, image: str, kind: str, number: int) -> None:
         session = await self._sessions.wait_connected(self.request.session)
         if kind == TAR:
             with self.progress.shown("sending tarball"):
-                async with aclosing(self._builds.export_files(self.image)) as pieces:
+                async with aclosing(self._builds.export_files(image)) as pieces:
                     await session.send_file(pieces, number)
             return
         with self.progress.shown("exporting to client directory"):
-            tree = await self._builds.open_files(self.image)
+            tree = await self._builds.open_files(image)
             try:
                 await session.send_folder(tree, number)
             finally:

@@ -92,7 +92,6 @@ async def _provide(session: BuildSession, stage: int, name: str, platform: str) 
     async with aclosing(pulling) as reports:
         async for report in reports:
             session.output.report(stage, report)
-            session.watcher.pulling(stage, report)
             await session.reports.room()
     return images.find(name)
 

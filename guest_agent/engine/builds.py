@@ -198,7 +198,9 @@ class Builds:
         failpoint("build.image.before")
         config = _encode(session, snapshot)
         identity = ImageId(snapshot.parent if _is_base(snapshot) else digest_of(config))
-        if images.has(identity):
+        was_there = images.has(identity)
+        session.watcher.kept(identity, was_there)
+        if was_there:
             for name in names:
                 if images.names.find(name) != identity:
                     images.tag(identity, name.familiar)

@@ -90,7 +90,7 @@ def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path
 
 
 def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: Build, context: Path) -> None:
-    """A hard link stays one; of a build for its files no image is left."""
+    """A hard link stays one; of a build for its files no image is left, but for one that was there before it."""
     words = "FROM busybox\nRUN cd /etc; echo made > made; ln made again\nCOPY --from=more file /more\n"
     (context / "Dockerfile").write_text(words)
     before, out, tar = machine("images", "-aq"), context.parent / "out", context.parent / "out.tar"
@@ -103,6 +103,10 @@ def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: B
     with tarfile.open(tar) as archive:
         assert "etc/made" in archive.getnames() and "more" in archive.getnames()
     assert machine("images", "-aq") == before
+    nameless = build("-q", *more).out.strip()
+    assert build("-o", f"type=tar,dest={tar}", *more).code == 0
+    assert machine.inspect(nameless)["Id"] == nameless
+    machine("rmi", nameless)
     piped = f"printf 'FROM busybox\\nRUN echo piped > /file\\n' | {programs.DOCKER_26} build -q -t piped -"
     assert machine.command(["sh", "-c", piped]).code == 0
     packed = f"tar -C {context}/folder -c . | {programs.DOCKER_26} build -q -f file -t packed -"

@@ -18,6 +18,7 @@ from guest_agent.rpc.peer import Call, Handler, Peer
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.models import ImageId
 
 IMAGE = "sha256:" + "1" * 64
 
@@ -70,6 +71,7 @@ class PretendedBuilds:
         self.stuck = False
         self.cancelled = asyncio.Event()
         self.begun = asyncio.Event()
+        self.was_there = False
         self.dropped: list[str] = []
         self.answers: list[bytes] = []
 
@@ -90,6 +92,8 @@ class PretendedBuilds:
             if self.error is not None:
                 raise self.error
             yield {"stream": "Step 1/1 : FROM scratch\n"}
+            if watcher is not None:
+                watcher.kept(ImageId(IMAGE), self.was_there)
             yield {"aux": {"ID": IMAGE}}
         finally:
             self.cancelled.set()

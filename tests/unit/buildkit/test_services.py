@@ -148,12 +148,15 @@ def test_what_can_not_be_built(attributes: dict[str, str], words: str, monkeypat
     converse(PretendedClient({"dockerfile": {"Dockerfile": DOCKERFILE}}), work)
 
 
-def test_files_instead_of_an_image() -> None:
+@pytest.mark.parametrize("was_there", [False, True])
+def test_files_instead_of_an_image(was_there: bool) -> None:
+    """The image goes, unless another build had made the same one, whose it is."""
     client = a_client()
 
     async def work(talk: Conversation) -> None:
+        talk.builds.was_there = was_there
         response, _ = await solve(talk, {}, (Exporter("tar"),))
-        assert response.exporter_response == {} and talk.builds.dropped == [IMAGE]
+        assert response.exporter_response == {} and talk.builds.dropped == ([] if was_there else [IMAGE])
 
     converse(client, work)
     assert client.received == b"a tar of " + IMAGE.encode()
