@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import posixpath
 import re
-import socket
 import stat
-from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from threading import Event, Lock
-from typing import Any
+from http.client import HTTPException, HTTPResponse
 from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
 
 from guest_agent.build.trees import ContextTree, Entry, TreeReader, empty_tree
-from guest_agent.images.transport import dial_address
+from guest_agent.images.dialling import Dialler
 from guest_agent.wire.errors import HostFailed, InvalidArgument, PeerMisbehaved, Unavailable
 
 _TIMEOUT = 60.0
@@ -38,17 +33,14 @@ class Download:
     """
 
     def __init__(self, url: str, folder: str, checksum: str = "", host_address: str = "") -> None:
-        """`folder` is where the unlinked file for the content is made.
-
-        `host_address`: inside a machine, where what listens on the loopback of the machine's host is reached.
-        """
+        """`folder` is where the unlinked file for the content is made; for the `host_address` see `Dialler`."""
         self._url = url
         self._folder = folder
         self._checksum = checksum
-        self._lines = _Lines(host_address)
+        self._dialler = Dialler(host_address)
 
     def abort(self) -> None:
-        self._lines.cut()
+        self._dialler.abort()
 
     def file(self) -> tuple[ContextTree, str]:
         """A tree of one, and the file's name."""
@@ -97,7 +89,7 @@ class Download:
         total, size = hashlib.sha256(), 0
         request = Request(self._url, headers={"User-Agent": "hostvm"})
         try:
-            with self._lines.opener().open(request, timeout=_TIMEOUT) as answer:
+            with build_opener(_Handler(self._dialler)).open(request, timeout=_TIMEOUT) as answer:
                 expected = answer.headers.get("Content-Length", "")
                 while data := answer.read(_PIECE):
                     total.update(data)
@@ -108,83 +100,25 @@ class Download:
             raise Unavailable(f"{self._url}: {error}") from error
         except OSError as error:
             raise HostFailed(f"{self._url}: {(error.strerror or str(error)).lower()}") from error
+        finally:
+            self._dialler.close()
         if expected.isdecimal() and int(expected) != size:
             raise PeerMisbehaved(f"{self._url}: unexpected EOF")
         return size, total.digest(), _time_of(modified)
 
 
-class _Lines:
-    """The sockets of one download, one for each redirect: urllib itself doesn't show them."""
+class _Handler(HTTPHandler, HTTPSHandler):
+    """In the place of urllib's own two, with connections of ours."""
 
-    def __init__(self, host_address: str) -> None:
-        self._host_address = host_address
-        self._lock = Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_cut = Event()
-
-    def opener(self) -> Any:
-        return build_opener(_Http(self.add, self._host_address), _Https(self.add))
-
-    def add(self, line: socket.socket) -> None:
-        with self._lock:
-            self._sockets.append(line)
-            if self._is_cut.is_set():
-                _shut_down(line)
-
-    def cut(self) -> None:
-        with self._lock:
-            self._is_cut.set()
-            for line in self._sockets:
-                _shut_down(line)
-
-
-def _shut_down(line: socket.socket) -> None:
-    """Who reads from it gets an end, which closing it wouldn't do."""
-    with contextlib.suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
-
-
-_OnSocket = Callable[[socket.socket], None]
-
-
-class _Http(HTTPHandler):
-    def __init__(self, on_socket: _OnSocket, host_address: str) -> None:
+    def __init__(self, dialler: Dialler) -> None:
         super().__init__()
-        self._on_socket = on_socket
-        self._host_address = host_address
+        self._dialler = dialler
 
     def http_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(self._connect, request)
-
-    def _connect(self, host: str, /, **options: Any) -> HTTPConnection:
-        """urllib has put the host's own name into the request's headers."""
-        connection = HTTPConnection(host, **options)
-        connection.host = dial_address(connection.host, self._host_address)
-        return _announcing(connection, self._on_socket)
-
-
-class _Https(HTTPSHandler):
-    def __init__(self, on_socket: _OnSocket) -> None:
-        super().__init__()
-        self._on_socket = on_socket
+        return self.do_open(self._dialler.http, request)
 
     def https_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(self._connect, request)
-
-    def _connect(self, host: str, /, **options: Any) -> HTTPConnection:
-        return _announcing(HTTPSConnection(host, **options), self._on_socket)
-
-
-def _announcing(connection: HTTPConnection, on_socket: _OnSocket) -> HTTPConnection:
-    """The same, which tells of its socket as soon as there is one."""
-    connect = connection.connect
-
-    def connect_and_tell() -> None:
-        connect()
-        on_socket(connection.sock)
-
-    connection.connect = connect_and_tell  # type: ignore[method-assign]
-    return connection
+        return self.do_open(self._dialler.https, request)
 
 
 def _time_of(text: str) -> int:

@@ -8,7 +8,6 @@ secret itself) to another host.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from threading import Event, Lock
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from guest_agent.images.dialling import Dialler, dial_address, is_loopback
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -88,7 +88,7 @@ class Transport:
         self.settings = settings
         self.aborted = Event()  #: set once, by `abort`
         self._lock = Lock()
-        self._open: set[http.client.HTTPConnection] = set()
+        self._open: set[Dialler] = set()
 
     def request(
         self, url: str, headers: Mapping[str, str], body: Payload | None = None, method: str = "GET"
@@ -117,14 +117,13 @@ class Transport:
 
     def allows_plain_http(self, netloc: str) -> bool:
         """A loopback address, or insecure by configuration."""
-        return netloc in self.settings.insecure or _host(netloc) in self.settings.insecure or _is_loopback(netloc)
+        return netloc in self.settings.insecure or _host(netloc) in self.settings.insecure or is_loopback(_host(netloc))
 
     def abort(self) -> None:
         with self._lock:
             self.aborted.set()
-            connections = list(self._open)
-        for connection in connections:
-            _shut_down(connection)
+            for dialler in self._open:
+                dialler.abort()
 
     def check_target(self, url: str, target: str) -> None:
         """Raise PeerMisbehaved where an answer of `url` names a target that it isn't safe to go to."""
@@ -134,15 +133,17 @@ class Transport:
             raise PeerMisbehaved(f'Get "{url}": refused to follow a redirect to {parts.scheme}://{parts.netloc}')
 
     def _send(self, url: SplitResult, headers: Mapping[str, str], body: Payload | None, method: str) -> Response:
-        connection = self._connect(url)
+        dialler = Dialler(self.settings.host_address)
+        connection = self._connect(url, dialler)
 
         def close() -> None:
             with self._lock:
-                self._open.discard(connection)
+                self._open.discard(dialler)
             connection.close()
+            dialler.close()
 
         with self._lock:
-            self._open.add(connection)
+            self._open.add(dialler)
         try:
             if self.aborted.is_set():
                 raise ConnectionAbortedError("canceled")
@@ -153,17 +154,16 @@ class Transport:
             close()
             raise
 
-    def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
+    def _connect(self, url: SplitResult, dialler: Dialler) -> http.client.HTTPConnection:
         timeout = self.settings.timeout
         host, port = url.hostname or "", url.port
-        proxy = _proxy_for(url)
-        dialled = dial_address(host, self.settings.host_address)
         if url.scheme == "http":
-            return _dialling(_Connection(host, port, timeout=timeout), dialled)
+            return dialler.http(host, port, timeout=timeout)
         context = self._tls(url.netloc)
-        if proxy is None or dialled != host:
-            return _dialling(_SecureConnection(host, port, timeout=timeout, context=context), dialled)
-        connection = http.client.HTTPSConnection(proxy.hostname or "", proxy.port, timeout=timeout, context=context)
+        proxy = _proxy_for(url)
+        if proxy is None or dial_address(host, self.settings.host_address) != host:
+            return dialler.https(host, port, timeout=timeout, context=context)
+        connection = dialler.https(proxy.hostname or "", proxy.port, timeout=timeout, context=context)
         connection.set_tunnel(host, port or 443)
         return connection
 
@@ -173,30 +173,6 @@ class Transport:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
-
-
-class _Connection(http.client.HTTPConnection):
-    """One to another address than that of the host that it is meant for; Host header and TLS name stay the host's."""
-
-    dialled = ""
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self.dialled, self.port), self.timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-class _SecureConnection(http.client.HTTPSConnection, _Connection):
-    """The same with TLS, whose `connect` builds upon the other's."""
-
-
-def _dialling(connection: _Connection, address: str) -> _Connection:
-    connection.dialled = address
-    return connection
-
-
-def dial_address(host: str, host_address: str) -> str:
-    """Where to connect to for that host: its loopback is the user's, who isn't inside the machine."""
-    return host_address if host_address and _is_loopback_name(host) else host
 
 
 def unreachable(url: str, error: Exception) -> Unavailable:
@@ -229,31 +205,9 @@ def _host(netloc: str) -> str:
     return urlsplit(f"//{netloc}").hostname or ""
 
 
-def _is_loopback(netloc: str) -> bool:
-    return _is_loopback_name(_host(netloc))
-
-
-def _is_loopback_name(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _proxy_for(url: SplitResult) -> SplitResult | None:
     """HTTPS_PROXY and NO_PROXY; plain HTTP goes to loopback and the neighbourhood only, never through a proxy."""
     proxy = getproxies().get("https")
     if not proxy or proxy_bypass(url.netloc):
         return None
     return urlsplit(proxy if "//" in proxy else f"//{proxy}")
-
-
-def _shut_down(connection: http.client.HTTPConnection) -> None:
-    """Wake a thread that waits in recv; closing the descriptor under it wouldn't."""
-    try:
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

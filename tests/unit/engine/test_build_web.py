@@ -60,6 +60,28 @@ def test_a_cancelled_download_ends_at_once(listener: socket.socket, tmp_path: Pa
     asyncio.run(scenario())
 
 
+def test_a_greeting_of_tls_without_an_answer_is_ended(listener: socket.socket, tmp_path: Path) -> None:
+    """The loopback of the machine's host is reached by https, too: 127.0.0.1 stands for the way there."""
+    before, failures = open_files(), list[HostvmError]()
+    url = f"https://localhost:{listener.getsockname()[1]}/file"
+    download = Download(url, str(tmp_path), host_address="127.0.0.1")
+
+    def fetch() -> None:
+        with pytest.raises(HostvmError) as raised:
+            download.file()
+        failures.append(raised.value)
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    line, _ = listener.accept()
+    with line:
+        assert b"localhost" in line.recv(4096)  # the name in the greeting is the user's
+        download.abort()
+        thread.join(30)
+        assert failures
+    assert open_files() == before
+
+
 def test_what_was_aborted_before_it_began_ends_too(listener: socket.socket, tmp_path: Path) -> None:
     download = Download(url_of(listener), str(tmp_path))
     download.abort()
