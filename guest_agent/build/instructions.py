@@ -131,6 +131,13 @@ class RunMount:
     uid: int = 0
     gid: int = 0
 
+    @property
+    def name(self) -> str:
+        """Which of the client's secrets or agents it is; "" where a secret's mount says nothing of it."""
+        if self.kind is MountKind.SECRET:
+            return self.id or self.source or self.target.rpartition("/")[2]
+        return self.id or "default"
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

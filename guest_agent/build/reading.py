@@ -59,6 +59,7 @@ class Line:
     flags: tuple[str, ...] = ()  #: the leading `--words`
     heredocs: tuple[Heredoc, ...] = ()
     source: str = ""
+    last: int = 0  #: the number of its last physical line, that of a heredoc's end; 0 where there is none
 
     def fail(self, message: str, hint: str = "") -> DockerfileError:
         return DockerfileError(self.number, message, hint)
@@ -66,17 +67,35 @@ class Line:
 
 def read_lines(data: bytes) -> tuple[tuple[Line, ...], str]:
     """All instructions, and the escape character. Raises DockerfileError."""
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    raw = [line.removesuffix("\r") for line in text.split("\n")]
+    raw = _physical_lines(data)
     for number, line in enumerate(raw, 1):
         if len(line) > _LONGEST_LINE:
             raise DockerfileError(number, "dockerfile line greater than maximum allowed size of 65535")
-    escape = _read_directives(raw)
+    escape = _read_directives(raw).get("escape", "\\")
     return tuple(_Reader(raw, escape).lines()), escape
 
 
-def _read_directives(raw: list[str]) -> str:
-    """The escape character; the other directives are for front ends that aren't here."""
+def find_syntax(data: bytes) -> str:
+    """The front end that `# syntax=` names, or "". Raises DockerfileError."""
+    return _read_directives(_physical_lines(data)).get("syntax", "").partition(" ")[0]
+
+
+def find_last_line(data: bytes, first: int) -> int:
+    """Of the instruction that begins at the line `first`; that line itself where none does, or nothing can be read."""
+    try:
+        lines, _ = read_lines(data)
+    except DockerfileError:
+        return first
+    return next((line.last for line in lines if line.number == first), first)
+
+
+def _physical_lines(data: bytes) -> list[str]:
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _read_directives(raw: list[str]) -> dict[str, str]:
+    """Those that are known, until something else comes."""
     found: dict[str, str] = {}
     for number, line in enumerate(raw, 1):
         match = _DIRECTIVE.fullmatch(line.strip())
@@ -88,7 +107,7 @@ def _read_directives(raw: list[str]) -> str:
         found[name] = match[2]
         if name == "escape" and match[2] not in ("\\", "`"):
             raise DockerfileError(number, f"invalid escape token '{match[2]}' does not match ` or \\")
-    return found.get("escape", "\\")
+    return found
 
 
 class _Reader:
@@ -104,7 +123,8 @@ class _Reader:
             text = self._join()
             if text.strip():
                 line = _split(number, text.strip())
-                yield self._with_heredocs(line) if line.keyword in _WITH_HEREDOCS else line
+                line = self._with_heredocs(line) if line.keyword in _WITH_HEREDOCS else line
+                yield replace(line, last=self._next)
 
     def _join(self) -> str:
         """One instruction's physical lines as one; "" for a comment or nothing."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from guest_agent.build.reading import find_syntax
 from guest_agent.buildkit.messages import Exporter, SolveRequest
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.wire.errors import InvalidArgument, Unsupported
@@ -24,8 +25,6 @@ _LOCAL = "local:"
 _UPLOADED = "http://buildkit-session/"
 #: Front ends that are the Dockerfile's own, in every version.
 _DOCKERFILE_IMAGE = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@].*)?")
-_SYNTAX = re.compile(rb"#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
-_DIRECTIVE = re.compile(rb"#\s*\w+\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +85,10 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
 
 
 def check_syntax(dockerfile: bytes, arguments: Mapping[str, str | None]) -> None:
-    """The built-in front end stands for every version of docker/dockerfile; raises Unsupported for others."""
+    """The built-in front end stands for every version of docker/dockerfile. Raises Unsupported, DockerfileError."""
     wanted = arguments.get("BUILDKIT_SYNTAX") or find_syntax(dockerfile)
     if wanted and not _DOCKERFILE_IMAGE.fullmatch(wanted):
         raise Unsupported(f"the Dockerfile's front end {wanted} is not supported: only docker/dockerfile is built in")
-
-
-def find_syntax(dockerfile: bytes) -> str:
-    """The `# syntax=` of the directives at the beginning, or ""."""
-    for line in dockerfile.splitlines():
-        match = _SYNTAX.match(line)
-        if match is not None:
-            return match[1].decode(errors="replace")
-        if not _DIRECTIVE.match(line):
-            break
-    return ""
 
 
 def _check_supported(attributes: Mapping[str, str]) -> None:

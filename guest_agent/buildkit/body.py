@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from guest_agent.build.instructions import Dockerfile, MountKind, Run, RunMount
+from guest_agent.build.instructions import Dockerfile, MountKind, Run
 from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.buildkit.attributes import Wanted, check_syntax
 from guest_agent.buildkit.progress import Progress
@@ -76,7 +76,7 @@ async def prepare(session: ClientSession, wanted: Wanted, definition: Definition
     check_syntax(definition.dockerfile, wanted.request.arguments)
     parsed = parse_dockerfile(definition.dockerfile, wanted.request.dockerfile)
     request = replace(wanted.request, credentials=await _ask_credentials(session, parsed))
-    return Preparation(request, definition, tuple(_secret_names(parsed)), tuple(_agent_names(parsed)))
+    return Preparation(request, definition, tuple(_secret_names(parsed)), tuple(_names(parsed, MountKind.SSH)))
 
 
 async def body(
@@ -152,20 +152,13 @@ def _parse_ignore(data: bytes) -> tuple[str, ...]:
 
 def _secret_names(dockerfile: Dockerfile) -> list[str]:
     """What RUN --mount=type=secret may want. One whose name is a variable can't be known before the build."""
-    mounts = _mounts(dockerfile, MountKind.SECRET)
-    names = dict.fromkeys(mount.id or mount.source or mount.target.rpartition("/")[2] for mount in mounts)
-    return [name for name in names if name]
+    return [name for name in _names(dockerfile, MountKind.SECRET) if name]
 
 
-def _agent_names(dockerfile: Dockerfile) -> list[str]:
-    return list(dict.fromkeys(mount.id or "default" for mount in _mounts(dockerfile, MountKind.SSH)))
-
-
-def _mounts(dockerfile: Dockerfile, kind: MountKind) -> Iterator[RunMount]:
-    for stage in dockerfile.stages:
-        for instruction in stage.instructions:
-            if isinstance(instruction, Run):
-                yield from (mount for mount in instruction.mounts if mount.kind is kind)
+def _names(dockerfile: Dockerfile, kind: MountKind) -> Iterable[str]:
+    """Of the mounts of a kind, each once."""
+    runs = [one for stage in dockerfile.stages for one in stage.instructions if isinstance(one, Run)]
+    return dict.fromkeys(mount.name for run in runs for mount in run.mounts if mount.kind is kind)
 
 
 async def _ask_credentials(session: ClientSession, dockerfile: Dockerfile) -> dict[str, Credentials]:

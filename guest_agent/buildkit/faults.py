@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+from guest_agent.build.reading import find_last_line
 from guest_agent.buildkit.messages import Detail, RpcStatus
 from guest_agent.rpc.protobuf import encode
 from guest_agent.rpc.status import CallFailed, Code
@@ -23,14 +24,3 @@ def failure(message: str, filename: str, dockerfile: bytes, line: int) -> CallFa
         }
         status = RpcStatus(Code.UNKNOWN, message, (Detail(_SOURCE, json.dumps(source).encode()),))
     return CallFailed(status.code, message, encode(status))
-
-
-def find_last_line(dockerfile: bytes, first: int) -> int:
-    """Of an instruction that begins at the line `first`: backslashes continue it, also over comments."""
-    lines = dockerfile.splitlines()
-    last = first
-    while last < len(lines) and (
-        lines[last - 1].rstrip().endswith(b"\\") or (last > first and lines[last - 1].lstrip().startswith(b"#"))
-    ):
-        last += 1
-    return last

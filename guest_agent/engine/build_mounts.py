@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import shutil
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -51,13 +50,14 @@ def expand_mounts(snapshot: Snapshot, run: Run) -> tuple[RunMount, ...]:
 def _expand(snapshot: Snapshot, run: Run, mount: RunMount) -> RunMount:
     state = snapshot.state
     target, source, identity = (state.expand(run.line, text) for text in (mount.target, mount.source, mount.id))
+    if mount.kind in (MountKind.SECRET, MountKind.SSH):
+        identity = replace(mount, target=target, source=source, id=identity).name
     if mount.kind is MountKind.SECRET:
-        identity = identity or source or posixpath.basename(target)
         if not identity:
             raise run.line.fail("secret mount requires an id, a source or a target")
         target = target or ("" if mount.env else f"{_SECRETS}/{identity}")
     if mount.kind is MountKind.SSH:
-        identity, target = identity or "default", target or f"{_AGENT}.{len(run.mounts)}"
+        target = target or f"{_AGENT}.{len(run.mounts)}"
     place = absolute(state.config.working_dir, target).rstrip("/") if target else ""
     if target and not place:
         raise run.line.fail(f"invalid mount target {target}: it can't be the root")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from guest_agent.build.instructions import Arg, Check, Command, Copy, Env, Instruction, MountKind, OnBuild, Run, Words
 from guest_agent.build.parsing import parse_dockerfile
-from guest_agent.build.reading import read_lines
+from guest_agent.build.reading import find_last_line, find_syntax, read_lines
 from guest_agent.wire.errors import InvalidArgument
 
 
@@ -46,6 +46,37 @@ def test_directives() -> None:
         == "dockerfile parse error line 1: invalid escape token 'x' does not match ` or \\"
     )
     assert read_lines(b"# a comment\n# escape=`\nRUN a\\\n b")[1] == "\\"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "syntax"),
+    [
+        (b"\xef\xbb\xbf# syntax=docker/dockerfile:1\r\nFROM x", "docker/dockerfile:1"),
+        (b"# escape=`\n#SYNTAX = other/one more words\nFROM x", "other/one"),
+        (b"FROM x\n# syntax=late/one", ""),
+        (b"# a comment\n# syntax=late/one", ""),
+        (b"# unknown=1\n# syntax=late/one", ""),
+        (b"", ""),
+    ],
+)
+def test_the_front_end_of_a_dockerfile(dockerfile: bytes, syntax: str) -> None:
+    assert find_syntax(dockerfile) == syntax
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "first", "last"),
+    [
+        (b"FROM a\nRUN one \\\n# between\n  two\nRUN three\\\n", 2, 4),
+        (b"FROM a\nRUN one\nRUN two", 2, 2),
+        (b"# escape=`\nFROM a\nRUN one`\n two\nRUN c:\\\nRUN b", 3, 4),
+        (b"# escape=`\nFROM a\nRUN c:\\\nRUN b", 3, 3),
+        (b"FROM a\nRUN <<END\none\nEND\nRUN b", 2, 4),
+        (b"FROM a\nRUN <<END\none", 2, 2),
+        (b"FROM a", 7, 7),
+    ],
+)
+def test_where_an_instruction_ends(dockerfile: bytes, first: int, last: int) -> None:
+    assert find_last_line(dockerfile, first) == last
 
 
 def test_pairs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest_agent.buildkit.attributes import check_syntax, exporters_of, find_syntax, plan_build_request
+from guest_agent.buildkit.attributes import check_syntax, exporters_of, plan_build_request
 from guest_agent.buildkit.messages import Exporter, SolveRequest
 from guest_agent.wire.errors import HostvmError, Unsupported
 from guest_agent.wire.resources import Ulimit
@@ -77,20 +77,6 @@ def test_old_clients_name_one_exporter() -> None:
         Exporter("moby", {"name": "x"}),
     )
     assert exporters_of(SolveRequest(exporter="a", exporters=(Exporter("b"),))) == (Exporter("b"),)
-
-
-@pytest.mark.parametrize(
-    ("dockerfile", "syntax"),
-    [
-        (b"# syntax=docker/dockerfile:1\nFROM x", "docker/dockerfile:1"),
-        (b"# escape=`\n#SYNTAX = other/one\nFROM x", "other/one"),
-        (b"FROM x\n# syntax=late/one", ""),
-        (b"# a comment\n# syntax=late/one", ""),
-        (b"", ""),
-    ],
-)
-def test_the_front_end_of_a_dockerfile(dockerfile: bytes, syntax: str) -> None:
-    assert find_syntax(dockerfile) == syntax
 
 
 def test_only_the_dockerfiles_own_front_end_is_here() -> None:

@@ -7,16 +7,11 @@ import json
 
 import pytest
 
-from guest_agent.buildkit.faults import failure, find_last_line
+from guest_agent.buildkit.faults import failure
 from guest_agent.buildkit.messages import RpcStatus
 from guest_agent.rpc.protobuf import decode
 
 DOCKERFILE = b"FROM a\nRUN one \\\n# between\n  two\nRUN three\\\n"
-
-
-@pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 4), (5, 5)])
-def test_an_instructions_lines(first: int, last: int) -> None:
-    assert find_last_line(DOCKERFILE, first) == last
 
 
 def test_a_fault_with_its_place() -> None:
