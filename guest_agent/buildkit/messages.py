@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from guest_agent.rpc.protobuf import data, data_map, flag, integer, message, messages, text, text_map, texts
+from guest_agent.rpc.protobuf import data, flag, integer, message, messages, text, text_map, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,6 @@ class Exporter:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheEntry:
-    type: str = text(1)
-    attrs: Mapping[str, str] = text_map(2)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheOptions:
-    exports: tuple[CacheEntry, ...] = messages(4, CacheEntry)
-    imports: tuple[CacheEntry, ...] = messages(5, CacheEntry)
-
-
-@dataclass(frozen=True, slots=True)
 class SolveRequest:
     """`exporter` is the one of clients that know of one only."""
 
@@ -60,7 +48,6 @@ class SolveRequest:
     session: str = text(5)
     frontend: str = text(6)
     frontend_attrs: Mapping[str, str] = text_map(7)
-    cache: CacheOptions | None = message(8, CacheOptions)
     exporters: tuple[Exporter, ...] = messages(13, Exporter)
 
 
@@ -112,18 +99,10 @@ class VertexLog:
 
 
 @dataclass(frozen=True, slots=True)
-class VertexWarning:
-    vertex: str = text(1)
-    level: int = integer(2)
-    short: bytes = data(3)
-
-
-@dataclass(frozen=True, slots=True)
 class StatusResponse:
     vertexes: tuple[Vertex, ...] = messages(1, Vertex)
     statuses: tuple[VertexStatus, ...] = messages(2, VertexStatus)
     logs: tuple[VertexLog, ...] = messages(3, VertexLog)
-    warnings: tuple[VertexWarning, ...] = messages(4, VertexWarning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +183,6 @@ class Ref:
 @dataclass(frozen=True, slots=True)
 class Result:
     ref: Ref | None = message(3, Ref)
-    metadata: Mapping[str, bytes] = data_map(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +271,6 @@ class Stat:
     link: str = text(7)
     device_major: int = integer(8)
     device_minor: int = integer(9)
-    xattrs: Mapping[str, bytes] = data_map(10)
 
 
 @dataclass(frozen=True, slots=True)

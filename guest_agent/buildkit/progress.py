@@ -1,4 +1,4 @@
-"""A build's steps -> BuildKit's status messages, for everyone who watches the job.
+"""A build's steps -> BuildKit's status messages, for the one who watches the job.
 
 A vertex is a line of the client's display. It has no state at the client's: each message has all of it again. Only FROM
 and what makes a layer is shown, numbered within its stage, as BuildKit does; what a base image's triggers do counts as
@@ -26,7 +26,7 @@ from guest_agent.buildkit.messages import (
 )
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.images.reference import parse_reference
-from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.errors import Conflict, HostvmError
 from guest_agent.wire.models import ImageId
 
 _LONGEST_NAME = 120
@@ -54,7 +54,9 @@ class Progress(BuildWatcher):
     # -- who watches
 
     async def watch(self) -> AsyncGenerator[StatusResponse, None]:
-        """Until the job is over."""
+        """Until the job is over. Raises Conflict beside another one: each would get a part of it."""
+        if self._watched:
+            raise Conflict("the job's status is watched already")
         self._watched = True
         try:
             while True:

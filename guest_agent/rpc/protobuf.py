@@ -75,26 +75,12 @@ def messages(number: int, kind: type[_M]) -> tuple[_M, ...]:
 
 
 def text_map(number: int) -> Mapping[str, str]:
-    return cast("Mapping[str, str]", _declare_map(number, _TextEntry))
-
-
-def data_map(number: int) -> Mapping[str, bytes]:
-    return cast("Mapping[str, bytes]", _declare_map(number, _DataEntry))
+    kind = _Kind(number, _BYTES, _entries, _decoder(_TextEntry), _to_map)
+    return cast("Mapping[str, str]", field(default_factory=dict, metadata={_KIND: kind}))
 
 
 def _declare(default: object, kind: _Kind) -> object:
     return field(default=default, metadata={_KIND: kind})
-
-
-def _declare_map(number: int, entry: Callable[[str, Any], object]) -> object:
-    def encode_all(values: Mapping[str, object]) -> Iterator[bytes]:
-        return (encode(entry(key, value)) for key, value in values.items())
-
-    def gather(entries: list[_TextEntry | _DataEntry]) -> dict[str, object]:
-        return {one.key: one.value for one in entries}
-
-    kind = _Kind(number, _BYTES, encode_all, _decoder(cast("type[Any]", entry)), gather)
-    return field(default_factory=dict, metadata={_KIND: kind})
 
 
 # -- the two directions
@@ -202,6 +188,14 @@ def _each(convert: Callable[[Any], _Raw]) -> Callable[[Any], Iterator[_Raw]]:
     return lambda values: (convert(value) for value in values)
 
 
+def _entries(values: Mapping[str, str]) -> Iterator[bytes]:
+    return (encode(_TextEntry(key, value)) for key, value in values.items())
+
+
+def _to_map(entries: list[_TextEntry]) -> dict[str, str]:
+    return {one.key: one.value for one in entries}
+
+
 def _decoder(kind: type[_M]) -> Callable[[_Raw], _M]:
     return lambda raw: decode(kind, _plain(raw))
 
@@ -232,9 +226,3 @@ def _signed(raw: _Raw) -> int:
 class _TextEntry:
     key: str = text(1)
     value: str = text(2)
-
-
-@dataclass(frozen=True, slots=True)
-class _DataEntry:
-    key: str = text(1)
-    value: bytes = data(2)
