@@ -11,7 +11,17 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
 
 from guest_agent.build.trees import ContextTree, Entry, TreeReader, empty_tree
 from guest_agent.images.dialling import Dialler
@@ -89,12 +99,15 @@ class Download:
         total, size = hashlib.sha256(), 0
         request = Request(self._url, headers={"User-Agent": "hostvm"})
         try:
-            with build_opener(_Handler(self._dialler)).open(request, timeout=_TIMEOUT) as answer:
+            with (
+                _make_opener(self._dialler).open(request, timeout=_TIMEOUT) as answer,
+                open(target, "wb", closefd=False) as file,
+            ):
                 expected = answer.headers.get("Content-Length", "")
                 while data := answer.read(_PIECE):
                     total.update(data)
                     size += len(data)
-                    os.write(target, data)
+                    file.write(data)
                 modified = answer.headers.get("Last-Modified", "")
         except (URLError, HTTPException, TimeoutError, ValueError) as error:
             raise Unavailable(f"{self._url}: {error}") from error
@@ -105,6 +118,21 @@ class Download:
         if expected.isdecimal() and int(expected) != size:
             raise PeerMisbehaved(f"{self._url}: unexpected EOF")
         return size, total.digest(), _time_of(modified)
+
+
+def _make_opener(dialler: Dialler) -> OpenerDirector:
+    """urllib's usual one would follow a redirect to FTP, too."""
+    opener = OpenerDirector()
+    handlers = (
+        ProxyHandler(),
+        UnknownHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPRedirectHandler(),
+        HTTPErrorProcessor(),
+    )
+    for handler in (*handlers, _Handler(dialler)):
+        opener.add_handler(handler)
+    return opener
 
 
 class _Handler(HTTPHandler, HTTPSHandler):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from guest_agent.build.trees import ContextTree
 from guest_agent.engine.build_web import Download
 from guest_agent.store.threads import open_in_thread
-from guest_agent.wire.errors import HostvmError, PeerMisbehaved
+from guest_agent.wire.errors import HostFailed, HostvmError, PeerMisbehaved, Unavailable
 
 
 @pytest.fixture
@@ -89,19 +91,54 @@ def test_what_was_aborted_before_it_began_ends_too(listener: socket.socket, tmp_
         download.file()
 
 
-def test_a_short_answer_is_none(listener: socket.socket, tmp_path: Path) -> None:
+@contextmanager
+def answering(listener: socket.socket, answer: bytes) -> Iterator[None]:
+    """One request."""
+
     def serve() -> None:
         line, _ = listener.accept()
         with line:
             line.recv(4096)
-            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+            line.sendall(b"HTTP/1.1 " + answer)
 
-    before = open_files()
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    with pytest.raises(PeerMisbehaved, match="unexpected EOF"):
-        Download(url_of(listener), str(tmp_path)).file()
+    yield
     thread.join()
+
+
+def test_a_short_answer_is_none(listener: socket.socket, tmp_path: Path) -> None:
+    before = open_files()
+    with (
+        answering(listener, b"200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+        pytest.raises(PeerMisbehaved, match="unexpected EOF"),
+    ):
+        Download(url_of(listener), str(tmp_path)).file()
+    assert open_files() == before
+
+
+def test_a_redirect_leads_to_the_web_only(listener: socket.socket, tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        answering(listener, b"302 Found\r\nLocation: ftp://127.0.0.1:%d/file\r\n\r\n" % other.getsockname()[1]),
+    ):
+        with pytest.raises(Unavailable, match="unknown url type: ftp"):
+            Download(url_of(listener), str(tmp_path)).file()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+
+
+def test_a_full_disk_is_told(listener: socket.socket, tmp_path: Path) -> None:
+    """What fits is written before: the kernel calls that a success."""
+    before, (usual, most) = open_files(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with answering(listener, b"200 OK\r\nContent-Length: 8\r\n\r\ncontents"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4, most))
+        try:
+            with pytest.raises(HostFailed, match="file too large"):
+                Download(url_of(listener), str(tmp_path)).file()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
     assert open_files() == before
 
 
