@@ -73,7 +73,7 @@ class Gate:
         self.busy += 1
         try:
             await self._machine.ensure_running()
-            await self._machine.channel.forward({"to": "engine"}, client)
+            await self._machine.contact.channel.forward({"to": "engine"}, client)
         except HostvmError as error:
             await refuse(client, error)
         finally:

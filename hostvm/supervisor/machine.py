@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from guest_agent.wire.errors import HostvmError, Unavailable
 from hostvm.machines.vm.durable import set_aside
@@ -23,35 +22,24 @@ from hostvm.machines.vm.launch import (
     forget_saved_state,
     forget_template,
     grow_disk,
-    have_template,
-    mark_of,
     prepare,
 )
 from hostvm.machines.vm.paths import VmPaths
 from hostvm.machines.vm.spec import MachineSpec
+from hostvm.supervisor.arrival import Arrival
+from hostvm.supervisor.background import Background
 from hostvm.supervisor.bridges import Bridges
-from hostvm.supervisor.channel import Channel
-from hostvm.supervisor.guest import Guest
-from hostvm.supervisor.host_settings import plan_begin, read_config, read_search
+from hostvm.supervisor.contact import RESUME_DEADLINE, Contact
 from hostvm.supervisor.journal import has_panicked, qemu_words, say, with_console
 from hostvm.supervisor.life import Life
 from hostvm.supervisor.lifecycle import Event, State, step
 from hostvm.supervisor.process import QemuProcess, start_qemu
-from hostvm.supervisor.readiness import ENGINE_DEADLINE, Readiness
-from hostvm.supervisor.saving import copy_template, make_template_folder, record_state, record_template
+from hostvm.supervisor.saving import SAVE_DEADLINE, record_state
 
-#: Seconds for a guest to boot to its agent. TCG on an idle host: 4; four machines at once on two busy cores: 40.
-_BOOT_DEADLINE = float(os.environ.get("HOSTVM_BOOT_SECONDS") or 180)
-#: Seconds for a resumed guest to answer: 0.1 on an idle host.
-_RESUME_DEADLINE = 20.0
-#: Seconds for a state to be written: 0.1.
-_SAVE_DEADLINE = 60.0
 #: Seconds for the guest to stop its containers and unmount: init gives the engine 30.
 _SHUTDOWN_DEADLINE = 60.0
 #: Seconds after which the bridges are looked after: importing them takes 40 ms, and somebody waits for an answer.
 _BRIDGES_DELAY = 0.1
-#: Seconds for a guest to fall silent before it is saved.
-_FREEZE_DEADLINE = 5.0
 
 
 class Machine:
@@ -70,18 +58,15 @@ class Machine:
         self.last_used = time.monotonic()
         self.report: Callable[[str], None] = lambda _stage: None
         self.tell: Callable[[str], None] = lambda _note: None
-        self.channel = Channel(self.files.channel_socket, connected=self._connected)
-        self.guest = Guest(self._heard)
-        self.bridges = Bridges(self.channel, self.files, spec, self._wake)
+        self.contact = Contact(self.files.channel_socket, spec.name, self._reach, self._connected)
+        self.bridges = Bridges(self.contact.channel, self.files, spec, self._wake)
         self.saved_id = ""  #: of a state that isn't known to be on the disk yet
         self.life: Life | None = None
-        self._config = config
         self._log = log
         self._start: asyncio.Task[None] | None = None
-        self._channel_task: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._moved = asyncio.Event()  #: set at the next change of state, then replaced
-        self._readiness = Readiness(spec.name)
+        self._arrival = Arrival(paths, spec.name, config, self.contact, self.bridges, self._background, self._reach)
 
     # -- state
 
@@ -124,7 +109,7 @@ class Machine:
 
     def _run(self) -> None:
         self._step(Event.READY)
-        self._spawn(self._watch_end())
+        self._background.spawn(self._watch_end())
         asyncio.get_running_loop().call_later(_BRIDGES_DELAY, self._open_bridges)
 
     def _open_bridges(self) -> None:
@@ -136,6 +121,11 @@ class Machine:
         self.touch()
         if self.state is State.SUSPENDED:
             self.start(None)
+
+    def _connected(self) -> None:
+        """The agent has come back by itself."""
+        if self.state is State.RUNNING:
+            self._background.spawn(self.contact.renew())
 
     def _forget_start(self, task: asyncio.Task[None]) -> None:
         self._start = None
@@ -198,18 +188,18 @@ class Machine:
             say(launch.note)
             self.tell(launch.note)
         self.life = life = Life(process, launch.way)
-        self._readiness.begin()
+        self.contact.readiness.begin()
         try:
             await life.begin(self.files.qmp_socket)
             if launch.state >= 0:
                 self._reach("resuming")
-                await life.during(life.monitor.load(launch.state, _RESUME_DEADLINE))
+                await life.during(life.monitor.load(launch.state, RESUME_DEADLINE))
                 forget_saved_state(self.files)
-            await life.during(self._reach_engine(life))
+            await life.during(self._arrival.reach_engine(life))
         except TimeoutError:
             raise Unavailable("QEMU didn't load the state in time") from None
         except HostvmError as error:
-            if launch.way is Way.BOOT and self._readiness.failure is None:
+            if launch.way is Way.BOOT and self.contact.readiness.failure is None:
                 self._explain(error)
             raise
 
@@ -220,38 +210,6 @@ class Machine:
         error.message = with_console(message, self.files.console)
         name = self.spec.name
         error.hint = error.hint or f"`hostvm machine logs {name}` shows more, `hostvm doctor` looks for the cause"
-
-    async def _reach_engine(self, life: Life) -> None:
-        """From a QEMU whose guest runs to an engine that answers."""
-        self._channel_task = asyncio.ensure_future(self.channel.run())
-        deadline = _BOOT_DEADLINE if life.way is Way.BOOT else _RESUME_DEADLINE
-        await self.channel.wait_up(deadline)
-        if life.way is Way.SAVED:  # its engine ran when it was saved
-            self._spawn(self._attach_again())
-            return
-        await self.guest.attach(self.channel)
-        status = await self.guest.ask("status", timeout=deadline)  # init is still busy with modules at a boot
-        if status.get("engine") == "held":
-            await self._begin(life)
-        elif status.get("engine") == "ready":
-            await self.guest.set_time()
-            return
-        await self._readiness.wait_engine(status)
-
-    async def _begin(self, life: Life) -> None:
-        """The guest has no disk yet."""
-        if life.way is Way.BOOT and not have_template(self.paths, life.process.identity):
-            await self._readiness.wait_warm(await self.guest.ask("status"))
-            await self._make_template(life)
-        self.bridges.open()
-        size = mark_of(self.files.disk).size
-        if life.way is Way.TEMPLATE:
-            await life.monitor.resize_disk(size)
-        self._reach("opening the data disk")
-        config = await asyncio.to_thread(read_config, self._config)
-        fields = plan_begin(self.spec.name, size, config, read_search())
-        await self.guest.ask("begin", timeout=ENGINE_DEADLINE, **fields)
-        self._reach("starting the engine")
 
     # -- adoption
 
@@ -267,7 +225,7 @@ class Machine:
             await life.monitor.resume()
         elif status != "running":
             raise Unavailable(f"QEMU is {status}")
-        await life.during(self._reach_engine(life))
+        await life.during(self._arrival.reach_engine(life))
         self._run()
 
     async def abandon(self) -> None:
@@ -291,47 +249,12 @@ class Machine:
     async def _end_life(self) -> None:
         """No QEMU is left when this returns."""
         life, self.life = self.life, None
-        self.guest.detach()
+        self.contact.guest.detach()
         if self.state is not State.SAVING:
             await self.bridges.abandon()
-        if self._channel_task is not None:
-            self._channel_task.cancel()
-            await asyncio.wait({self._channel_task})
-            self._channel_task = None
+        await self.contact.close()
         if life is not None:
             await life.end()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    # -- templates
-
-    async def _make_template(self, life: Life) -> None:
-        """Saves the warm guest for machines to come; that it can't be done is no reason to stop here."""
-        identity = life.process.identity
-        self._reach("saving a template")
-        await self.channel.freeze(_FREEZE_DEADLINE)
-        try:
-            path = make_template_folder(self.paths, identity)
-            await life.monitor.save(path, _SAVE_DEADLINE)
-            await asyncio.to_thread(copy_template, self.paths, self.files, identity)
-        except (HostvmError, OSError, TimeoutError) as error:
-            say(f"no template was made: {error}")
-            identity = None  # type: ignore[assignment]
-        await life.monitor.resume()
-        self.channel.thaw()
-        await self.channel.wait_up(_RESUME_DEADLINE)
-        await self.guest.attach(self.channel)
-        if identity is not None:
-            self._spawn(self._finish_template(life))
-
-    async def _finish_template(self, life: Life) -> None:
-        try:
-            await asyncio.to_thread(record_template, self.paths, life.process.identity)
-        except (HostvmError, OSError) as error:
-            say(f"no template was made: {error}")
 
     # -- settings
 
@@ -363,10 +286,10 @@ class Machine:
         self._step(Event.SAVED)
 
     async def _save(self, life: Life) -> None:
-        self.guest.detach()
+        self.contact.guest.detach()
         await self.bridges.suspend()
-        await self.channel.freeze(_FREEZE_DEADLINE)
-        await life.monitor.save(self.files.state, _SAVE_DEADLINE)
+        await self.contact.freeze()
+        await life.monitor.save(self.files.state, SAVE_DEADLINE)
 
     async def _continue(self, life: Life) -> None:
         """After a save that failed. A QEMU that has ended meanwhile is a crash."""
@@ -375,9 +298,7 @@ class Machine:
             return await self._end_life()
         if await life.monitor.status() != "running":
             await life.monitor.resume()
-        self.channel.thaw()
-        await self.channel.wait_up(_RESUME_DEADLINE)
-        await self.guest.attach(self.channel)
+        await self.contact.thaw()
         self._step(Event.NOT_SAVED)
         self.bridges.open()
         return None
@@ -388,10 +309,10 @@ class Machine:
         life = self.life
         if life is not None:
             try:
-                await self.guest.ask("shutdown", timeout=_SHUTDOWN_DEADLINE)
+                await self.contact.guest.ask("shutdown", timeout=_SHUTDOWN_DEADLINE)
             except HostvmError:
                 pass  # it has ended before it answered, or it never will
-            if not await life.wait_gone(_SHUTDOWN_DEADLINE if self.channel.is_up else 1):
+            if not await life.wait_gone(_SHUTDOWN_DEADLINE if self.contact.channel.is_up else 1):
                 say("the guest didn't shut down in time")
         await self.kill()
 
@@ -406,22 +327,3 @@ class Machine:
         await self._end_life()
         if self.state is State.STOPPING:
             self._step(Event.ENDED)
-
-    # -- the guest speaks
-
-    def _connected(self) -> None:
-        """The agent came back by itself: the control stream is gone with all others."""
-        if self.state is State.RUNNING:
-            self._spawn(self._attach_again())
-
-    async def _attach_again(self) -> None:
-        try:
-            await self.guest.attach(self.channel)
-            await self.guest.set_time()
-        except HostvmError as error:
-            say(f"the guest's init isn't reached: {error.message}")
-
-    def _heard(self, message: Mapping[str, object]) -> None:
-        if message.get("event") == "stage":
-            self._reach(str(message.get("stage"))[:40])
-        self._readiness.hear(message)

@@ -10,6 +10,9 @@ from hostvm.machines.vm.paths import MachinePaths, VmPaths
 from hostvm.machines.vm.sparse import copy_sparse
 from hostvm.machines.vm.state import Identity
 
+#: Seconds for QEMU to write a state: 0.1.
+SAVE_DEADLINE = 60.0
+
 
 def record_state(machine: MachinePaths, identity: Identity) -> str:
     """While QEMU stands still, and won't go on: the state is now one that is resumed, until the host goes down.

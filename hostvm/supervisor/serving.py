@@ -42,8 +42,8 @@ class Supervisor:
         files = self.machine.files
         self._gate = Gate(self.machine)
         self._control_listener = listen_unix(files.control_socket)
-        self._clock = GuestClock(self.machine.guest.clock_offset, self.machine.guest.set_time)
-        self._resolver = GuestResolver(self.machine.guest.set_search)
+        self._clock = GuestClock(self.machine.contact.guest.clock_offset, self.machine.contact.guest.set_time)
+        self._resolver = GuestResolver(self.machine.contact.guest.set_search)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(
@@ -162,16 +162,16 @@ class Supervisor:
     async def _stream(self, request: Message, client: socket.socket) -> None:
         """The connection becomes a stream of the channel."""
         await self.machine.ensure_running()
-        stream = await self.machine.channel.open(_service(request))
+        stream = await self.machine.contact.channel.open(_service(request))
         await send_line(client, {})
-        await self.machine.channel.relay(stream, client)
+        await self.machine.contact.channel.relay(stream, client)
 
     async def _command(self, request: Message, client: socket.socket) -> None:
         await self.machine.ensure_running()
-        await run_command(self.machine.channel, request, client)
+        await run_command(self.machine.contact.channel, request, client)
 
     async def _stats(self, _request: Message, _client: socket.socket) -> Message:
-        return await self.machine.guest.ask("stats")
+        return await self.machine.contact.guest.ask("stats")
 
     # -- idleness
 
