@@ -99,7 +99,10 @@ class Monitor:
         """Where the stream goes. QEMU may start no process (sandbox), so it is no `exec:cat`."""
         if self.version >= _FILE_URI_SINCE:
             return f"file:{path}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HostFailed(f"the machine's state can't be saved: {path}: {error.strerror}") from error
         try:
             self._client.send_fd_scm(descriptor)
             await self.execute("getfd", {"fdname": "state"})
