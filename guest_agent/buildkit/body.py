@@ -10,7 +10,7 @@ import io
 import tarfile
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from guest_agent.build.instructions import Dockerfile, MountKind, Run
@@ -19,16 +19,13 @@ from guest_agent.buildkit.attributes import Wanted, check_syntax
 from guest_agent.buildkit.progress import Progress
 from guest_agent.buildkit.sessions import ClientSession
 from guest_agent.engine.build_requests import BuildRequest
-from guest_agent.images.reference import parse_reference
-from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.ignore_patterns import parse_ignore_file
-from guest_agent.wire.models import Credentials
 
 #: A Dockerfile or .dockerignore above this is none.
 _MOST_TEXT = 16 << 20
 _PIECE = 512 << 10
 _IGNORE = ".dockerignore"
-_HUB = "docker.io"
 _END = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -69,14 +66,13 @@ async def read_definition(session: ClientSession, wanted: Wanted, progress: Prog
     return Definition(data, _parse_ignore(ignore))
 
 
-async def prepare(session: ClientSession, wanted: Wanted, definition: Definition) -> Preparation:
+def prepare(wanted: Wanted, definition: Definition) -> Preparation:
     """Raises DockerfileError, Unsupported."""
     if not wanted.request.in_parts:
         return Preparation(wanted.request, definition)
     check_syntax(definition.dockerfile, wanted.request.arguments)
     parsed = parse_dockerfile(definition.dockerfile, wanted.request.dockerfile)
-    request = replace(wanted.request, credentials=await _ask_credentials(session, parsed))
-    return Preparation(request, definition, tuple(_secret_names(parsed)), tuple(_names(parsed, MountKind.SSH)))
+    return Preparation(wanted.request, definition, tuple(_secret_names(parsed)), tuple(_names(parsed, MountKind.SSH)))
 
 
 async def body(
@@ -159,32 +155,6 @@ def _names(dockerfile: Dockerfile, kind: MountKind) -> Iterable[str]:
     """Of the mounts of a kind, each once."""
     runs = [one for stage in dockerfile.stages for one in stage.instructions if isinstance(one, Run)]
     return dict.fromkeys(mount.name for run in runs for mount in run.mounts if mount.kind is kind)
-
-
-async def _ask_credentials(session: ClientSession, dockerfile: Dockerfile) -> dict[str, Credentials]:
-    """Of the registries that the Dockerfile's images come from."""
-    known = {}
-    for registry in dict.fromkeys(_registries(dockerfile)):
-        found = await session.credentials("https://index.docker.io/v1/" if registry == _HUB else registry)
-        if found.secret:
-            token = "" if found.username else found.secret
-            known[registry] = Credentials(
-                username=found.username, password=found.secret if found.username else "", identity_token=token
-            )
-    return known
-
-
-def _registries(dockerfile: Dockerfile) -> list[str]:
-    stages = {stage.name for stage in dockerfile.stages}
-    registries = []
-    for stage in dockerfile.stages:
-        if stage.base.lower() in stages or stage.base == "scratch" or "$" in stage.base:
-            continue
-        try:
-            registries.append(parse_reference(stage.base).domain)
-        except HostvmError:
-            continue  # the build says what is wrong with it
-    return registries
 
 
 def _file(name: str, data: bytes) -> bytes:

@@ -7,13 +7,18 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from guest_agent.build.trees import ContextTree
+from guest_agent.engine.build_credentials import CredentialsOf
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_watching import BuildWatcher
 
 
 class Builds(Protocol):
     def build(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+        self,
+        request: BuildRequest,
+        chunks: AsyncIterator[bytes],
+        watcher: BuildWatcher | None = None,
+        credentials_of: CredentialsOf | None = None,
     ) -> AsyncGenerator[dict[str, object], None]: ...
     async def prune(self) -> tuple[tuple[str, ...], int]: ...
     def export_files(self, identity: str) -> AsyncGenerator[bytes, None]: ...

@@ -62,7 +62,7 @@ class Job:
         )
         definition = await read_definition(session, wanted, self.progress)
         self._dockerfile = definition.dockerfile
-        preparation = await prepare(session, wanted, definition)
+        preparation = prepare(wanted, definition)
         chunks = body(session, wanted, preparation, self.progress)
         async with AsyncExitStack() as undo:
             request = preparation.request
@@ -70,9 +70,8 @@ class Job:
                 folder = undo.enter_context(self._builds.private_folder())
                 agents = await undo.enter_async_context(forwarded(session, preparation.agents, folder))
                 request = replace(request, ssh=agents, ssh_here=True)
-            await self._watch(
-                await undo.enter_async_context(aclosing(self._builds.build(request, chunks, self.progress)))
-            )
+            building = self._builds.build(request, chunks, self.progress, session.credentials_of)
+            await self._watch(await undo.enter_async_context(aclosing(building)))
 
     async def _watch(self, reports: AsyncIterator[dict[str, object]]) -> None:
         async for _report in reports:

@@ -24,6 +24,7 @@ from guest_agent.rpc.peer import Call, Peer
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
+from guest_agent.wire.models import Credentials
 
 _FILES = "/moby.filesync.v1.FileSync/DiffCopy"
 _RESULTS = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -33,6 +34,8 @@ _SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 _AGENT = "/moby.sshforward.v1.SSH/ForwardAgent"
 _CHECK_AGENT = "/moby.sshforward.v1.SSH/CheckAgent"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+#: Where a client keeps what it has for the hub.
+_HUB, _HUB_KEY = "docker.io", "https://index.docker.io/v1/"
 #: Seconds for a session's connection, which a client opens beside its request, in no order.
 _PATIENCE = 20.0
 _Metadata = list[tuple[str, str]]
@@ -127,13 +130,16 @@ class ClientSession:
         message = await call.receive()
         return None if message is None else _decode(Bytes, message).data
 
-    async def credentials(self, host: str) -> CredentialsResponse:
-        """Empty where the client has none."""
+    async def credentials_of(self, registry: str) -> Credentials | None:
+        """None where the client has none. A secret without a user is a token."""
         try:
-            answer = await self._peer.ask(_CREDENTIALS, encode(CredentialsRequest(host)))
+            request = CredentialsRequest(_HUB_KEY if registry == _HUB else registry)
+            found = _decode(CredentialsResponse, await self._peer.ask(_CREDENTIALS, encode(request)))
         except CallFailed:
-            return CredentialsResponse()
-        return _decode(CredentialsResponse, answer)
+            return None
+        if found.username:
+            return Credentials(username=found.username, password=found.secret)
+        return Credentials(identity_token=found.secret) if found.secret else None
 
 
 class Sessions:

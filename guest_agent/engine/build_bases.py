@@ -15,7 +15,7 @@ from guest_agent.images.pull import pull
 from guest_agent.images.reference import parse_reference
 from guest_agent.runtime.environment import DEFAULT_PATH, has_variable
 from guest_agent.wire.errors import NotFound
-from guest_agent.wire.models import ContainerConfig, Credentials, Image
+from guest_agent.wire.models import ContainerConfig, Image
 
 
 async def begin_stage(session: BuildSession, planned: PlannedStage) -> Snapshot:
@@ -86,8 +86,7 @@ async def _provide(session: BuildSession, stage: int, name: str, platform: str) 
         else:
             if _fits(found, platform):
                 return found
-    registry = parse_reference(name).domain
-    credentials = _credentials(session.request.credentials, registry)
+    credentials = await session.credentials_of(parse_reference(name).domain)
     pulling = pull(images, name, platform, session.parts.registries, credentials)
     async with aclosing(pulling) as reports:
         async for report in reports:
@@ -102,11 +101,3 @@ def _fits(image: Image, platform: str) -> bool:
     config = image.config
     found: Platform = make_platform(config.os or "linux", config.architecture, config.variant)
     return parse_platform(platform).runs(found)
-
-
-def _credentials(known: object, registry: str) -> Credentials | None:
-    assert isinstance(known, dict)
-    names = (registry, f"https://{registry}", f"https://{registry}/v1/")
-    if registry in ("docker.io", "index.docker.io"):
-        names = ("https://index.docker.io/v1/", "docker.io", "index.docker.io")
-    return next((known[name] for name in names if name in known), None)

@@ -14,7 +14,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from guest_agent.build.instructions import Label
 from guest_agent.build.parsing import parse_dockerfile
@@ -25,6 +25,7 @@ from guest_agent.build.trees import ContextTree
 from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_context import BuildBody, read_body
+from guest_agent.engine.build_credentials import CredentialsOf, among
 from guest_agent.engine.build_exports import drop_image, export_files, open_files
 from guest_agent.engine.build_mounts import private_folder
 from guest_agent.engine.build_output import BuildOutput
@@ -46,6 +47,15 @@ from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ImageConfig, ImageId
 
 
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """To the client: what it hears, and is asked."""
+
+    reports: Reports
+    watcher: BuildWatcher
+    credentials_of: CredentialsOf
+
+
 class Builds:
     """The build verbs of the engine."""
 
@@ -54,14 +64,21 @@ class Builds:
         self._caches = CacheFolders(parts.paths)
 
     async def build(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+        self,
+        request: BuildRequest,
+        chunks: AsyncIterator[bytes],
+        watcher: BuildWatcher | None = None,
+        credentials_of: CredentialsOf | None = None,
     ) -> AsyncGenerator[Report, None]:
         """docker's progress objects. Raises HostvmError at any point, with no image and no tag made.
+
+        `credentials_of` is asked at each pull; without it those of the request count.
 
         Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
         """
         reports = Reports()
-        work = asyncio.create_task(self._work(request, chunks, reports, watcher or BuildWatcher()))
+        ways = _Ways(reports, watcher or BuildWatcher(), credentials_of or among(request.credentials))
+        work = asyncio.create_task(self._work(request, chunks, ways))
         work.add_done_callback(lambda _task: reports.end())
         try:
             while (report := await reports.take()) is not None:
@@ -98,16 +115,14 @@ class Builds:
         """One that was made for its files only: it goes, unless it has a name or a user."""
         await drop_image(self._parts, ImageId(identity))
 
-    async def _work(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], reports: Reports, watcher: BuildWatcher
-    ) -> None:
+    async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], ways: _Ways) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
         resources, _warnings = settle_limits(request.resources, self._parts.host.support)
         request = dataclasses.replace(request, resources=resources)
         body = await read_body(self._parts, request, chunks)
         with ExitStack() as undo:
             undo.callback(body.whole.close)
-            session = self._open_session(request, body, platform, reports, watcher)
+            session = self._open_session(request, body, platform, ways)
             try:
                 snapshot = await self._run_stages(session)
                 if request.squash:
@@ -118,11 +133,9 @@ class Builds:
                 raise
             finally:
                 await asyncio.to_thread(session.staging.close)
-        self._tell(session, identity, names, reports)
+        self._tell(session, identity, names, ways.reports)
 
-    def _open_session(
-        self, request: BuildRequest, body: BuildBody, platform: Platform, reports: Reports, watcher: BuildWatcher
-    ) -> BuildSession:
+    def _open_session(self, request: BuildRequest, body: BuildBody, platform: Platform, ways: _Ways) -> BuildSession:
         platforms = Platforms(str(host_platform()), str(platform))
         given = {name: value for name, value in request.arguments.items() if value is not None}
         dockerfile = parse_dockerfile(body.dockerfile, request.dockerfile)
@@ -134,12 +147,12 @@ class Builds:
 
         plan = plan_build(dockerfile, request.target, given, platforms, contexts, find_triggers)
         plan = _with_labels(plan, request)
-        watcher.planned(plan)
+        ways.watcher.planned(plan)
         numbers, number = {}, 1 + sum(1 for _ in dockerfile.arguments)
         for planned in plan.stages:
             numbers[planned.stage.index] = number
             number += 1 + len(planned.stage.instructions)
-        output = BuildOutput(reports.put, numbers, request.quiet)
+        output = BuildOutput(ways.reports.put, numbers, request.quiet)
         for position, argument in enumerate(dockerfile.arguments, 1):
             output.say(next(iter(numbers)), f"Step {position}/{number - 1} : {argument.line.source}\n")
         return BuildSession(
@@ -154,13 +167,14 @@ class Builds:
             staging=self._parts.layers.stage(),
             cache=self._parts.build_cache,
             output=output,
-            reports=reports,
+            reports=ways.reports,
             sources=self._find_sources(request.cache_from),
             done={},
             numbers=numbers,
             total=number - 1,
             caches=self._caches,
-            watcher=watcher,
+            watcher=ways.watcher,
+            credentials_of=ways.credentials_of,
         )
 
     def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:

@@ -15,6 +15,7 @@ import pytest
 from tests.behaviour.clients import programs
 from tests.behaviour.harness.machine import Machine, Result
 from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.images.registry_process import RegistryProcess
 
 Build = Callable[..., Result]
 
@@ -112,6 +113,27 @@ def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: B
     packed = f"tar -C {context}/folder -c . | {programs.DOCKER_26} build -q -f file -t packed -"
     assert "dockerfile parse error" in machine.command(["sh", "-c", packed]).err
     assert machine("run", "--rm", "piped", "cat", "/file") == "piped"
+
+
+def test_images_of_a_registry_that_asks_who_is_there(machine: Machine, build: Build, context: Path) -> None:
+    """Neither FROM nor --from says where they come from, before variables and contexts are known."""
+    place = context.parent / "registry"
+    place.mkdir()
+    line = subprocess.run(["htpasswd", "-Bbn", "ann", "secret"], capture_output=True, text=True, check=True).stdout
+    with RegistryProcess(place, line) as registry:
+        names = [f"{registry.address}/{name}:1" for name in ("base", "other", "named")]
+        machine("login", "-u", "ann", "--password-stdin", registry.address, stdin=b"secret")
+        for name in names:
+            machine("tag", "busybox", name)
+            machine("push", "-q", name)
+            machine("rmi", name)
+        copies = f"COPY --from={names[1]} /bin/sh /other\nCOPY --from=named /bin/sh /named\n"
+        (context / "Dockerfile").write_text(f"ARG BASE\nFROM $BASE\n{copies}")
+        options = ["--build-arg", f"BASE={names[0]}", "--build-context", f"named=docker-image://{names[2]}"]
+        built = build(*options, "-t", "made", str(context))
+        assert built.code == 0, built.err
+        machine("logout", registry.address)
+    machine("rmi", "made", *names)
 
 
 def test_an_agent_is_asked_through_the_session(machine: Machine, build: Build, context: Path) -> None:

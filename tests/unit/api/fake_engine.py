@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from guest_agent.api.contract import Attachment, RunListener
 from guest_agent.build.trees import ContextTree, empty_tree
+from guest_agent.engine.build_credentials import CredentialsOf
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.checking import Checked, Finding
@@ -655,7 +656,11 @@ class FakeBuilds:
         self.error: HostvmError | None = None
 
     async def build(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+        self,
+        request: BuildRequest,
+        chunks: AsyncIterator[bytes],
+        watcher: BuildWatcher | None = None,
+        credentials_of: CredentialsOf | None = None,
     ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))

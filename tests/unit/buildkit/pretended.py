@@ -9,16 +9,27 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
 from guest_agent.build.trees import ContextTree, empty_tree
-from guest_agent.buildkit.messages import AgentRequest, Bytes, Packet, PacketType, SecretRequest, SecretResponse, Stat
+from guest_agent.buildkit.messages import (
+    AgentRequest,
+    Bytes,
+    CredentialsRequest,
+    CredentialsResponse,
+    Packet,
+    PacketType,
+    SecretRequest,
+    SecretResponse,
+    Stat,
+)
 from guest_agent.buildkit.services import BuildKit, describe_worker
 from guest_agent.buildkit.sessions import ClientSession
+from guest_agent.engine.build_credentials import CredentialsOf
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.rpc.peer import Call, Handler, Peer
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import HostvmError
-from guest_agent.wire.models import ImageId
+from guest_agent.wire.models import Credentials, ImageId
 
 IMAGE = "sha256:" + "1" * 64
 
@@ -72,15 +83,23 @@ class PretendedBuilds:
         self.cancelled = asyncio.Event()
         self.begun = asyncio.Event()
         self.was_there = False
+        self.registries: tuple[str, ...] = ()
+        self.credentials: list[Credentials | None] = []
         self.dropped: list[str] = []
         self.answers: list[bytes] = []
 
     async def build(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes], watcher: BuildWatcher | None = None
+        self,
+        request: BuildRequest,
+        chunks: AsyncIterator[bytes],
+        watcher: BuildWatcher | None = None,
+        credentials_of: CredentialsOf | None = None,
     ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
         self.begun.set()
+        if credentials_of is not None:
+            self.credentials = [await credentials_of(registry) for registry in self.registries]
         for path in request.ssh.values():
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(b"question")
@@ -121,6 +140,7 @@ class PretendedClient:
 
     folders: Mapping[str, Mapping[str, bytes]]
     secrets: Mapping[str, bytes] = field(default_factory=dict)
+    accounts: Mapping[str, CredentialsResponse] = field(default_factory=dict)
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
 
@@ -129,6 +149,7 @@ class PretendedClient:
             "/moby.filesync.v1.FileSync/DiffCopy": self._folder,
             "/moby.filesync.v1.FileSend/DiffCopy": self._result,
             "/moby.buildkit.secrets.v1.Secrets/GetSecret": self._secret,
+            "/moby.filesync.v1.Auth/Credentials": self._credentials,
             "/moby.sshforward.v1.SSH/CheckAgent": self._check_agent,
             "/moby.sshforward.v1.SSH/ForwardAgent": self._agent,
         }
@@ -166,6 +187,10 @@ class PretendedClient:
         """One that answers in capital letters."""
         while (message := await call.receive()) is not None:
             await call.send(encode(Bytes(decode(Bytes, message).data.upper())))
+
+    async def _credentials(self, call: Call) -> None:
+        host = decode(CredentialsRequest, await call.receive() or b"").host
+        await call.send(encode(self.accounts.get(host, CredentialsResponse())))
 
     async def _secret(self, call: Call) -> None:
         name = decode(SecretRequest, await call.receive() or b"").id

@@ -14,6 +14,7 @@ import pytest
 from guest_agent.buildkit.messages import (
     BridgeSolveRequest,
     BridgeSolveResponse,
+    CredentialsResponse,
     Empty,
     Exporter,
     Pong,
@@ -30,6 +31,7 @@ from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import Conflict, InvalidArgument
+from guest_agent.wire.models import Credentials
 from tests.unit.buildkit.pretended import IMAGE, Conversation, PretendedClient, conversation
 
 _CONTROL, _BRIDGE = "/moby.buildkit.v1.Control", "/moby.buildkit.v1.frontend.LLBBridge"
@@ -179,6 +181,26 @@ def test_files_instead_of_an_image(was_there: bool) -> None:
 
     converse(client, work)
     assert client.received == b"a tar of " + IMAGE.encode()
+
+
+def test_the_client_is_asked_for_credentials_when_something_is_pulled() -> None:
+    """Whatever it is: also an image that the Dockerfile doesn't name by itself."""
+    client = a_client()
+    client.accounts = {
+        "https://index.docker.io/v1/": CredentialsResponse("ann", "word"),
+        "token.test": CredentialsResponse("", "token"),
+    }
+
+    async def work(talk: Conversation) -> None:
+        talk.builds.registries = ("docker.io", "token.test", "unknown.test")
+        await solve(talk, {})
+        assert talk.builds.credentials == [
+            Credentials(username="ann", password="word"),
+            Credentials(identity_token="token"),
+            None,
+        ]
+
+    converse(client, work)
 
 
 def test_the_clients_ssh_agent_answers_the_build() -> None:

@@ -44,7 +44,7 @@ async def _answer(call: Call) -> None:
         lambda session: session.send_folder(empty_tree(), 0),
         lambda session: _all(session.upload("/x")),
         lambda session: session.secret("word"),
-        lambda session: session.credentials("docker.io"),
+        lambda session: session.credentials_of("docker.io"),
         _hear,
     ],
 )
