@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import merge_config
@@ -32,7 +33,8 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         comment=request.comment,
         created_ns=request.created_ns,
     )
-    identity = await make_image(parts.images, recipe, parts.layers.diff(upper))
+    async with aclosing(parts.layers.diff(upper)) as layer:
+        identity = await make_image(parts.images, recipe, layer)
     _announce(parts, container, request, identity)
     return identity
 

@@ -21,7 +21,6 @@ from guest_agent.images.pull import pull
 from guest_agent.images.push import push
 from guest_agent.images.reference import parse_reference
 from guest_agent.images.save import choose_images, save
-from guest_agent.store.pieces import without_blocking
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import (
     ContainerConfig,
@@ -196,8 +195,8 @@ class Images:
         self, url: str, reference: str, message: str, changes: tuple[str, ...], platform: str
     ) -> ImageId:
         """The same with a tar that is downloaded. Raises Unavailable, PeerMisbehaved."""
-        chunks = without_blocking(download(url, self._parts.registries))
-        return await self.import_root(chunks, reference, message or f"Imported from {url}", changes, platform)
+        async with aclosing(download(url, self._parts.registries)) as chunks:
+            return await self.import_root(chunks, reference, message or f"Imported from {url}", changes, platform)
 
     def tag(self, source: str, target: str) -> None:
         """One more name; it moves where another image had it."""

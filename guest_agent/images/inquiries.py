@@ -1,12 +1,12 @@
 """What a registry is asked without pulling or pushing: manifests, tags, whether credentials are right, the index.
 
-Everything here blocks but `list_tags`.
+Everything here blocks but `list_tags` and `download`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from guest_agent.images.platforms import Platform, make_platform
 from guest_agent.images.reference import DEFAULT_DOMAIN, parse_reference
 from guest_agent.images.registry import Repository, plan_endpoints
 from guest_agent.images.transport import RegistrySettings, Transport, unreachable
+from guest_agent.store.pieces import without_blocking
 from guest_agent.wire.errors import HostvmError, InvalidArgument, Unauthorized, Unavailable
 from guest_agent.wire.models import Credentials, Distribution, PlatformName
 
@@ -133,11 +134,15 @@ def _index_of(transport: Transport, term: str) -> tuple[str, str]:
     return _INDEX, words.removeprefix("library/")
 
 
-def download(url: str, settings: RegistrySettings) -> Generator[bytes, None, None]:
+def download(url: str, settings: RegistrySettings) -> AsyncGenerator[bytes, None]:
     """What a web server has, piece by piece. Raises Unavailable, InvalidArgument (another scheme than HTTP's)."""
+    transport = Transport(settings)
+    return without_blocking(_pieces_of(url, transport), transport.abort)
+
+
+def _pieces_of(url: str, transport: Transport) -> Generator[bytes, None, None]:
     if not url.startswith(("http://", "https://")):
         raise InvalidArgument(f"unsupported protocol scheme: {url}")
-    transport = Transport(settings)
     try:
         with transport.request(url, {}) as response:
             if response.status != 200:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from guest_agent.images.contracts import LayerStaging
 from guest_agent.images.platforms import Platform, host_platform
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import ImageStore, NewImage
+from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, DiffId, HistoryEntry, ImageConfig, ImageId
 from guest_agent.wire.times import rfc3339_padded
@@ -48,17 +48,17 @@ async def make_image(store: ImageStore, recipe: Recipe, layer: AsyncIterator[byt
         new = NewImage(_config(recipe, (*below, diff_id)), names, parent=recipe.parent.id if recipe.parent else "")
         return await store.add(new, staging)
     finally:
-        await asyncio.to_thread(staging.close)
+        await finish_in_thread(staging.close)
 
 
 async def _unpack(staging: LayerStaging, layer: AsyncIterator[bytes]) -> DiffId:
-    unpacker = await asyncio.to_thread(staging.unpacker)
+    unpacker = await open_in_thread(staging.unpacker, lambda opened: opened.abort())
     try:
         async for piece in layer:
-            await asyncio.to_thread(unpacker.write, piece)
-        return await asyncio.to_thread(unpacker.finish)
+            await finish_in_thread(unpacker.write, piece)
+        return await finish_in_thread(unpacker.finish)
     finally:
-        await asyncio.to_thread(unpacker.abort)
+        await finish_in_thread(unpacker.abort)
 
 
 def _names(name: str) -> tuple[Reference, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import tarfile
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,22 +90,24 @@ async def save(store: ImageStore, chosen: Sequence[Chosen]) -> AsyncGenerator[by
                 raise NotFound(f"layer {diff_id} is missing")
         sizes = {diff_id: await asyncio.to_thread(store.layers.tar_size, diff_id) for diff_id in diff_ids}
         for member in plan_archive(chosen, sizes):
-            async for piece in _written(store.layers, member):
-                yield piece
+            async with aclosing(_written(store.layers, member)) as pieces:
+                async for piece in pieces:
+                    yield piece
         yield bytes(2 * tarfile.BLOCKSIZE)
     finally:
         await asyncio.to_thread(staging.close)
 
 
-async def _written(layers: ImageLayers, member: Member) -> AsyncIterator[bytes]:
+async def _written(layers: ImageLayers, member: Member) -> AsyncGenerator[bytes, None]:
     yield _header(member)
     if isinstance(member.content, bytes):
         yield member.content
     else:
         left = member.size
-        async for piece in without_blocking(layers.tar(member.content)):
-            left -= len(piece)
-            yield piece
+        async with aclosing(without_blocking(layers.tar(member.content))) as pieces:
+            async for piece in pieces:
+                left -= len(piece)
+                yield piece
         if left:
             raise HostFailed(f"layer {member.content} has another size than was recorded")
     yield bytes(-member.size % tarfile.BLOCKSIZE)

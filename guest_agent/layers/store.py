@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -175,7 +175,7 @@ class LayerStore:
             known = {*names, *(name + _OUTLINE for name in names), _EMPTY}
             return [os.path.join(self.folder, name) for name in sorted(set(os.listdir(self.folder)) - known)]
 
-    def diff(self, upper: str) -> AsyncIterator[bytes]:
+    def diff(self, upper: str) -> AsyncGenerator[bytes, None]:
         """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper."""
         return without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))
 

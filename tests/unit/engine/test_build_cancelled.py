@@ -6,11 +6,10 @@ import asyncio
 import io
 import os
 import tarfile
-import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ParamSpec, TypeVar, cast
+from typing import cast
 
 import pytest
 
@@ -26,37 +25,7 @@ from guest_agent.engine.parts import Parts
 from guest_agent.layers.store import Measured, Staging
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerId, ImageId
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Held:
-    """Work that waits after it is done, until it may `go_on`."""
-
-    def __init__(self) -> None:
-        self.started, self.go_on = threading.Event(), threading.Event()
-
-    def after(self, work: Callable[P, T]) -> Callable[P, T]:
-        def held(*args: P.args, **kwargs: P.kwargs) -> T:
-            result = work(*args, **kwargs)
-            self.started.set()
-            self.go_on.wait()
-            return result
-
-        return held
-
-    async def cancel(self, caller: Awaitable[object]) -> None:
-        """The caller, in the middle of the work; it goes on when the caller has been told."""
-        task = asyncio.ensure_future(caller)
-        await asyncio.to_thread(self.started.wait)
-        task.cancel()
-        await asyncio.sleep(0)
-        ended_early = task.done()
-        self.go_on.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert not ended_early
+from tests.unit.held_work import Held
 
 
 def test_an_archive_that_add_takes_apart_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
