@@ -140,6 +140,14 @@ def test_an_exec_outlives_its_client(tty: bool, machine: Machine, api: Api) -> N
     wait_for(lambda: machine.attempt("exec", name, "ls", "/done", "/detached").code == 0, "the ends of both")
 
 
+def test_top_has_the_columns_of_ps(machine: Machine) -> None:
+    name = machine("run", "-d", "busybox", "sleep", "3600")
+    titles, row = (line.split(maxsplit=7) for line in machine("top", name).splitlines())
+    assert titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+    assert (row[0], row[7]) == ("root", "sleep 3600")
+    assert machine("top", name, "-o", "pid,args").splitlines()[1].split() == [row[1], "sleep", "3600"]
+
+
 def test_a_paused_container(machine: Machine) -> None:
     loop = "trap 'echo stopped; exit 4' TERM; echo begun; while :; do sleep 0.1; done"
     name = machine("run", "-d", "--name", "frozen", "busybox", "sh", "-c", loop)

@@ -54,6 +54,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "openssh-server": ("usr/sbin/sshd",),
     "openssh-sftp-server": ("usr/lib/openssh/sftp-server",),
     "tini": ("usr/bin/tini-static",),
+    "procps": ("bin/ps",),  # `docker top` is its output
     "ca-certificates": ("usr/share/ca-certificates/mozilla/*.crt",),
     # programs of another architecture, and what init tells the kernel of them (binfmt.d(5))
     "qemu-user-static": (
@@ -78,6 +79,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
             # nft
             "libnftables1", "libgmp10", "libjansson4", "libmnl0", "libnftnl11", "libxtables12", "libedit2", "libbsd0",
             "libmd0", "libtinfo6",
+            # ps
+            "libproc2-0",
             # e2fsprogs
             "libblkid1", "libcom-err2", "libext2fs2", "libss2", "libuuid1",
             # sshd
