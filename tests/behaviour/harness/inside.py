@@ -1,8 +1,9 @@
 """Questions about the place where an engine runs, answered there.
 
 Natively the harness calls these functions itself: its own processes, mounts and networks are the engine's surroundings.
-For a VM this file's text is run by the guest's interpreter, `python3 -I -c TEXT QUESTION ARGUMENTS`, and prints JSON.
-So it MUST stand alone, on the standard library's leanest modules, and every answer MUST be what JSON can carry.
+For a VM this file's text is run by the guest's interpreter, `python3 -I -c TEXT`, which reads lines of JSON,
+[QUESTION, ARGUMENTS...], and answers each with one (`answerer`). So it MUST stand alone, on the standard library's
+leanest modules, and every answer MUST be what JSON can carry.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 #: Folders of which each entry belongs to one container, or to work in progress.
 TRANSIENT = ("{data}/containers", "{data}/tmp", "{run}/containers", "{run}/runtime")
 
 # -- processes
+
+#: pid, state letter, parent's pid, words
+Row = tuple[int, str, int, str]
 
 
 def process_table() -> Iterator[tuple[int, str, int]]:
@@ -40,8 +44,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def processes() -> list[tuple[int, str, int, str]]:
-    """(pid, state letter, parent's pid, words) of every process."""
+def processes() -> list[Row]:
     return [(pid, state, parent, command_of(pid)) for pid, state, parent in process_table()]
 
 
@@ -50,21 +53,34 @@ def send_signal(pid: int, number: int) -> None:
 
 
 def find_keeper(run: str) -> int:
-    """The process that holds containers; its words name the journal in the run folder. 0 = there is none."""
-    rows = ((pid, command_of(pid)) for pid, state, _ in process_table() if state != "Z")
-    return next((pid for pid, words in rows if "keeper" in words and run in words), 0)
+    """The process that holds containers. 0 = there is none."""
+    return keeper_among(processes(), run)
+
+
+def keeper_among(rows: list[Row], run: str) -> int:
+    """Its words name the journal in the run folder."""
+    return next((pid for pid, state, _, words in rows if state != "Z" and "keeper" in words and run in words), 0)
 
 
 def find_engine(keeper: int) -> int:
-    """The keeper's child that is our own Python program. 0 = there is none."""
-    children = (pid for pid, state, parent in process_table() if parent == keeper and state != "Z")
-    return next((pid for pid in children if "guest_agent" in command_of(pid)), 0)
+    """The engine beside a keeper. 0 = there is none."""
+    return engine_among(processes(), keeper)
+
+
+def engine_among(rows: list[Row], keeper: int) -> int:
+    """The keeper's child that is our own Python program."""
+    ours = (pid for pid, state, parent, words in rows if parent == keeper and state != "Z" and "guest_agent" in words)
+    return next(ours, 0)
 
 
 def below(root: int) -> list[int]:
     """Children of a process, their children and so on; no zombies, and not who asks."""
+    return below_among(process_table(), root)
+
+
+def below_among(table: Iterable[tuple[int, str, int]], root: int) -> list[int]:
     children: dict[int, list[int]] = {}
-    for pid, state, parent in process_table():
+    for pid, state, parent in table:
         if state != "Z" and pid != os.getpid():
             children.setdefault(parent, []).append(pid)
     found = children.get(root, [])[:]
@@ -78,9 +94,10 @@ def below(root: int) -> list[int]:
 
 def belongings(root: int, data: str, run: str, alone: bool) -> dict[str, list[str]]:
     """By kind. `root` is the process below which the machine's processes are; `alone`: no other machine's are here."""
-    keeper = find_keeper(run)
+    rows = processes()  # once: emulated, each look at all of /proc takes a tenth of a second
+    keeper = keeper_among(rows, run)
     return {
-        "processes": own_processes(root, keeper),
+        "processes": own_processes(rows, root, keeper),
         "mounts": mounts(keeper or os.getpid(), [data, run]),
         "links": links(),
         "rules": rules(),
@@ -90,11 +107,12 @@ def belongings(root: int, data: str, run: str, alone: bool) -> dict[str, list[st
     }
 
 
-def own_processes(root: int, keeper: int) -> list[str]:
+def own_processes(rows: list[Row], root: int, keeper: int) -> list[str]:
     """Each as "pid words"; the machine's own by their names, because they are started again when they die."""
-    own = {keeper: "keeper", find_engine(keeper) if keeper else 0: "engine"}
-    rows = [(pid, command_of(pid)) for pid in below(root)]
-    return [own.get(pid) or guest_service(pid, words) or f"{pid} {words}" for pid, words in rows if words]
+    own = {keeper: "keeper", engine_among(rows, keeper) if keeper else 0: "engine"}
+    said = {pid: words for pid, _, _, words in rows}
+    inside = [(pid, said[pid]) for pid in below_among((row[:3] for row in rows), root)]
+    return [own.get(pid) or guest_service(pid, words) or f"{pid} {words}" for pid, words in inside if words]
 
 
 def guest_service(pid: int, words: str) -> str:
@@ -237,4 +255,5 @@ def answer(question: str, *arguments: Any) -> Any:
 if __name__ == "__main__":
     import json
 
-    print(json.dumps(answer(sys.argv[1], *json.loads(sys.argv[2]))))
+    for line in sys.stdin:
+        print(json.dumps({"answer": answer(*json.loads(line))}), flush=True)

@@ -7,7 +7,6 @@ engine: the way that `hostvm doctor` goes too.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 
 from hostvm.machines.vm.control import run_command
 from tests.behaviour.harness import inside
+from tests.behaviour.harness.answerer import Answerer
 from tests.behaviour.harness.machine import Machine
 from tests.behaviour.harness.processes import is_alive, kill_all, kill_and_wait, reap_orphans
 from tests.behaviour.harness.waiting import patience, wait_for
@@ -27,7 +27,6 @@ NAME = "vm"
 ROOT = os.path.normpath(f"{os.path.dirname(os.path.abspath(__file__))}/../../..")
 #: Image, initrd and template are made once for all workers, and stay for the next run.
 CACHE = f"{ROOT}/.cache/vm"
-QUESTIONS = inspect.getsource(inside)
 
 
 class VmMachine(Machine):
@@ -45,6 +44,7 @@ class VmMachine(Machine):
         self.home = f"{folder}/data/machines/{NAME}"
         self.sockets = f"{folder}/run/machines/{NAME}"
         self.socket = f"{self.sockets}/engine.sock"
+        self._answerer = Answerer(f"{self.sockets}/control.sock")
         self.configure("")
         self("machine", "create", "--memory", "1g", "--share", shared, NAME)
 
@@ -63,8 +63,7 @@ class VmMachine(Machine):
         return subprocess.CompletedProcess(argv, outcome.code, outcome.output, outcome.errors)
 
     def ask(self, question: str, *arguments: object) -> Any:
-        shown = self.python_inside(QUESTIONS, question, json.dumps(arguments))
-        return json.loads(shown)
+        return self._answerer.ask(question, *arguments)
 
     def belongings(self) -> dict[str, list[str]]:
         """In the guest all control groups are this machine's; on the host the supervisor must let go of ports."""

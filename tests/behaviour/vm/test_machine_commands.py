@@ -228,7 +228,7 @@ def test_doctor_finds_the_clock_off(guest: VmMachine) -> None:
 
 
 def doctor_of_a_clock_ahead(guest: VmMachine) -> str:
-    """"" where doctor found nothing."""
+    """Empty where doctor found nothing."""
     guest.inside(["/bin/sh", "-c", "date -s @$(($(date +%s) + 7200))"])
     told = guest.attempt("doctor")
     return told.out if told.code else ""
