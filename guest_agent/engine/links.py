@@ -7,14 +7,15 @@ take their links as further names (`EndpointSettings.links`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from guest_agent.engine.container import Container
+from guest_agent.engine.container import Container, Status
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.wiring import is_user_defined
 from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
-from guest_agent.wire.models import ContainerPort, HostConfig, Protocol
+from guest_agent.wire.models import ContainerPort, Endpoint, HostConfig, Protocol
 from guest_agent.wire.networks import BRIDGE, HOST
 
 #: Variables of the linked container that say nothing to another one.
@@ -106,15 +107,58 @@ def _find(parts: Parts, container: Container, name: str, alias: str) -> Link:
     linked = parts.table.find(name)
     if not linked.running:
         raise InvalidArgument(f"Cannot link to a non running container: /{linked.name} AS /{container.name}/{alias}")
-    endpoint = next((one for one in linked.endpoints if one.network == BRIDGE), None)
-    if endpoint is None:
+    address = _default_address(linked.endpoints)
+    if not address:
         raise InvalidArgument(f"Cannot link to /{linked.name}, as it does not belong to the default network")
-    return Link(alias, endpoint.address, linked)
+    return Link(alias, address, linked)
 
 
 def link_variables(parts: Parts, container: Container) -> tuple[str, ...]:
     """NAME=value of every program that is started in the container, now. Raises as `find_links`."""
     return plan_variables(container.name, find_links(parts, container))
+
+
+def renew_links(parts: Parts, linked: Container) -> None:
+    """It may have another address than at its last run: running containers that link to it find that in /etc/hosts.
+
+    Their variables stay what they were, as with docker.
+    """
+    address = _default_address(linked.endpoints)
+    for container in parts.table.in_status(Status.RUNNING, Status.PAUSED) if address else ():
+        aliases = {alias for name, alias in named_links(container) if _is_name_of(parts, name, linked)}
+        if aliases:
+            _rewrite(f"{parts.paths.bundle(container.id)}/hosts", aliases, address)
+
+
+def _rewrite(path: str, aliases: Collection[str], address: str) -> None:
+    """In place: this very inode is mounted in the container."""
+    with open(path, "r+", encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(renew_hosts(text, aliases, address))
+        file.truncate()
+
+
+def renew_hosts(text: str, aliases: Collection[str], address: str) -> str:
+    """hosts(5) with this address in the lines whose first name is one of these; the container may have changed it."""
+    return "".join(_renew_line(line, aliases, address) for line in text.splitlines(keepends=True))
+
+
+def _renew_line(line: str, aliases: Collection[str], address: str) -> str:
+    words = line.split()
+    if len(words) < 2 or words[0].startswith("#") or words[1] not in aliases:
+        return line
+    return line.replace(words[0], address, 1)
+
+
+def _default_address(endpoints: Iterable[Endpoint]) -> str:
+    return next((one.address for one in endpoints if one.network == BRIDGE), "")
+
+
+def _is_name_of(parts: Parts, name: str, container: Container) -> bool:
+    with suppress(NotFound):
+        return parts.table.find(name).id == container.id
+    return False
 
 
 def plan_variables(container_name: str, links: Iterable[Link]) -> tuple[str, ...]:

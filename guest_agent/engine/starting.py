@@ -23,6 +23,7 @@ from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.health import health_at_start
 from guest_agent.engine.joining import join_networks, set_up_names
 from guest_agent.engine.lifecycle import Step, next_status
+from guest_agent.engine.links import renew_links
 from guest_agent.engine.live import Run
 from guest_agent.engine.memory_events import watch_memory
 from guest_agent.engine.parts import Parts, stdio_key
@@ -305,6 +306,7 @@ async def start_container(parts: Parts, container: Container, reservation: Reser
         start = Start(parts, container, live.run, undo, reservation)
         started = await start.perform()
         undo.pop_all()
+    renew_links(parts, started)
     start_shipping(parts, started, start.destination)
     live.run.started.set()
     _announce(parts, started)

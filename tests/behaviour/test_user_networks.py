@@ -199,6 +199,11 @@ def test_links(machine: Machine) -> None:
     machine("restart", "-t", "0", "database")
     assert machine.address("database") == address
     machine("stop", "-t", "0", "database")
+    machine.kill_engine()  # the next one doesn't know which address it had
+    machine("start", "database")
+    assert machine.address("database") != address
+    assert f"{machine.address('database')}\tdb " in machine("exec", "later", "cat", "/etc/hosts")
+    machine("stop", "-t", "0", "database")
     complaint = machine.fails(125, "run", "--link", "database", *SLEEP)
     assert "Cannot link to a non running container" in complaint
 

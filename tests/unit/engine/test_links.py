@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from guest_agent.engine.links import parse_link_name, without_link
+from guest_agent.engine.links import parse_link_name, renew_hosts, without_link
 from guest_agent.wire.errors import HostFailed, NotFound
 from guest_agent.wire.models import HostConfig
 from tests.unit.engine.records import container
@@ -25,3 +25,10 @@ def test_the_name_of_a_link() -> None:
     assert parse_link_name("box/db") == parse_link_name("/box/db") == ("box", "db")
     with pytest.raises(HostFailed, match="cannot remove the default link name"):
         parse_link_name("/box")
+
+
+def test_a_linked_container_with_another_address() -> None:
+    text = "127.0.0.1\tlocalhost\n10.0.0.2\tdb 5f0c database\n10.0.0.2 mine db\n# db\n\n10.0.0.3\tdb2"
+    new = text.replace("10.0.0.2\tdb", "10.0.0.9\tdb")
+    assert renew_hosts(text, {"db"}, "10.0.0.9") == new
+    assert renew_hosts(text, {"store"}, "10.0.0.9") == text
