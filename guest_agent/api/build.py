@@ -7,6 +7,7 @@ import binascii
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from guest_agent.api.build_cache import parse_prune
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
@@ -40,7 +41,7 @@ class BuildResource:
         return Stream(_progress(reports), content_type=TYPE_JSON)
 
     async def prune(self, call: Call) -> Answer:
-        keys, space = await self._builds.prune()
+        keys, space = await self._builds.prune(parse_prune(call.query))
         return json_response({"CachesDeleted": list(keys) or None, "SpaceReclaimed": space})
 
     async def cancel(self, call: Call) -> Answer:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict
 
+from guest_agent.api.build_cache import render_cache_record
 from guest_agent.api.contract import Engine
 from guest_agent.api.image_list import select
 from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response
@@ -47,14 +48,15 @@ class DiskUsageResource:
             if name not in _TYPES:
                 raise InvalidArgument(f"unknown object type: {name}")
         chosen = frozenset(wanted) or _TYPES
+        cached = await self._engine.builds.list_cache() if "build-cache" in chosen else None
         return json_response(
             {
                 "LayersSize": self._engine.images.layers_size() if "image" in chosen else 0,
                 "Images": self._images(call) if "image" in chosen else None,
                 "Containers": await self._containers() if "container" in chosen else None,
                 "Volumes": await self._volumes() if "volume" in chosen else None,
-                "BuildCache": [] if "build-cache" in chosen else None,
-                **({"BuilderSize": 0} if call.version < (1, 42) else {}),
+                "BuildCache": None if cached is None else [render_cache_record(one, call.version) for one in cached],
+                **({"BuilderSize": sum(one.size for one in cached or ())} if call.version < (1, 42) else {}),
             }
         )
 

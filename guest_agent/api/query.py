@@ -78,6 +78,10 @@ class Filters:
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return self._values.get(name, ())
 
+    def names_alone(self, name: str) -> bool:
+        """Whether it is asked for without a value: `{"name": {}}`."""
+        return name in self._values and not self._values[name]
+
     def also(self, name: str, value: str) -> Filters:
         """The same with one more value."""
         return Filters({**self._values, name: (*self[name], value)})

@@ -19,6 +19,8 @@ class StepResult:
 
     created: str  #: RFC 3339
     diff_id: str = ""
+    description: str = ""  #: as the history has it
+    parent: str = ""  #: key of the step that made the layer below, "" = that is the base's
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Snapshot:
     created: str = ""
     parent: str = ""  #: id of the image that the stage begins with
     base_layers: int = 0
+    made_by: str = ""  #: key of the step that made the topmost layer, "" = none did
 
     def next_key(self, identity: str) -> str:
         text = f"{self.key}\n{identity}"
@@ -45,4 +48,6 @@ class Snapshot:
         entry = HistoryEntry(result.created, created_by, empty_layer=not result.diff_id)
         layers = (*self.diff_ids, DiffId(result.diff_id)) if result.diff_id else self.diff_ids
         own = hashlib.sha256(f"{key}\n{result.diff_id}".encode()).hexdigest()
-        return replace(self, key=own, diff_ids=layers, history=(*self.history, entry), created=result.created)
+        made_by = key if result.diff_id else self.made_by
+        history = (*self.history, entry)
+        return replace(self, key=own, diff_ids=layers, history=history, created=result.created, made_by=made_by)

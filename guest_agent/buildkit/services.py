@@ -33,6 +33,7 @@ from guest_agent.buildkit.sessions import Sessions
 from guest_agent.rpc.peer import Call, Handler
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.rpc.status import CallFailed, Code
+from guest_agent.wire.cache_records import PruneRequest
 from guest_agent.wire.errors import InvalidArgument
 
 _CONTROL = "/moby.buildkit.v1.Control"
@@ -94,7 +95,7 @@ class BuildKit:
 
     async def _prune(self, call: Call) -> None:
         """All of the cache is one record: it goes as a whole."""
-        _keys, freed = await self.builds.prune()
+        _keys, freed = await self.builds.prune(PruneRequest(everything=True))
         if freed:
             await call.send(encode(UsageRecord("build-cache", size=freed)))
 

@@ -1,22 +1,34 @@
-"""The folders of RUN --mount=type=cache, and who uses them at the moment."""
+"""The folders of RUN --mount=type=cache, and who uses them at the moment.
+
+Records: kind "build-folder", key the folder's name: {"created", "used", "uses", "description"}. A folder without one
+was made by an older engine.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from guest_agent.store.files import move_to_grave, remove_tree, tree_size
 from guest_agent.store.paths import EnginePaths
+from guest_agent.store.records import Records
+from guest_agent.wire.cache_records import CacheRecord, RecordType
+from guest_agent.wire.times import rfc3339
+
+_KIND = "build-folder"
 
 
 class CacheFolders:
     """One for the engine's life; names are hashes of the mounts' ids."""
 
-    def __init__(self, paths: EnginePaths) -> None:
+    def __init__(self, paths: EnginePaths, records: Records) -> None:
         self._paths = paths
+        self._records = records
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._users: defaultdict[str, int] = defaultdict(int)
 
@@ -28,15 +40,30 @@ class CacheFolders:
         """
         return {name: await self._take(name, sharing, undo) for name, sharing in sorted(wanted.items())}
 
-    async def prune(self) -> int:
-        """Remove what nobody uses: bytes that are free again."""
-        unused = [name for name in self._names() if not self._users.get(name)]
-        graves = [move_to_grave(self._paths.build_cache(name), self._paths.temporary) for name in unused]
-        return await asyncio.to_thread(_remove_all, graves)
+    def note_use(self, name: str, description: str) -> None:
+        """A step begins to use this folder, which is there."""
+        before, now = self._read(name), time.time_ns()
+        created, uses = before.get("created", now), int(before.get("uses", 0)) + 1
+        after = {"created": created, "used": now, "uses": uses, "description": description}
+        with self._records.transaction(durable=False):
+            self._records.put(_KIND, name, json.dumps(after))
 
-    def size(self) -> int:
-        """Bytes in all of them. Blocks."""
-        return sum(tree_size(self._paths.build_cache(name)) for name in self._names())
+    async def listed(self) -> tuple[CacheRecord, ...]:
+        """One record each; walks through all of them for their sizes."""
+        names = self._names()
+        sizes = await asyncio.to_thread(self._sizes, names)
+        return tuple(self._describe(name, size) for name, size in zip(names, sizes, strict=True))
+
+    async def prune(self, names: Collection[str]) -> int:
+        """Remove those of them that nobody uses: bytes that are free again."""
+        unused = [name for name in self._names() if name in names and not self._users.get(name)]
+        if not unused:
+            return 0
+        graves = [move_to_grave(self._paths.build_cache(name), self._paths.temporary) for name in unused]
+        with self._records.transaction():
+            for name in unused:
+                self._records.delete(_KIND, name)
+        return await asyncio.to_thread(_remove_all, graves)
 
     async def _take(self, name: str, sharing: str, undo: AsyncExitStack) -> str:
         if sharing == "locked":
@@ -58,6 +85,33 @@ class CacheFolders:
             return sorted(os.listdir(self._paths.build_caches))
         except FileNotFoundError:
             return []
+
+    def _sizes(self, names: Sequence[str]) -> list[int]:
+        return [tree_size(self._paths.build_cache(name)) for name in names]
+
+    def _describe(self, name: str, size: int) -> CacheRecord:
+        plain = self._read(name)
+        return CacheRecord(
+            id=name,
+            kind=RecordType.CACHE_MOUNT,
+            size=size,
+            created=rfc3339(int(plain.get("created", 0))),
+            used_ns=int(plain.get("used", 0)),
+            uses=int(plain.get("uses", 0)),
+            description=str(plain.get("description", "")),
+            in_use=bool(self._users.get(name)),
+        )
+
+    def _read(self, name: str) -> dict[str, int | str]:
+        """What is recorded of it; of a folder that an older engine made, when it was changed."""
+        found = self._records.get(_KIND, name)
+        if found is not None:
+            return dict(json.loads(found))
+        try:
+            changed = os.stat(self._paths.build_cache(name)).st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        return {"created": changed, "used": changed}
 
 
 def _remove_all(graves: Sequence[str]) -> int:

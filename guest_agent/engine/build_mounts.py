@@ -152,11 +152,13 @@ async def _make_cache(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
     """A folder that stays."""
-    folder = session.parts.paths.build_cache(mounted.caches[_cache_name(mount)])
+    name = mounted.caches[_cache_name(mount)]
+    folder = session.parts.paths.build_cache(name)
     if not os.path.isdir(folder):
         os.makedirs(folder)
         os.chown(folder, mount.uid, mount.gid)
         os.chmod(folder, 0o755 if mount.mode is None else mount.mode)
+    session.caches.note_use(name, f'cached mount {mount.target} with id "{mount.id}"')
     mounted.points.append(_bound(mount.target, folder, bool(mount.read_only)))
     mounted.stubs.append(mount.target + "/")
 

@@ -23,7 +23,7 @@ from guest_agent.layers.store import Staging
 from guest_agent.wire.models import DiffId, Image, ImageConfig
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class BuildSession:
     """One build. `done` has the task of each stage of the plan."""
 

@@ -205,6 +205,7 @@ class StageBuild:
         else:
             diff_id = await work()
             found = StepResult(rfc3339_padded(time.time_ns()), diff_id)
+        found = replace(found, description=created_by, parent=snapshot.made_by)
         session.steps[key] = found
         after = snapshot.after(key, created_by, found)
         self._say(f" ---> {_short(after.key)}\n")

@@ -34,6 +34,7 @@ from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_squash import squash
 from guest_agent.engine.build_stage import StageBuild
+from guest_agent.engine.build_usage import CacheUsage
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
@@ -43,6 +44,7 @@ from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import NewImage
 from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.store.content import digest_of
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import ImageConfig, ImageId
 
@@ -61,7 +63,8 @@ class Builds:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._caches = CacheFolders(parts.paths)
+        self._caches = CacheFolders(parts.paths, parts.records)
+        self._usage = CacheUsage(parts, self._caches)
 
     async def build(
         self,
@@ -88,16 +91,13 @@ class Builds:
             work.cancel()
             await asyncio.wait([work])
 
-    async def prune(self) -> tuple[tuple[str, ...], int]:
-        """Forget the build cache: the keys of its steps, and the bytes that are free again."""
-        parts = self._parts
-        before = {diff_id: parts.layers.size(diff_id) for diff_id in parts.build_cache.layers}
-        keys = parts.build_cache.clear()
-        await parts.images.drop_unused_layers()
-        freed = sum(size for diff_id, size in before.items() if not parts.layers.has(diff_id))
-        freed += await self._caches.prune()
-        parts.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
-        return keys, freed
+    async def list_cache(self) -> tuple[CacheRecord, ...]:
+        """A record for each layer that the cache knows and for each cache mount."""
+        return await self._usage.listed()
+
+    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
+        """Forget what may go of the build cache: ids of its records, and the bytes that are free again."""
+        return await self._usage.prune(request)
 
     def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
         """The root of an image as a tar. Raises NotFound."""
@@ -123,6 +123,8 @@ class Builds:
         with ExitStack() as undo:
             undo.callback(body.whole.close)
             session = self._open_session(request, body, platform, ways)
+            self._usage.sessions.append(session)
+            undo.callback(self._usage.sessions.remove, session)
             try:
                 snapshot = await self._run_stages(session)
                 if request.squash:
@@ -229,22 +231,16 @@ class Builds:
 
     async def _keep_layers(self, session: BuildSession) -> None:
         """For the cache alone."""
-        if not self._learnt(session):
-            return
-        await asyncio.to_thread(session.staging.publish)
-        with self._parts.records.transaction():
-            session.staging.record()
-        session.staging.recorded()
+        if any(session.cache.find(key) != step for key, step in session.steps.items()):
+            await asyncio.to_thread(session.staging.publish)
+            with self._parts.records.transaction():
+                session.staging.record()
+            session.staging.recorded()
         self._remember(session)
 
-    def _learnt(self, session: BuildSession) -> bool:
-        return any(session.cache.find(key) != step for key, step in session.steps.items())
-
     def _remember(self, session: BuildSession) -> None:
-        steps = {key: step for key, step in session.steps.items() if session.cache.find(key) != step}
-        digests = {key: one for key, one in session.digests.items() if session.cache.source_digest(key) != one}
-        if steps or digests:
-            session.cache.remember(steps, digests)
+        if session.steps or session.digests:
+            session.cache.remember(session.steps, session.digests)
 
     def _tell(
         self,

@@ -39,6 +39,7 @@ from guest_agent.engine.requests import (
 from guest_agent.engine.statistics import Sample
 from guest_agent.linux.counters import InterfaceCount
 from guest_agent.runtime.usage import CpuUse, MemoryUse, ResourceUse
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
 from guest_agent.wire.errors import (
     CommandNotFound,
     Conflict,
@@ -648,11 +649,20 @@ class FakeEvents:
             await asyncio.Event().wait()
 
 
+#: A step, the one that it was made from, which an image has too, and a cache mount that a build uses.
+CACHED = (
+    CacheRecord("b" * 32, RecordType.REGULAR, 30, "2024-01-02T00:00:00.5Z", _SECOND, 2, "RUN x", "a" * 32),
+    CacheRecord("a" * 32, RecordType.REGULAR, 100, "", _SECOND, shared=True),
+    CacheRecord("m" * 32, RecordType.CACHE_MOUNT, 5, "2024-01-01T00:00:00Z", 0, in_use=True),
+)
+
+
 class FakeBuilds:
     def __init__(self) -> None:
         self.requests: list[BuildRequest] = []
         self.bodies: list[bytes] = []
         self.dropped: list[str] = []
+        self.pruned: list[PruneRequest] = []
         self.error: HostvmError | None = None
 
     async def build(
@@ -670,7 +680,11 @@ class FakeBuilds:
         if self.error is not None:
             raise self.error
 
-    async def prune(self) -> tuple[tuple[str, ...], int]:
+    async def list_cache(self) -> tuple[CacheRecord, ...]:
+        return CACHED
+
+    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
+        self.pruned.append(request)
         return ("key",), 7
 
     async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:

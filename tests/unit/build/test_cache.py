@@ -18,7 +18,7 @@ from guest_agent.wire.models import ContainerConfig, DiffId
 
 
 class Layers:
-    """Which layers there are, and how often each is held."""
+    """Which layers there are, each of ten bytes, and how often each is held."""
 
     def __init__(self, *known: str) -> None:
         self.known = set(known)
@@ -30,6 +30,9 @@ class Layers:
 
     def let_go(self, diff_ids: Collection[DiffId]) -> None:
         self.held.subtract(diff_ids)
+
+    def size(self, diff_id: DiffId) -> int:
+        return 10 if diff_id in self.known else 0
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_digests_of_sources_are_bounded(records: Records) -> None:
     cache.remember({}, {str(number): "digest" for number in range(2000)})
     assert cache.source_digest("first") == "" and cache.source_digest("0") == "digest"
     assert len(list(records.items("build-source"))) == 2000
-    cache.clear()
+    cache.drop_small()
     assert not list(records.items("build-source"))
 
 
@@ -68,9 +71,40 @@ def test_each_step_holds_its_layer_once(records: Records) -> None:
     cache = BuildCache(records, layers)
     cache.remember({"k": StepResult("now", "l")}, {})
     cache.remember({"k": StepResult("later", "n"), "other": StepResult("now", "l")}, {})
-    assert (layers.held["l"], layers.held["n"]) == (1, 1) and cache.layers == {"l", "n"}
-    assert set(cache.clear()) == {"k", "other"}
+    assert (layers.held["l"], layers.held["n"]) == (1, 1)
+    assert cache.drop(["k", "other", "nosuch"]) == {"l", "n"}
     assert not +layers.held and len(cache) == 0 and not list(records.items("build"))
+
+
+def test_a_step_is_listed_with_what_builds_made_of_it(records: Records) -> None:
+    first, second, third = (letter * 64 for letter in "abc")
+    cache = BuildCache(records, Layers("l", "n"))
+    before = {first: StepResult("2024-01-01T00:00:00Z", "l", "RUN x"), "empty": StepResult("now")}
+    cache.remember(before, {})
+    cache.remember({**before, second: StepResult("now", "n", "RUN y", first)}, {})
+    cache.remember({third: StepResult("now", "n", "RUN z", "gone")}, {})
+    for known in (cache, BuildCache(records, Layers("l", "n"))):
+        newest, *others = known.listed(in_images={DiffId("l")}, in_use={second})
+        by_id = {record.id: record for record in others}
+        step, base = by_id[second[:32]], by_id[first[:32]]
+        assert (newest.id, newest.size, newest.parent) == (third[:32], 10, "")
+        assert (step.size, step.uses, step.parent, step.in_use, step.shared) == (0, 1, base.id, True, False)
+        assert (base.size, base.uses, base.description, base.in_use, base.shared) == (10, 2, "RUN x", False, True)
+        assert newest.used_ns > step.used_ns == base.used_ns > 0 and base.created == "2024-01-01T00:00:00Z"
+
+
+def test_a_step_that_was_made_anew_begins_to_count_anew(records: Records) -> None:
+    cache = BuildCache(records, Layers("l", "n"))
+    for layer, description in (("l", ""), ("l", "RUN x"), ("n", "RUN x")):
+        cache.remember({"k": StepResult("now", layer, description)}, {})
+        [record] = cache.listed((), ())
+        assert (record.description, record.uses) == (description, 2 if (layer, description) == ("l", "RUN x") else 1)
+
+
+def test_records_of_an_older_engine_are_read(records: Records) -> None:
+    records.put("build", "k", '{"created": "now", "diff_id": "l", "used": 5}')
+    [record] = BuildCache(records, Layers("l")).listed((), ())
+    assert (record.id, record.used_ns, record.uses, record.description, record.parent) == ("k", 5, 0, "", "")
 
 
 def test_a_key_knows_everything_before_it() -> None:
@@ -81,6 +115,7 @@ def test_a_key_knows_everything_before_it() -> None:
     assert after.key == start.after(key, "RUN x", StepResult("later", "l")).key, "times don't count"
     assert (after.diff_ids, after.history[0].empty_layer, after.created) == (("l",), False, "now")
     assert start.after(key, "ENV", StepResult("now")).history[0].empty_layer
+    assert (after.made_by, after.after("other", "ENV", StepResult("now")).made_by) == (key, key)
 
 
 def test_stages_speak_in_the_dockerfiles_order() -> None:

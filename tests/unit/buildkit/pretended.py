@@ -28,6 +28,7 @@ from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.rpc.peer import Call, Handler, Peer
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import Credentials, ImageId
 
@@ -117,7 +118,10 @@ class PretendedBuilds:
         finally:
             self.cancelled.set()
 
-    async def prune(self) -> tuple[tuple[str, ...], int]:
+    async def list_cache(self) -> tuple[CacheRecord, ...]:
+        return ()
+
+    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
         return ("key",), 7
 
     async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from guest_agent.build.instructions import MountKind, RunMount
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_mounts import drop_left_secrets, plan_caches
 from guest_agent.store.paths import EnginePaths
+from guest_agent.store.records import Records
 
 
 @pytest.fixture
@@ -20,6 +22,13 @@ def paths(tmp_path: Path) -> EnginePaths:
     paths = EnginePaths(str(tmp_path / "data"), str(tmp_path / "run"))
     os.makedirs(paths.temporary)
     return paths
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    records = Records(str(tmp_path / "db"), str(tmp_path / "aside"))
+    yield records
+    records.close()
 
 
 def cache(identity: str, sharing: str) -> RunMount:
@@ -31,9 +40,9 @@ def test_each_cache_of_a_run_is_taken_once_and_most_strictly() -> None:
     assert sorted(wanted.values()) == ["locked", "private"]
 
 
-def test_two_runs_that_lock_the_same_caches_both_end(paths: EnginePaths) -> None:
+def test_two_runs_that_lock_the_same_caches_both_end(paths: EnginePaths, records: Records) -> None:
     async def scenario() -> None:
-        caches = CacheFolders(paths)
+        caches = CacheFolders(paths, records)
 
         async def run(*names: str) -> None:
             for _ in range(5):
@@ -47,9 +56,9 @@ def test_two_runs_that_lock_the_same_caches_both_end(paths: EnginePaths) -> None
     asyncio.run(scenario())
 
 
-def test_a_private_cache_is_nobody_elses(paths: EnginePaths) -> None:
+def test_a_private_cache_is_nobody_elses(paths: EnginePaths, records: Records) -> None:
     async def scenario() -> None:
-        caches = CacheFolders(paths)
+        caches = CacheFolders(paths, records)
         async with AsyncExitStack() as first, AsyncExitStack() as second:
             one = await caches.take_all({"x": "private"}, first)
             assert one != await caches.take_all({"x": "private"}, second)
@@ -57,16 +66,41 @@ def test_a_private_cache_is_nobody_elses(paths: EnginePaths) -> None:
     asyncio.run(scenario())
 
 
-def test_prune_leaves_what_is_used(paths: EnginePaths) -> None:
+def test_prune_leaves_what_is_used(paths: EnginePaths, records: Records) -> None:
     async def scenario() -> None:
-        caches = CacheFolders(paths)
+        caches = CacheFolders(paths, records)
         for name in ("used", "unused"):
             os.makedirs(paths.build_cache(name))
             Path(paths.build_cache(name), "file").write_bytes(b"x" * 10000)
         async with AsyncExitStack() as undo:
             await caches.take_all({"used": "shared"}, undo)
-            assert await caches.prune() >= 10000
+            assert await caches.prune(["used", "nosuch"]) == 0
+            assert await caches.prune(["used", "unused"]) == 10000
             assert os.listdir(paths.build_caches) == ["used"] and not os.listdir(paths.temporary)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_listed_of_a_folder(paths: EnginePaths, records: Records) -> None:
+    """An older engine's has no record: it says when it was changed last."""
+
+    async def scenario() -> None:
+        caches = CacheFolders(paths, records)
+        assert await caches.listed() == ()
+        for name in ("noted", "old"):
+            os.makedirs(paths.build_cache(name))
+            Path(paths.build_cache(name), "file").write_bytes(b"12345")
+        os.utime(paths.build_cache("old"), (7, 7))
+        for _ in range(2):
+            caches.note_use("noted", "cached mount /c")
+        async with AsyncExitStack() as undo:
+            await caches.take_all({"noted": "shared"}, undo)
+            noted, old = await caches.listed()
+        assert (noted.id, noted.uses, noted.description, noted.in_use) == ("noted", 2, "cached mount /c", True)
+        assert noted.used_ns > 10**18 and noted.created > "2024"
+        assert (old.size, old.used_ns, old.created, old.uses) == (5, 7 * 10**9, "1970-01-01T00:00:07Z", 0)
+        await caches.prune(["noted"])
+        assert not list(records.items("build-folder"))
 
     asyncio.run(scenario())
 

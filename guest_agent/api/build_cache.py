@@ -1,0 +1,93 @@
+"""The build cache in docker's shapes: what /system/df says of it, and what /build/prune asks for."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from guest_agent.api.query import Filters, Query
+from guest_agent.api.render_config import Json
+from guest_agent.api.times import parse_moment
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest
+from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.times import NEVER, rfc3339
+
+_TEXTS = frozenset({"parent", "type", "description"})
+_FLAGS = frozenset({"inuse", "shared", "private"})
+#: Older clients' name for `until`.
+_UNUSED_FOR = "unused-for"
+#: docker lets every prune have labels, and a record has none: they are taken, and change nothing.
+_FILTERS = _TEXTS | _FLAGS | {"id", "until", _UNUSED_FOR, "label", "label!"}
+
+
+def render_cache_record(record: CacheRecord, version: tuple[int, int]) -> Json:
+    """`Parents` took the place of `Parent` in API 1.42; either is left out where there is none."""
+    parents = {"Parents": [record.parent]} if version >= (1, 42) else {"Parent": record.parent}
+    return {
+        "ID": record.id,
+        **(parents if record.parent else {}),
+        "Type": record.kind.value,
+        "Description": record.description,
+        "InUse": record.in_use,
+        "Shared": record.shared,
+        "Size": record.size,
+        "CreatedAt": record.created or NEVER,
+        "LastUsedAt": rfc3339(record.used_ns) if record.used_ns else None,
+        "UsageCount": record.uses,
+    }
+
+
+def parse_prune(query: Query) -> PruneRequest:
+    """Raises InvalidArgument."""
+    filters = query.filters(_FILTERS)
+    identity = _only(filters, "id")
+    texts = {name: text for name in _TEXTS if (text := _only(filters, name)) is not None}
+    flags = {name: flag for name in _FLAGS if (flag := _flag(filters, name)) is not None}
+    return PruneRequest(
+        everything=query.flag("all"),
+        keep_bytes=_keep_bytes(query),
+        unused_since_ns=_parse_until(filters, time.time_ns()),
+        id=None if identity is None else _pattern(identity),
+        fields={**texts, **flags},
+    )
+
+
+def _keep_bytes(query: Query) -> int:
+    try:
+        return query.integer("keep-storage")
+    except InvalidArgument as error:
+        text = query.text("keep-storage")
+        message = f"keep-storage is in bytes and expects an integer, got {text}: {error.message}"
+        raise InvalidArgument(message) from None
+
+
+def _only(filters: Filters, name: str) -> str | None:
+    if len(filters[name]) > 1:
+        raise InvalidArgument("filters expect only one value")
+    return filters[name][0] if name in filters else None
+
+
+def _flag(filters: Filters, name: str) -> bool | None:
+    """Its name alone asks for it, as `=true` does."""
+    _only(filters, name)
+    return True if filters.names_alone(name) else filters.flag(name)
+
+
+def _parse_until(filters: Filters, now_ns: int) -> int | None:
+    if "until" in filters and _UNUSED_FOR in filters:
+        raise InvalidArgument(f'conflicting filters: "until" and "{_UNUSED_FOR}"')
+    name = _UNUSED_FOR if _UNUSED_FOR in filters else "until"
+    text = _only(filters, name)
+    try:
+        return None if text is None else parse_moment(text, now_ns)
+    except InvalidArgument:
+        problem = f'failed to parse value as time or duration: "{text}"'
+        raise InvalidArgument(f"\"{name}\" filter expects a duration (e.g., '24h') or a timestamp: {problem}") from None
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """docker searches ids for a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InvalidArgument(f"invalid filter 'id={text}': {error}") from None

@@ -1,0 +1,65 @@
+"""Which records of the build cache a prune takes, and in which order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from guest_agent.build.pruning import plan_prune
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
+
+
+def record(identity: str, used: int, parent: str = "", size: int = 10) -> CacheRecord:
+    return CacheRecord(identity, RecordType.REGULAR, size, "2024-01-01T00:00:00Z", used, parent=parent)
+
+
+#: base ← one ← two, and base ← other; base and one are an image's, a build uses `other`, nobody the mount.
+RECORDS = (
+    replace(record("base", 40), shared=True, description="COPY x"),
+    replace(record("one", 30, "base"), shared=True),
+    record("two", 25, "one"),
+    replace(record("other", 40, "base"), in_use=True),
+    replace(record("mount", 10, size=100), kind=RecordType.CACHE_MOUNT),
+)
+ALL = PruneRequest(everything=True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "gone"),
+    [
+        (PruneRequest(), "mount two"),
+        (ALL, "mount two one"),
+        (replace(ALL, unused_since_ns=25), "mount two"),
+        (replace(ALL, unused_since_ns=24), "mount"),
+        (replace(ALL, keep_bytes=110), "mount"),
+        (replace(ALL, keep_bytes=111), "mount"),
+        (replace(ALL, keep_bytes=131), ""),
+        (replace(ALL, keep_bytes=1), "mount two one"),
+        (replace(ALL, id=re.compile("^t|m")), "mount two"),
+        (replace(ALL, id=re.compile("one")), ""),  # `two` was made from it
+        (replace(ALL, fields={"type": "exec.cachemount"}), "mount"),
+        (replace(ALL, fields={"type": "internal"}), ""),
+        (replace(ALL, fields={"parent": "one"}), "two"),
+        (replace(ALL, fields={"description": "COPY x"}), ""),  # `other` needs it
+        (replace(ALL, fields={"private": True}), "mount two"),
+        (replace(ALL, fields={"shared": True}), ""),
+        (PruneRequest(fields={"shared": True}), ""),
+        (replace(ALL, fields={"inuse": True}), ""),
+        (replace(ALL, fields={"inuse": False, "private": True}), "mount two"),
+    ],
+)
+def test_what_goes(request_: PruneRequest, gone: str) -> None:
+    assert " ".join(plan_prune(RECORDS, request_)) == gone
+
+
+def test_a_parent_goes_after_its_children_although_it_was_used_before_them() -> None:
+    chain = (record("c", 3, "b"), record("a", 1), record("b", 2, "a"), record("z", 2), record("orphan", 9, "nosuch"))
+    assert plan_prune(chain, PruneRequest()) == ("z", "c", "b", "a", "orphan")
+    assert plan_prune(chain, PruneRequest(keep_bytes=31)) == ("z", "c")
+    assert plan_prune((), ALL) == ()
+
+
+def test_what_is_a_total_prune() -> None:
+    assert ALL.is_total and not PruneRequest().is_total and not replace(ALL, keep_bytes=1).is_total
