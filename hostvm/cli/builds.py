@@ -1,4 +1,4 @@
-"""`build` and `builder prune`."""
+"""`build`."""
 
 import os
 
@@ -8,7 +8,6 @@ from hostvm.cli.build_body import open_body
 from hostvm.cli.build_display import open_display
 from hostvm.cli.credentials import registry_config
 from hostvm.cli.failure import Failure, refused
-from hostvm.cli.output import write_out
 from hostvm.cli.pulling import stream_error
 from hostvm.cli.request.build import plan_path
 
@@ -82,17 +81,3 @@ def _write_id(path: str, identity: str) -> None:
             file.write(identity)
     except OSError as error:
         raise Failure(f"failed to write the image ID: open {path}: {(error.strerror or '').lower()}", 1) from error
-
-
-def prune(context: "Context", arguments: Arguments) -> int:
-    from hostvm.cli.render.units import human_size
-
-    if not arguments.flag("force"):
-        write_out("WARNING! This will remove all build cache. Are you sure you want to continue? [y/N] ")
-        if input().strip().lower() not in ("y", "yes"):
-            return 0
-    answer = context.engine.call("POST", "/build/prune")
-    fields = answer if isinstance(answer, dict) else {}
-    space = fields.get("SpaceReclaimed")
-    write_out(f"Total reclaimed space: {human_size(space if isinstance(space, int) else 0)}\n")
-    return 0

@@ -3,11 +3,11 @@
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_out
-from hostvm.cli.render.columns import tabulate
 from hostvm.cli.render.container_view import CONTAINERS
 from hostvm.cli.render.image_view import IMAGES, split_tags
-from hostvm.cli.render.units import human_size
+from hostvm.cli.render.units import ago, human_size
 from hostvm.cli.render.view import Row, View, render
+from hostvm.cli.times import parse_time
 from hostvm.cli.volumes import VOLUMES
 
 TYPE_CHECKING = False
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 _IMAGES = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize", "Containers")
 _CONTAINERS = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
 _VOLUMES = ("Name", "Links", "Size")
+
+BUILD_CACHE = View(
+    "*formatter.buildCacheContext",
+    "ID",
+    ("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"),
+    {
+        "ID": ("CACHE ID", lambda row: row.text("ID")[:12] + ("*" if row.record.get("InUse") else "")),
+        "CacheType": ("CACHE TYPE", lambda row: row.text("Type")),
+        "Size": ("SIZE", lambda row: human_size(row.number("Size"))),
+        "CreatedSince": ("CREATED", lambda row: _since(row, "CreatedAt")),
+        "LastUsedSince": ("LAST USED", lambda row: _since(row, "LastUsedAt")),
+        "UsageCount": ("USAGE", lambda row: str(row.number("UsageCount"))),
+        "Shared": ("SHARED", lambda row: str(bool(row.record.get("Shared"))).lower()),
+    },
+)
 
 SUMMARY = View(
     "*formatter.diskUsageContext",
@@ -96,28 +111,32 @@ def _reclaimable(row: Row) -> str:
 
 
 def verbose_text(usage: "Record", now: float) -> str:
-    """Each image, container and volume in a table of its kind. Pure."""
+    """Each image, container, volume and record of the build cache in a table of its kind. Pure."""
     images = [Row(IMAGES, record, now, False) for record in split_tags(_records(usage, "Images"))]
     containers = [Row(CONTAINERS, record, now, False) for record in _records(usage, "Containers")]
     volumes = [Row(VOLUMES, record, now, False) for record in _records(usage, "Volumes")]
-    cache = _cache(_records(usage, "BuildCache"))[2]
+    cache = [Row(BUILD_CACHE, record, now, False) for record in _by_use(_records(usage, "BuildCache"))]
+    cached = _cache(_records(usage, "BuildCache"))[2]
     return (
         f"Images space usage:\n\n{render(IMAGES, images, '', False, _IMAGES)}\n"
         f"Containers space usage:\n\n{render(CONTAINERS, containers, '', False, _CONTAINERS)}\n"
         f"Local Volumes space usage:\n\n{render(VOLUMES, volumes, '', False, _VOLUMES)}\n"
-        f"Build cache usage: {human_size(cache, 4)}\n\n{_cache_table(_records(usage, 'BuildCache'))}\n"
+        f"Build cache usage: {human_size(cached, 4)}\n\n{render(BUILD_CACHE, cache, '', False)}"
     )
 
 
-def _cache_table(entries: "list[Record]") -> str:
-    header = ["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]
-    return tabulate([header, *(_cache_row(one) for one in entries)])
+def _by_use(entries: "list[Record]") -> "list[Record]":
+    """The least recently used first, as docker lists them."""
+    return sorted(entries, key=lambda one: (_seconds(str(one.get("LastUsedAt") or "")), str(one.get("ID"))))
 
 
-def _cache_row(entry: "Record") -> list[str]:
-    texts = [str(entry.get(key) or "") for key in ("CreatedAt", "LastUsedAt", "UsageCount")]
-    size = human_size(_number(entry, "Size"), 4)
-    return [str(entry.get("ID"))[:12], str(entry.get("Type")), size, *texts, str(bool(entry.get("Shared"))).lower()]
+def _since(row: Row, key: str) -> str:
+    return ago(_seconds(row.text(key)), row.now) if row.text(key) else ""
+
+
+def _seconds(time: str) -> float:
+    """Since the epoch; 0 for ""."""
+    return float(parse_time(time, 0) or 0)
 
 
 def _records(usage: "Record", key: str) -> "list[Record]":

@@ -9,7 +9,7 @@ from hostvm.client.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hostvm.cli.main import Context
 
@@ -44,6 +44,13 @@ def volumes(context: "Context", arguments: Arguments) -> int:
     kind = "" if arguments.flag("all") else "anonymous "
     if _agreed(arguments, f"WARNING! This will remove {kind}local volumes not used by at least one container.\n"):
         _tell(_volumes(context, arguments, arguments.flag("all")))
+    return 0
+
+
+def build_cache(context: "Context", arguments: Arguments) -> int:
+    which = "all" if arguments.flag("all") else "all dangling"
+    if _agreed(arguments, f"WARNING! This will remove {which} build cache. "):
+        _tell(_build_cache(context, arguments, arguments.number("keep-storage")))
     return 0
 
 
@@ -119,22 +126,24 @@ def _images(context: "Context", arguments: Arguments) -> "Outcome":
     return _listed("Images", lines), _space(answer)
 
 
-def _build_cache(context: "Context", arguments: Arguments) -> "Outcome":
-    path = with_query("/build/prune", all=arguments.flag("all"))
-    answer = context.engine.call("POST", path)
-    plain = answer if isinstance(answer, dict) else {}
-    return _listed("build cache objects", plain.get("CachesDeleted")), _space(plain)
+def _build_cache(context: "Context", arguments: Arguments, keep: int = 0) -> "Outcome":
+    limits = {"all": arguments.flag("all"), "keep-storage": keep or None}
+    answer = _prune(context, "build", _pairs(arguments), limits)
+    return _listed("build cache objects", answer.get("CachesDeleted")), _space(answer)
 
 
 def _pairs(arguments: Arguments) -> "list[tuple[str, str]]":
     return [pair for pair in arguments.many("filter") if isinstance(pair, tuple)]
 
 
-def _prune(context: "Context", noun: str, pairs: "Sequence[tuple[str, str]]") -> "Record":
+def _prune(
+    context: "Context", noun: str, pairs: "Sequence[tuple[str, str]]", more: "Mapping[str, object] | None" = None
+) -> "Record":
     wanted: dict[str, list[str]] = {}
     for key, value in pairs:
         wanted.setdefault(key, []).append(value)
-    answer = context.engine.call("POST", with_query(f"/{noun}/prune", filters=dumps(wanted) if wanted else ""))
+    query = {**(more or {}), "filters": dumps(wanted) if wanted else ""}
+    answer = context.engine.call("POST", with_query(f"/{noun}/prune", **query))
     return answer if isinstance(answer, dict) else {}
 
 

@@ -66,11 +66,16 @@ BUILD = Command(
 )  # fmt: skip
 PRUNE = Command(
     "builder prune",
-    "builds:prune",
+    "pruning:build_cache",
     "Remove build cache",
     (
         switch("all", "a", "Remove all unused build cache, not just dangling ones"),
+        many("filter", "", "filter", 'Provide filter values (e.g. "until=24h")'),
         switch("force", "f", "Do not prompt for confirmation"),
+        option("keep-storage", "", "size", "Amount of disk space to keep for cache"),
     ),
-    examples=("hostvm builder prune -f",),
+    examples=(
+        "hostvm builder prune -f",
+        "hostvm builder prune --filter until=24h --keep-storage 10g",
+    ),
 )
