@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from guest_agent.api.query import Filters, Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.times import parse_moment
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest, parse_id_pattern
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.times import NEVER, rfc3339
 
@@ -47,7 +46,7 @@ def parse_prune(query: Query) -> PruneRequest:
         everything=query.flag("all"),
         keep_bytes=_keep_bytes(query),
         unused_since_ns=_parse_until(filters, time.time_ns()),
-        id=None if identity is None else _pattern(identity),
+        id=None if identity is None else parse_id_pattern(identity),
         fields={**texts, **flags},
     )
 
@@ -83,11 +82,3 @@ def _parse_until(filters: Filters, now_ns: int) -> int | None:
     except InvalidArgument:
         problem = f'failed to parse value as time or duration: "{text}"'
         raise InvalidArgument(f"\"{name}\" filter expects a duration (e.g., '24h') or a timestamp: {problem}") from None
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """docker searches ids for a regular expression."""
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise InvalidArgument(f"invalid filter 'id={text}': {error}") from None

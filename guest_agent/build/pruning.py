@@ -39,6 +39,11 @@ def takes(request: PruneRequest, record: CacheRecord) -> bool:
         return False
     if request.unused_since_ns is not None and record.used_ns > request.unused_since_ns:
         return False
+    return matches(request, record)
+
+
+def matches(request: PruneRequest, record: CacheRecord) -> bool:
+    """Whether a record is one of those that the filters name."""
     if request.id is not None and not request.id.search(record.id):
         return False
     known = record.fields()

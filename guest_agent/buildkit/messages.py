@@ -138,13 +138,34 @@ class InfoResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneRequest:
+    """`keep_duration` in ns; `reserved_space` was keepBytes until 0.17, which is what clients mean by either."""
+
+    filter: tuple[str, ...] = texts(1)
+    all: bool = flag(2)
+    keep_duration: int = integer(3)
+    reserved_space: int = integer(4)
+    max_used_space: int = integer(5)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsageRequest:
+    filter: tuple[str, ...] = texts(1)
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRecord:
     id: str = text(1)
     mutable: bool = flag(2)
     in_use: bool = flag(3)
     size: int = integer(4)
+    created_at: Timestamp | None = message(6, Timestamp)
+    last_used_at: Timestamp | None = message(7, Timestamp)
+    usage_count: int = integer(8)
     description: str = text(9)
     record_type: str = text(10)
+    shared: bool = flag(11)
+    parents: tuple[str, ...] = texts(12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from guest_agent.build.pruning import matches
 from guest_agent.buildkit.builds import Builds
+from guest_agent.buildkit.cache_usage import parse_filters, plan_request, render_record
 from guest_agent.buildkit.jobs import Job, Jobs
 from guest_agent.buildkit.messages import (
     BridgeSolveRequest,
     BridgeSolveResponse,
     Capability,
+    DiskUsageRequest,
     Empty,
     InfoResponse,
     Platform,
     Pong,
+    PruneRequest,
     Ref,
     Result,
     ReturnRequest,
     SolveRequest,
     SolveResponse,
     StatusRequest,
-    UsageRecord,
     UsageResponse,
     Version,
     Worker,
@@ -33,7 +37,6 @@ from guest_agent.buildkit.sessions import Sessions
 from guest_agent.rpc.peer import Call, Handler
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.rpc.status import CallFailed, Code
-from guest_agent.wire.cache_records import PruneRequest
 from guest_agent.wire.errors import InvalidArgument
 
 _CONTROL = "/moby.buildkit.v1.Control"
@@ -65,7 +68,7 @@ class BuildKit:
             f"{_CONTROL}/Status": self._status,
             f"{_CONTROL}/ListWorkers": _unary(Empty, self._list_workers),
             f"{_CONTROL}/Info": _unary(Empty, self._info),
-            f"{_CONTROL}/DiskUsage": _unary(Empty, self._disk_usage),
+            f"{_CONTROL}/DiskUsage": _unary(DiskUsageRequest, self._disk_usage),
             f"{_CONTROL}/Prune": self._prune,
             f"{_BRIDGE}/Ping": _unary(Empty, self._ping),
             f"{_BRIDGE}/Solve": self._bridge_solve,
@@ -94,10 +97,13 @@ class BuildKit:
                 await call.send(encode(response))
 
     async def _prune(self, call: Call) -> None:
-        """All of the cache is one record: it goes as a whole."""
-        _keys, freed = await self.builds.prune(PruneRequest(everything=True))
-        if freed:
-            await call.send(encode(UsageRecord("build-cache", size=freed)))
+        """Each record that went is told."""
+        request = plan_request(await _read(call, PruneRequest), time.time_ns())
+        before = {record.id: record for record in await self.builds.list_cache()}
+        gone, _freed = await self.builds.prune(request)
+        for identity in gone:
+            if identity in before:
+                await call.send(encode(render_record(before[identity])))
 
     async def _bridge_solve(self, call: Call) -> None:
         job = await self._job_of(call)
@@ -121,8 +127,10 @@ class BuildKit:
     async def _info(self, _request: Empty) -> InfoResponse:
         return InfoResponse(VERSION)
 
-    async def _disk_usage(self, _request: Empty) -> UsageResponse:
-        return UsageResponse()
+    async def _disk_usage(self, request: DiskUsageRequest) -> UsageResponse:
+        wanted = parse_filters(request.filter)
+        found = [record for record in await self.builds.list_cache() if matches(wanted, record)]
+        return UsageResponse(tuple(render_record(record) for record in found))
 
     async def _ping(self, _request: Empty) -> Pong:
         return Pong(tuple(Capability(name, True) for name in _CAPABILITIES), workers=(self.worker,))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from guest_agent.wire.errors import InvalidArgument
+
 
 class RecordType(StrEnum):
     """As docker names them."""
@@ -56,3 +58,11 @@ class PruneRequest:
     def is_total(self) -> bool:
         """Whether the cache is to be as if nothing had ever been built."""
         return self == PruneRequest(everything=True)
+
+
+def parse_id_pattern(text: str) -> re.Pattern[str]:
+    """docker searches ids for a regular expression. Raises InvalidArgument."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InvalidArgument(f"invalid filter 'id={text}': {error}") from None

@@ -185,7 +185,25 @@ def test_compose_builds_its_services(machine: Machine, context: Path) -> None:
     assert machine.command([*compose, "down", "--rmi", "local"]).code == 0
 
 
-def test_buildx_asks_after_its_builder(machine: Machine, build: Build) -> None:
-    for words in (["ls"], ["inspect"], ["du"], ["prune", "-f"]):
-        asked = machine.command([programs.DOCKER_26, "buildx", *words])
+def test_buildx_asks_after_its_builder(machine: Machine, build: Build, tmp_path: Path) -> None:
+    """`builder prune` is buildx's, too: what an image has stays without -a, and filters hold."""
+
+    def docker(*words: str) -> str:
+        asked = machine.command([programs.DOCKER_26, *words])
         assert asked.code == 0, asked.err
+        return asked.out
+
+    for words in (["ls"], ["inspect"]):
+        docker("buildx", *words)
+    docker("builder", "prune", "-af")
+    run = "RUN --mount=type=cache,target=/c,id=x head -c 5000 /dev/zero | tee /c/file > /kept"
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\n{run}\n")
+    assert build("-t", "kept", str(tmp_path)).code == 0
+    assert re.search(r"Shared:\s+5kB\nPrivate:\s+5kB\nReclaimable:\s+10kB\nTotal:\s+10kB", docker("buildx", "du"))
+    assert "exec.cachemount" in docker("buildx", "du", "--verbose", "--filter", "type=exec.cachemount")
+    for words in (["--filter", "type=regular"], ["--filter", "until=1h"], ["-a", "--keep-storage", "1g"]):
+        assert docker("builder", "prune", "-f", *words).split() == ["Total:", "0B"]
+    assert docker("builder", "prune", "-f").split()[-2:] == ["Total:", "5kB"]
+    machine("rmi", "kept")
+    assert docker("buildx", "prune", "-f").split()[-2:] == ["Total:", "5kB"]
+    assert "Total:\t\t0B" in docker("buildx", "du")

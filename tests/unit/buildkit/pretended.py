@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
+from guest_agent.build.pruning import matches
 from guest_agent.build.trees import ContextTree, empty_tree
 from guest_agent.buildkit.messages import (
     AgentRequest,
@@ -28,11 +29,17 @@ from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.rpc.peer import Call, Handler, Peer
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import Credentials, ImageId
 
 IMAGE = "sha256:" + "1" * 64
+CACHED = (
+    CacheRecord(
+        "step", RecordType.REGULAR, 30, "1970-01-02T00:00:00.000000005Z", 2 * 10**9, 3, "RUN x", "base", shared=True
+    ),
+    CacheRecord("mount", RecordType.CACHE_MOUNT, 5, "", 0, in_use=True),
+)
 
 
 class MemoryLink:
@@ -119,10 +126,10 @@ class PretendedBuilds:
             self.cancelled.set()
 
     async def list_cache(self) -> tuple[CacheRecord, ...]:
-        return ()
+        return CACHED
 
     async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
-        return ("key",), 7
+        return tuple(record.id for record in CACHED if matches(request, record)), 7
 
     async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
         yield b"a tar of "
