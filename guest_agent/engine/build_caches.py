@@ -59,10 +59,10 @@ class CacheFolders:
         unused = [name for name in self._names() if name in names and not self._users.get(name)]
         if not unused:
             return 0
-        graves = [move_to_grave(self._paths.build_cache(name), self._paths.temporary) for name in unused]
         with self._records.transaction():
             for name in unused:
                 self._records.delete(_KIND, name)
+        graves = [move_to_grave(self._paths.build_cache(name), self._paths.temporary) for name in unused]
         return await asyncio.to_thread(_remove_all, graves)
 
     async def _take(self, name: str, sharing: str, undo: AsyncExitStack) -> str:
