@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 
 from guest_agent.engine.bundle import plan_container_mounts
 from guest_agent.engine.container import Container
@@ -17,6 +18,8 @@ from guest_agent.layers.changes import find_changes
 from guest_agent.layers.copying import PathSource, PathTarget
 from guest_agent.layers.view import View, ViewMount
 from guest_agent.runtime.users import resolve_user
+from guest_agent.store.pieces import without_blocking
+from guest_agent.store.threads import finish_in, open_in_thread
 from guest_agent.wire.errors import NotFound
 from guest_agent.wire.mounts import Mount, MountType
 
@@ -30,7 +33,7 @@ class Files:
     async def stat(self, ref: str, path: str) -> PathStat:
         """What is at a path, a link itself. Raises NotFound in docker's words."""
         async with _view_of(self._parts, self._parts.table.find(ref)) as view:
-            source = await asyncio.to_thread(PathSource, view, path, True)
+            source = await _open_source(view, path, only_stat=True)
             try:
                 return await _read_stat(source, ref)
             finally:
@@ -41,7 +44,7 @@ class Files:
         container = self._parts.table.find(ref)
         async with AsyncExitStack() as stack:
             view = await stack.enter_async_context(_view_of(self._parts, container))
-            source = await asyncio.to_thread(PathSource, view, path, False)
+            source = await _open_source(view, path, only_stat=False)
             stack.push_async_callback(asyncio.to_thread, source.close)
             found = await _read_stat(source, ref)
             self._parts.tell(container, "archive-path")
@@ -52,7 +55,8 @@ class Files:
         container = self._parts.table.find(request.container)
         async with _view_of(self._parts, container) as view:
             owner = _find_owner(container, view, request)
-            target = await asyncio.to_thread(PathTarget, view, request.path, request.keep_kinds, owner)
+            open_target = partial(PathTarget, view, request.path, request.keep_kinds, owner)
+            target = await open_in_thread(open_target, PathTarget.close)
             try:
                 await _write(target, chunks)
             except NotFound as error:
@@ -102,25 +106,28 @@ def _is_read_only(mount: Mount) -> bool:
     return not {"ro", "rro"}.isdisjoint(mount.options)
 
 
+async def _open_source(view: View, path: str, only_stat: bool) -> PathSource:
+    return await open_in_thread(partial(PathSource, view, path, only_stat), PathSource.close)
+
+
 async def _read_stat(source: PathSource, ref: str) -> PathStat:
     try:
-        return PathStat(**await asyncio.to_thread(source.stat))
+        return PathStat(**await finish_in(None, source.stat, abort=source.abort))
     except NotFound as error:
         raise _missing(error, ref) from None
 
 
 async def _pieces(source: PathSource, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    async with stack:
-        pieces = source.pieces()
-        while piece := await asyncio.to_thread(next, pieces, b""):
+    async with stack, aclosing(without_blocking(source.pieces(), source.abort)) as pieces:
+        async for piece in pieces:
             yield piece
 
 
 async def _write(target: PathTarget, chunks: AsyncIterator[bytes]) -> None:
     async for chunk in chunks:
-        if not await asyncio.to_thread(target.write, chunk):
+        if not await finish_in(None, partial(target.write, chunk), abort=target.abort):
             break
-    await asyncio.to_thread(target.finish)
+    await finish_in(None, target.finish, abort=target.abort)
 
 
 def _find_owner(container: Container, view: View, request: ExtractRequest) -> tuple[int, int] | None:

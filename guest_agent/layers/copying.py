@@ -1,4 +1,4 @@
-"""The engine's end of the helpers that read and write a container's files. Blocks; one thread at a time."""
+"""The engine's end of the helpers that read and write a container's files. Blocks; `abort` is for other threads."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ class PathSource:
     def _failure(self) -> HostvmError:
         return _error(_pipe(self._process.stderr).read(), self._process)
 
+    def abort(self) -> None:
+        """From any thread: whoever reads sees the end."""
+        self._process.kill()
+
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
@@ -78,6 +82,10 @@ class PathTarget:
         output, errors = self._process.communicate()
         if output != b"{}":
             raise _error(output or errors, self._process)
+
+    def abort(self) -> None:
+        """From any thread: whoever writes or waits sees that the helper has ended."""
+        self._process.kill()
 
     def close(self) -> None:
         self._stdin.close()
