@@ -80,14 +80,17 @@ class Job:
     async def export(self) -> dict[str, str]:
         """To where the client wants the result; what an exporter tells of it."""
         image = self.progress.image
+        exporters = exporters_of(self.request) if image else ()
         told: dict[str, str] = {}
-        for number, exporter in enumerate(exporters_of(self.request) if image else ()):
-            if exporter.type in IMAGE_EXPORTERS:
-                told |= self._tell_image(image, exporter.attrs.get("name", ""))
-            else:
-                await self._send_files(image, exporter.type, number)
-        if image and not told and not self.progress.image_was_there:
-            await self._builds.drop_image(image)
+        async with AsyncExitStack() as undo:
+            is_for_files = not any(one.type in IMAGE_EXPORTERS for one in exporters)
+            if image and is_for_files and not self.progress.image_was_there:
+                undo.push_async_callback(self._builds.drop_image, image)
+            for number, exporter in enumerate(exporters):
+                if exporter.type in IMAGE_EXPORTERS:
+                    told |= self._tell_image(image, exporter.attrs.get("name", ""))
+                else:
+                    await self._send_files(image, exporter.type, number)
         return told
 
     def _tell_image(self, image: str, names: str) -> dict[str, str]:

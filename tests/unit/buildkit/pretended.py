@@ -154,6 +154,7 @@ class PretendedClient:
     accounts: Mapping[str, CredentialsResponse] = field(default_factory=dict)
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
+    takes_results: bool = True
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -186,6 +187,8 @@ class PretendedClient:
             await call.send(encode(Packet(PacketType.DATA, id=packet.id)))
 
     async def _result(self, call: Call) -> None:
+        if not self.takes_results:
+            raise CallFailed(Code.UNKNOWN, "no space left on device")
         while (message := await call.receive()) is not None:
             self.received += decode(Bytes, message).data
 

@@ -183,6 +183,18 @@ def test_files_instead_of_an_image(was_there: bool) -> None:
     assert client.received == b"a tar of " + IMAGE.encode()
 
 
+def test_files_that_the_client_cant_take() -> None:
+    client = a_client()
+    client.takes_results = False
+
+    async def work(talk: Conversation) -> None:
+        with pytest.raises(CallFailed, match="no space left on device"):
+            await solve(talk, {}, (Exporter("tar"),))
+        assert talk.builds.dropped == [IMAGE]
+
+    converse(client, work)
+
+
 def test_the_client_is_asked_for_credentials_when_something_is_pulled() -> None:
     """Whatever it is: also an image that the Dockerfile doesn't name by itself."""
     client = a_client()
