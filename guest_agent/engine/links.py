@@ -7,8 +7,8 @@ take their links as further names (`EndpointSettings.links`).
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from guest_agent.engine.container import Container, Status
@@ -17,6 +17,8 @@ from guest_agent.engine.wiring import is_user_defined
 from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerPort, Endpoint, HostConfig, Protocol
 from guest_agent.wire.networks import BRIDGE, HOST
+
+log = logging.getLogger(__name__)
 
 #: Variables of the linked container that say nothing to another one.
 _OWN_VARIABLES = ("HOME", "PATH")
@@ -125,9 +127,17 @@ def renew_links(parts: Parts, linked: Container) -> None:
     """
     address = _default_address(linked.endpoints)
     for container in parts.table.in_status(Status.RUNNING, Status.PAUSED) if address else ():
-        aliases = {alias for name, alias in named_links(container) if _is_name_of(parts, name, linked)}
-        if aliases:
-            _rewrite(f"{parts.paths.bundle(container.id)}/hosts", aliases, address)
+        aliases = {alias for name, alias in named_links(container) if name in _names_of(linked)}
+        try:
+            if aliases:
+                _rewrite(f"{parts.paths.bundle(container.id)}/hosts", aliases, address)
+        except OSError as error:  # the start, which is done, is somebody else's
+            log.error("%s isn't told of %s's address: %s", container.id[:12], linked.id[:12], error)
+
+
+def _names_of(container: Container) -> tuple[str, ...]:
+    """By which a link may go. A shorter id may have come to be another container's."""
+    return container.name, container.id, container.id[:12]
 
 
 def _rewrite(path: str, aliases: Collection[str], address: str) -> None:
@@ -153,12 +163,6 @@ def _renew_line(line: str, aliases: Collection[str], address: str) -> str:
 
 def _default_address(endpoints: Iterable[Endpoint]) -> str:
     return next((one.address for one in endpoints if one.network == BRIDGE), "")
-
-
-def _is_name_of(parts: Parts, name: str, container: Container) -> bool:
-    with suppress(NotFound):
-        return parts.table.find(name).id == container.id
-    return False
 
 
 def plan_variables(container_name: str, links: Iterable[Link]) -> tuple[str, ...]:

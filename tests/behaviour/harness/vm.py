@@ -111,6 +111,7 @@ class VmMachine(Machine):
         return bool(self.supervisor_pid() or self.qemu_pid())
 
     def stop(self) -> None:
+        self.stop_asking()
         if self.running():
             self("machine", "stop", "--shutdown", NAME)
 
@@ -118,7 +119,12 @@ class VmMachine(Machine):
         """Ends QEMU with the machine's state saved."""
         self("machine", "stop", NAME)
 
+    def stop_asking(self) -> None:
+        """Nobody in the guest waits for a question any more: the next one begins anew."""
+        self._answerer.close()
+
     def kill(self) -> None:
+        self.stop_asking()
         kill_all(sorted(self._processes(), key=lambda pid: pid != self.supervisor_pid()))
 
     def kill_supervisor(self) -> None:

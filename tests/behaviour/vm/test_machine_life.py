@@ -147,6 +147,7 @@ def test_an_idle_machine_suspends_itself_and_wakes(vm: VmMachine) -> None:
     with open(spec, "w", encoding="utf-8") as file:
         json.dump({**document, "idle_seconds": 1}, file)
     assert ask(f"{vm.sockets}/control.sock", {"op": "reload"}, patience()) == {"restart": False}
+    vm.stop_asking()
     wait_for(lambda: status(vm)["state"] == "suspended", "the machine to suspend itself")
     assert not vm.qemu_pid()
     assert vm.status(name) == "running"
