@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -10,6 +11,8 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 async def finish_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -25,7 +28,8 @@ async def open_in_thread(
 ) -> T:
     """What `open_it` gives, for the caller to close. Where the caller is cancelled, it is closed in a thread, too.
 
-    The cancellation waits for both. `abort` makes the result come soon where the thread may wait for somebody.
+    The cancellation waits for both. `abort` makes the result come soon where the thread may wait for somebody. Should
+    either fail, the log says so, and the caller is cancelled all the same: asyncio.timeout looks for nothing else.
     """
     return await finish_in(None, open_it, close, abort)
 
@@ -33,7 +37,7 @@ async def open_in_thread(
 async def finish_in(
     executor: Executor | None,
     work: Callable[[], T],
-    undo: Callable[[T], object] = lambda result: None,
+    undo: Callable[[T], object] | None = None,
     abort: Callable[[], None] = lambda: None,
 ) -> T:
     """`open_in_thread` with threads of one's own; None = asyncio's."""
@@ -44,9 +48,16 @@ async def finish_in(
             await asyncio.wait([running])
         except asyncio.CancelledError as error:
             cancelled = error
-            abort()
+            _or_log(abort)
     if cancelled is None:
         return running.result()
-    if running.exception() is None:  # asked for anyway, or asyncio complains that nobody did
-        await finish_in(executor, partial(undo, running.result()))
+    if running.exception() is None and undo is not None:  # unasked, asyncio complains that nobody took the exception
+        await finish_in(executor, partial(_or_log, partial(undo, running.result())))
     raise cancelled
+
+
+def _or_log(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:
+        log.exception("what a cancelled caller leaves couldn't be put away")

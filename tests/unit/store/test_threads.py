@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 import pytest
 
-from guest_agent.store.threads import finish_in_thread, open_in_thread
+from guest_agent.store.threads import finish_in, finish_in_thread, open_in_thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def test_a_cancellation_waits_for_the_thread() -> None:
@@ -85,6 +91,53 @@ def test_what_nobody_waits_for_is_closed_before_the_cancellation_goes_on(comes_f
 def test_the_callers_own_result_stays_open() -> None:
     closed: list[str] = []
     assert asyncio.run(open_in_thread(lambda: "tree", closed.append)) == "tree" and not closed
+
+
+@pytest.mark.parametrize("fails", ["abort", "close"])
+def test_a_failure_on_the_way_out_is_logged_and_the_caller_cancelled(
+    fails: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio.timeout makes a TimeoutError of a CancelledError, and of nothing else."""
+    go_on = threading.Event()
+
+    def open_it() -> str:
+        go_on.wait()
+        return "tree"
+
+    def fail(which: str) -> None:
+        go_on.set()
+        if which == fails:
+            raise OSError(f"{which} failed")
+
+    async def scenario() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await open_in_thread(open_it, lambda _opened: fail("close"), lambda: fail("abort"))
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert f"{fails} failed" in caplog.text
+
+
+def test_what_needs_no_undo_takes_one_trip_to_the_thread() -> None:
+    """A second one would wait behind whatever else the executor has to do."""
+    trips: list[str] = []
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+            trips.append("trip")
+            return super().submit(fn, *args, **kwargs)
+
+    async def scenario(executor: Executor) -> None:
+        go_on = threading.Event()
+        task = asyncio.create_task(finish_in(executor, go_on.wait, abort=go_on.set))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Counting(1) as executor:
+        asyncio.run(asyncio.wait_for(scenario(executor), 30))
+    assert trips == ["trip"]
 
 
 def test_where_nothing_was_opened_nothing_is_closed() -> None:
