@@ -9,7 +9,6 @@ import re
 import stat
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
-from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
@@ -99,25 +98,28 @@ class Download:
         total, size = hashlib.sha256(), 0
         request = Request(self._url, headers={"User-Agent": "hostvm"})
         try:
-            with (
-                _make_opener(self._dialler).open(request, timeout=_TIMEOUT) as answer,
-                open(target, "wb", closefd=False) as file,
-            ):
+            with _make_opener(self._dialler).open(request, timeout=_TIMEOUT) as answer:
                 expected = answer.headers.get("Content-Length", "")
                 while data := answer.read(_PIECE):
                     total.update(data)
                     size += len(data)
-                    file.write(data)
+                    self._write(target, data)
                 modified = answer.headers.get("Last-Modified", "")
-        except (URLError, HTTPException, TimeoutError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:  # OSError: a line that broke, or urllib's own
             raise Unavailable(f"{self._url}: {error}") from error
-        except OSError as error:
-            raise HostFailed(f"{self._url}: {(error.strerror or str(error)).lower()}") from error
         finally:
             self._dialler.close()
         if expected.isdecimal() and int(expected) != size:
             raise PeerMisbehaved(f"{self._url}: unexpected EOF")
         return size, total.digest(), _time_of(modified)
+
+    def _write(self, target: int, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(target, rest) :]
+        except OSError as error:
+            raise HostFailed(f"{self._url}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _make_opener(dialler: Dialler) -> OpenerDirector:

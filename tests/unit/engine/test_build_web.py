@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,25 @@ def test_a_short_answer_is_none(listener: socket.socket, tmp_path: Path) -> None
         pytest.raises(PeerMisbehaved, match="unexpected EOF"),
     ):
         Download(url_of(listener), str(tmp_path)).file()
+    assert open_descriptors() <= before
+
+
+def test_a_line_that_breaks_is_not_the_hosts_fault(listener: socket.socket, tmp_path: Path) -> None:
+    """A close that lingers for no time sends a reset: reading fails with an OSError, as a full disk does."""
+    before = open_descriptors()
+
+    def serve() -> None:
+        line, _ = listener.accept()
+        with line:
+            line.recv(4096)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(Unavailable, match="Connection reset by peer"):
+        Download(url_of(listener), str(tmp_path)).file()
+    thread.join()
     assert open_descriptors() <= before
 
 
