@@ -25,8 +25,17 @@ async def _have(call: Call) -> None:
     await call.send(b"")
 
 
-def forward(folder: Path, agent: Handler, use: Callable[[str], Awaitable[None]]) -> list[str]:
-    """What the event loop had to complain of, e.g. errors that nobody has looked at."""
+async def _nothing() -> None:
+    pass
+
+
+def forward(
+    folder: Path,
+    agent: Handler,
+    use: Callable[[str], Awaitable[None]],
+    then: Callable[[], Awaitable[None]] = _nothing,
+) -> list[str]:
+    """What the event loop had to complain of, e.g. errors that nobody has looked at. `then` comes after the block."""
     complaints: list[str] = []
 
     async def run() -> None:
@@ -36,6 +45,7 @@ def forward(folder: Path, agent: Handler, use: Callable[[str], Awaitable[None]])
             async with forwarded(ClientSession(peer), ["default"], str(folder)) as sockets:
                 await use(sockets["default"])
             assert not any(agents.__file__ in repr(task) for task in asyncio.all_tasks())
+            await then()
         gc.collect()
         await asyncio.sleep(0)
 
@@ -115,7 +125,7 @@ def test_what_was_asked_is_answered_though_nothing_more_follows(tmp_path: Path) 
 
 def test_nothing_is_carried_when_the_block_is_left(tmp_path: Path) -> None:
     """`forward` looks for tasks that are left."""
-    left = []
+    lines: list[Streams] = []
 
     async def agent(call: Call) -> None:
         while (message := await call.receive()) is not None:
@@ -125,12 +135,11 @@ def test_nothing_is_carried_when_the_block_is_left(tmp_path: Path) -> None:
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"question")
         assert await reader.read(100) == b"question"
-        left.append(asyncio.create_task(hear_the_end(reader, writer)))
+        lines.append((reader, writer))
 
-    async def hear_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            assert await reader.read() == b""
-        finally:
-            writer.close()
+    async def hear_the_end() -> None:
+        ((reader, writer),) = lines
+        assert await reader.read() == b""
+        writer.close()
 
-    assert forward(tmp_path, agent, use) == []
+    assert forward(tmp_path, agent, use, hear_the_end) == []
