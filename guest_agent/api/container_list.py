@@ -46,7 +46,7 @@ def link_names(containers: Containers) -> Mapping[ContainerId, tuple[str, ...]]:
     names: dict[ContainerId, tuple[str, ...]] = {}
     for parent in containers.list(True):
         for name, alias in named_links(parent) if parent.host_config.links else ():
-            with contextlib.suppress(NotFound):  # removed since
+            with contextlib.suppress(NotFound, InvalidArgument):  # removed since, or an id's beginning no more unique
                 identity = containers.find(name).id
                 names[identity] = (*names.get(identity, ()), f"/{parent.name}/{alias}")
     return names

@@ -128,10 +128,13 @@ class FakeContainers:
 
     def find(self, ref: str) -> Container:
         bare = ref.removeprefix("/")
-        for record in self.records.values():
-            if record.name == bare or record.id.startswith(bare):
-                return record
-        raise NotFound(f"No such container: {ref}")
+        named = [record for record in self.records.values() if record.name == bare]
+        found = named or [record for record in self.records.values() if record.id.startswith(bare)]
+        if len(found) > 1:
+            raise InvalidArgument(f"Multiple IDs found with provided prefix: {ref}")
+        if not found:
+            raise NotFound(f"No such container: {ref}")
+        return found[0]
 
     def list(self, everything: bool) -> tuple[Container, ...]:
         found = [record for record in self.records.values() if everything or record.running]

@@ -7,12 +7,14 @@ import json
 import socket
 import struct
 import time
+from dataclasses import replace
 
 import pytest
 
 from guest_agent.api.top import select_rows
 from guest_agent.engine.requests import Sizes
 from guest_agent.wire.errors import NotFound
+from guest_agent.wire.models import ContainerId
 from tests.unit.api.conftest import Api
 from tests.unit.api.fake_engine import BUSYBOX
 from tests.unit.http.serving import receive_all, receive_until
@@ -192,6 +194,16 @@ def test_the_list_shows_what_others_call_it(api: Api) -> None:
     _, listed = api.call("GET", "/containers/json?all=1")
     assert isinstance(listed, list)
     assert [one["Names"] for one in listed] == [["/web"], ["/db", "/web/store"]]
+
+
+def test_the_list_does_not_fail_for_a_link_that_is_not_unique_any_more(api: Api) -> None:
+    """A link may name the beginning of an id, and a later container's begins with the same."""
+    first = api.create("db")
+    api.create("web", HostConfig={"Links": [f"{first[:2]}:store"]})
+    twin = ContainerId(first[:2].ljust(64, "f"))
+    api.engine.containers.records[twin] = replace(api.engine.containers.find("web"), id=twin, name="twin")
+    status, listed = api.call("GET", "/containers/json?all=1")
+    assert status == 200 and isinstance(listed, list) and len(listed) == 3
 
 
 def test_prune_takes_what_does_not_run(api: Api) -> None:
