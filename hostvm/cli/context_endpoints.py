@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from hostvm.cli import docker_contexts as store
 from hostvm.cli.failure import Failure
 from hostvm.cli.kinds import parse_bool
-from hostvm.cli.request.csv import split_csv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,17 +26,6 @@ class Endpoint:
 
     meta: Document
     files: Mapping[str, bytes]
-
-
-def parse_options(text: str) -> dict[str, str]:
-    """ "host=unix:///run/x.sock,ca=ca.pem" Raises Failure."""
-    options = {}
-    for pair in split_csv(text) if text else ():
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise Failure(f"{pair} must be formatted as key=value", 125)
-        options[key] = value
-    return options
 
 
 def resolve_endpoint(folder: str, options: Mapping[str, str], find: Callable[[str], Document]) -> Endpoint:
@@ -57,8 +45,16 @@ def _resolve(folder: str, options: Mapping[str, str], find: Callable[[str], Docu
         return read_endpoint(folder, find(options["from"]))
     paths = {name: options.get(name.partition(".")[0]) for name in store.TLS_FILES}
     files = {name: read_file(path) for name, path in paths.items() if path}
-    host = {"Host": options["host"]} if options.get("host") else {}
-    return Endpoint({**host, "SkipTLSVerify": _parse_boolean(options.get("skip-tls-verify", "false"))}, files)
+    skips = _parse_boolean(options.get("skip-tls-verify", "false"))
+    host = {"Host": _checked_host(options["host"])} if options.get("host") else {}
+    return Endpoint({**host, "SkipTLSVerify": skips}, files)
+
+
+def _checked_host(host: str) -> str:
+    scheme, _, address = host.partition("://")
+    if not (scheme and address):
+        raise Failure(f"unable to apply docker endpoint options: unable to parse docker host `{host}`")
+    return host
 
 
 def _parse_boolean(text: str) -> bool:

@@ -11,13 +11,11 @@ import os
 import re
 import sys
 import tarfile
-from collections.abc import Mapping
-from contextlib import suppress
 
 from guest_agent.wire.errors import HostvmError
 from hostvm.cli import docker_contexts as store
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.context_endpoints import Endpoint, parse_options, read_endpoint, read_file, resolve_endpoint
+from hostvm.cli.context_endpoints import Endpoint, read_endpoint, read_file, resolve_endpoint
 from hostvm.cli.docker_config import docker_folder
 from hostvm.cli.docker_contexts import endpoint_of
 from hostvm.cli.failure import Failure
@@ -148,45 +146,39 @@ def create(context: Context, arguments: Arguments) -> int:
     base, endpoint = _choose_endpoint(context, folder, arguments)
     described = {"Description": text} if (text := arguments.text("description")) else {}
     document = {**base, "Name": name, "Metadata": {**_metadata(base), **described}}
-    _make(folder, _with_endpoint(document, endpoint), endpoint.files)
+    store.save_context(folder, _with_endpoint(document, endpoint), endpoint.files)
     write_out(f"{name}\n")
     write_error(f'Successfully created context "{name}"\n')
     return 0
 
 
 def _choose_endpoint(context: Context, folder: str, arguments: Arguments) -> tuple[Document, Endpoint]:
-    """The document that the new one follows, {} for none, and the new one's endpoint. Raises Failure."""
-    model, options = arguments.text("from"), parse_options(arguments.text("docker"))
+    """The document that the new one follows, {} for none, and the new one's endpoint. Raises Failure.
+
+    Where nothing is asked for it is a copy of the current context.
+    """
+    model, options = arguments.text("from"), _endpoint_options(arguments)
     if model and options:
         raise Failure("cannot use --docker flag when --from is set", 1)
-    if model:
-        base = _find(context, folder, model)
-        return base, read_endpoint(folder, base)
-    if not options:
-        raise Failure("docker endpoint configuration is required", 1)
-    return {}, resolve_endpoint(folder, options, lambda name: _find(context, folder, name))
+    if options:
+        return {}, resolve_endpoint(folder, options, lambda name: _find(context, folder, name))
+    base = _find(context, folder, model or _current(folder))
+    return base, read_endpoint(folder, base)
+
+
+def _endpoint_options(arguments: Arguments) -> dict[str, str]:
+    """Those of every --docker; {} where there is none, as an empty one is refused."""
+    options: dict[str, str] = {}
+    for pairs in arguments.many("docker"):
+        assert isinstance(pairs, dict)
+        options.update(pairs)
+    return options
 
 
 def _with_endpoint(document: Document, endpoint: Endpoint) -> Document:
     endpoints = document.get("Endpoints")
     others = endpoints if isinstance(endpoints, dict) else {}
     return {**document, "Endpoints": {**others, "docker": endpoint.meta}}
-
-
-def _make(folder: str, document: Document, files: Mapping[str, bytes]) -> None:
-    """Of a context that can't be written nothing stays: half of it may be a private key. Raises Failure."""
-    try:
-        _write(folder, document, files)
-    except Failure:
-        with suppress(Failure):
-            store.remove_context(folder, str(document["Name"]))
-        raise
-
-
-def _write(folder: str, document: Document, files: Mapping[str, bytes]) -> None:
-    """The files first: a context that can be found has all of its own. Raises Failure."""
-    store.replace_tls_files(folder, str(document["Name"]), files)
-    store.write_context(folder, document)
 
 
 def _check_free(folder: str, name: str) -> None:
@@ -205,13 +197,13 @@ def update(context: Context, arguments: Arguments) -> int:
     if name == _DEFAULT:
         raise Failure('"default" is a reserved context name', 1)
     document = _find(context, folder, name)
-    options = parse_options(arguments.text("docker"))
+    options = _endpoint_options(arguments)
     if arguments.given("description"):
         metadata = {**_metadata(document), "Description": arguments.text("description")}
         document = {**document, "Metadata": metadata}
     if options:
         endpoint = resolve_endpoint(folder, options, lambda model: _find(context, folder, model))
-        _write(folder, _with_endpoint(document, endpoint), endpoint.files)
+        store.save_context(folder, _with_endpoint(document, endpoint), endpoint.files)
     else:
         store.write_context(folder, document)
     write_out(f"{name}\n")
@@ -285,7 +277,7 @@ def import_context(context: Context, arguments: Arguments) -> int:
     folder = docker_folder()
     _check_free(folder, name)
     document, files = _unpack(read_file(source))
-    _make(folder, {**document, "Name": name}, files)
+    store.save_context(folder, {**document, "Name": name}, files)
     write_out(f"{name}\n")
     write_error(f'Successfully imported context "{name}"\n')
     return 0

@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 
 from guest_agent.wire.errors import NotFound
 from hostvm.cli.docker_config import read_strictly, replace_document
@@ -76,8 +77,58 @@ def _read_document(path: str) -> object:
         return None
 
 
+def save_context(folder: str, document: dict[str, object], files: Mapping[str, bytes]) -> None:
+    """Replaces one of its name; the endpoint's files are `files` and no others. Raises Failure.
+
+    All of it or nothing: half a new context may be a private key, half an old one has lost it.
+    """
+    context = str(document["Name"])
+    own = tls_folder(folder, context)
+    parent, name = os.path.split(own)
+    try:
+        os.makedirs(parent, 0o700, exist_ok=True)
+        # Beside the context's folder: docker takes everything in that one for an endpoint.
+        with TemporaryDirectory(dir=parent, prefix=f"{name}.") as beside:
+            _write_files(f"{beside}/new", files)
+            with _swapped(f"{own}/docker", beside):
+                write_context(folder, document)
+    except OSError as error:
+        raise Failure(f"cannot write {own}: {error.strerror}") from error
+    finally:
+        for emptied in (own, os.path.dirname(context_file(folder, context))):
+            with suppress(OSError):
+                os.rmdir(emptied)
+
+
+def _write_files(place: str, files: Mapping[str, bytes]) -> None:
+    for file_name, content in files.items():
+        os.makedirs(place, 0o700, exist_ok=True)
+        with open(os.open(f"{place}/{file_name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+
+
+@contextmanager
+def _swapped(place: str, beside: str) -> Iterator[None]:
+    """`beside`/new is at `place`, what was there is `beside`/old; they change back where the block fails."""
+    _move(place, f"{beside}/old")
+    try:
+        _move(f"{beside}/new", place)
+        yield
+    except BaseException:
+        _move(place, f"{beside}/new")
+        _move(f"{beside}/old", place)
+        raise
+
+
+def _move(source: str, target: str) -> None:
+    """Of what isn't there nothing comes."""
+    if os.path.exists(source):
+        os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        os.rename(source, target)
+
+
 def write_context(folder: str, document: dict[str, object]) -> None:
-    """Replaces one of its name. Raises Failure."""
+    """Replaces one of its name, and leaves its endpoint's files alone. Raises Failure."""
     replace_document(context_file(folder, str(document["Name"])), document)
 
 
@@ -86,20 +137,6 @@ def list_tls_files(folder: str, name: str) -> list[str]:
         return sorted(os.listdir(f"{tls_folder(folder, name)}/docker"))
     except FileNotFoundError:
         return []
-
-
-def replace_tls_files(folder: str, name: str, files: Mapping[str, bytes]) -> None:
-    """The endpoint's files are these and no others. Raises Failure."""
-    place = f"{tls_folder(folder, name)}/docker"
-    try:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(place)
-        for file_name, content in files.items():
-            os.makedirs(place, 0o700, exist_ok=True)
-            with open(os.open(f"{place}/{file_name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(content)
-    except OSError as error:
-        raise Failure(f"cannot write {place}: {error.strerror}") from error
 
 
 def remove_context(folder: str, name: str) -> None:

@@ -37,7 +37,7 @@ _METAVARS = {
     "label": "KEY=VALUE", "host": "HOST:IP", "address": "ADDRESS", "ulimit": "ULIMIT", "mount": "MOUNT",
     "sysctl": "KEY=VALUE", "stream": "STREAM", "mebibytes": "SIZE", "gibibytes": "SIZE", "duration": "TIME",
     "folder": "PATH", "uint16": "INT", "rate": "PATH:BYTES", "operations": "PATH:INT", "weight": "PATH:INT",
-    "device-rule": "RULE", "gpus": "GPUS",
+    "device-rule": "RULE", "gpus": "GPUS", "pairs": "KEY=VALUE,...",
 }  # fmt: skip
 
 _MACHINE_HELP = "The machine to use; by default native on Linux, vm on macOS."

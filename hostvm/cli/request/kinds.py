@@ -174,6 +174,21 @@ def _limit(text: str) -> int:
     return parse_int(text)
 
 
+def parse_pairs(text: str) -> dict[str, str]:
+    """`a=1,b=2` (pflag's stringToString): CSV, but where there is one "=" all the text is one pair."""
+    from hostvm.cli.request.csv import split_csv
+
+    if "=" not in text:
+        raise ValueError(f"{text} must be formatted as key=value")
+    pairs = {}
+    for pair in [text.strip('"')] if text.count("=") == 1 else split_csv(text):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair} must be formatted as key=value")
+        pairs[key] = value
+    return pairs
+
+
 KINDS: "dict[str, Callable[[str], object]]" = {
     "size": parse_size,
     "swap": parse_swap,
@@ -185,6 +200,7 @@ KINDS: "dict[str, Callable[[str], object]]" = {
     "cpus": parse_cpus,
     "env": parse_environment,
     "label": parse_label,
+    "pairs": parse_pairs,
     "address": parse_address,
     "host": parse_host,
     "stream": parse_stream,

@@ -1,10 +1,10 @@
 """Docker's contexts."""
 
-from hostvm.cli.spec import Command, option, switch
+from hostvm.cli.spec import Command, many, option, switch
 from hostvm.cli.table.shared import FORMAT, INSPECT_FORMAT
 
 _DESCRIPTION = option("description", "", "string", "Description of the context")
-_DOCKER = option("docker", "", "string", "Set the docker endpoint (host=unix:///path,ca=FILE,cert=FILE,key=FILE)")
+_DOCKER = many("docker", "", "pairs", "Set the docker endpoint (host=unix:///path,ca=FILE,cert=FILE,key=FILE)")
 
 LS = Command(
     "context ls", "contexts:ls", "List contexts", (FORMAT, switch("quiet", "q", "Only show context names"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -66,10 +68,9 @@ def test_certificates_travel_with_an_export(hostvm: Call, folder: str, tmp_path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("create", "default", "--docker", "host=x"), '"default" is a reserved context name'),
+        (("create", "default", "--docker", "host=tcp://x"), '"default" is a reserved context name'),
         (("create", "-x"), "unknown shorthand flag: 'x' in -x"),
-        (("create", "a b", "--docker", "host=x"), 'context name "a b" is invalid, names are validated against regexp'),
-        (("create", "far"), "docker endpoint configuration is required"),
+        (("create", "a b"), 'context name "a b" is invalid, names are validated against regexp'),
         (("create", "far", "--docker", "hast=x"), "hast: unrecognized config key"),
         (("use", "none"), 'context "none": context not found: open '),
         (("rm", "none"), 'context "none": context not found: open '),
@@ -80,6 +81,40 @@ def test_certificates_travel_with_an_export(hostvm: Call, folder: str, tmp_path:
 def test_refusals(hostvm: Call, words: tuple[str, ...], message: str) -> None:
     outcome = hostvm("context", *words)
     assert outcome.code and message in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("", " must be formatted as key=value"),
+        ("host", "host must be formatted as key=value"),
+        ("host=tcp://x,,ca=x", " must be formatted as key=value"),
+        ('host="a,ca=b', 'parse error on line 1, column 6: bare " in non-quoted-field'),
+        ('"host=tcp://x,ca=b', 'parse error on line 1, column 19: extraneous or missing " in quoted-field'),
+    ],
+)
+def test_options_that_are_no_pairs(hostvm: Call, options: str, reason: str) -> None:
+    """The words of docker 28."""
+    quoted = options.replace('"', '\\"')
+    for verb in ("create", "update"):
+        outcome = hostvm("context", verb, "far", "--docker", options)
+        assert outcome.code == 125
+        assert outcome.err.startswith(f'invalid argument "{quoted}" for "--docker" flag: {reason}\n\nUsage:  hostvm')
+
+
+@pytest.mark.parametrize(
+    ("words", "host", "skips"),
+    [
+        (['"host=tcp://x"'], "tcp://x", False),
+        (["host=tcp://x,ca"], "tcp://x,ca", False),
+        (['"host=tcp://x,y","skip-tls-verify=1"'], "tcp://x,y", True),
+        (["host=tcp://x,skip-tls-verify=1", "host=tcp://y"], "tcp://y", True),
+    ],
+)
+def test_options_as_docker_reads_them(hostvm: Call, folder: str, words: list[str], host: str, skips: bool) -> None:
+    """One pair is no CSV; a later --docker adds to the one before."""
+    hostvm("context", "create", "far", *(part for word in words for part in ("--docker", word)))
+    assert endpoint(folder, "far") == ({"Host": host, "SkipTLSVerify": skips}, {})
 
 
 def test_an_import_that_is_no_context(hostvm: Call, tmp_path: Path) -> None:
@@ -168,6 +203,23 @@ def test_a_context_is_copied_with_its_description(hostvm: Call, folder: str, sec
     assert texts == [{"Description": "Far away"}, {"Description": "Mine"}, {}]
 
 
+def test_the_current_context_is_copied_where_nothing_else_is_named(
+    hostvm: Call, folder: str, secured: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hostvm("context", "create", "own").code == 0
+    hostvm("context", "use", "far")
+    assert hostvm("context", "create", "near", "--description", "Near").code == 0
+    assert endpoint(folder, "near") == SECURED
+    monkeypatch.setenv("DOCKER_CONTEXT", "own")
+    assert hostvm("context", "create", "other").code == 0
+    assert endpoint(folder, "other") == endpoint(folder, "own")
+    monkeypatch.setenv("DOCKER_CONTEXT", "none")
+    assert hostvm("context", "create", "bad").err.startswith('context "none": context not found')
+    (default,) = json.loads(hostvm("context", "inspect", "default").out)
+    assert endpoint(folder, "own") == (default["Endpoints"]["docker"], {})
+    assert docker_contexts.read_context(folder, "near")["Metadata"] == {"Description": "Near"}
+
+
 def test_an_endpoint_is_replaced_as_a_whole(hostvm: Call, folder: str, secured: str, tmp_path: Path) -> None:
     """The old host's certificates are none of the new one's business; as docker 20.10 and 28 have it."""
     hostvm("context", "create", "near", "--from", "far")
@@ -186,9 +238,9 @@ def test_an_endpoint_is_replaced_as_a_whole(hostvm: Call, folder: str, secured: 
 def test_an_update_leaves_other_endpoints_alone(hostvm: Call, folder: str, secured: str) -> None:
     document = docker_contexts.read_context(folder, "far")
     docker_contexts.write_context(folder, {**document, "Endpoints": {"docker": {}, "kubernetes": {"Host": "k"}}})
-    hostvm("context", "update", "far", "--docker", "host=x")
+    hostvm("context", "update", "far", "--docker", "host=tcp://x")
     endpoints = docker_contexts.read_context(folder, "far")["Endpoints"]
-    assert endpoints == {"docker": {"Host": "x", "SkipTLSVerify": False}, "kubernetes": {"Host": "k"}}
+    assert endpoints == {"docker": {"Host": "tcp://x", "SkipTLSVerify": False}, "kubernetes": {"Host": "k"}}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +249,11 @@ def test_an_update_leaves_other_endpoints_alone(hostvm: Call, folder: str, secur
         ("host=tcp://x:1,ca=/nowhere", "open /nowhere: no such file or directory"),
         ("from=none", 'context "none": context not found'),
         ("hast=x", "hast: unrecognized config key"),
-        ("skip-tls-verify=maybe", 'skip-tls-verify: strconv.ParseBool: parsing "maybe": invalid syntax'),
+        ("host=x,skip-tls-verify=maybe", 'skip-tls-verify: strconv.ParseBool: parsing "maybe": invalid syntax'),
+        ('host="a', 'unable to apply docker endpoint options: unable to parse docker host `"a`'),
+        ("host=x", "unable to apply docker endpoint options: unable to parse docker host `x`"),
+        ("host=tcp://", "unable to apply docker endpoint options: unable to parse docker host `tcp://`"),
+        ("host=tcp:x,ca=/dev/null", "unable to apply docker endpoint options: unable to parse docker host `tcp:x`"),
     ],
 )
 def test_a_refused_endpoint_changes_nothing(
@@ -212,8 +268,12 @@ def test_a_refused_endpoint_changes_nothing(
 
 
 def test_a_copy_has_the_endpoint_of_what_it_copies(hostvm: Call, secured: str) -> None:
-    outcome = hostvm("context", "create", "near", "--from", "far", "--docker", "host=x")
+    outcome = hostvm("context", "create", "near", "--from", "far", "--docker", "host=tcp://x")
     assert (outcome.code, outcome.err) == (1, "cannot use --docker flag when --from is set\n")
+
+
+def refuse(source: str, target: str) -> NoReturn:
+    raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("words", [("create", "near", "--from", "far"), ("import", "near")])
@@ -222,11 +282,39 @@ def test_no_key_stays_of_a_context_that_cannot_be_written(
 ) -> None:
     archive = str(tmp_path / "far.dockercontext")
     hostvm("context", "export", "far", archive)
-
-    def refuse(source: str, target: str) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr("os.replace", refuse)
     outcome = hostvm("context", *words, *([archive] if words[0] == "import" else []))
     assert outcome.code == 1 and "No space left on device" in outcome.err
-    assert not Path(docker_contexts.tls_folder(folder, "near")).exists()
+    (own,) = Path(folder, "contexts/tls").iterdir()
+    assert str(own) == docker_contexts.tls_folder(folder, "far")
+    assert len(list(Path(folder, "contexts/meta").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("failing", "options"),
+    [("document", "host=tcp://x:1"), ("document", "host=tcp://x:1,key=ca"), ("key", "host=tcp://x:1,ca=key,key=ca")],
+)
+def test_a_failed_update_loses_no_certificates(
+    hostvm: Call,
+    folder: str,
+    secured: str,
+    failing: str,
+    options: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither where the context's document can't be written nor where the new certificates can't."""
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.is_dir() or path.read_bytes() for path in Path(folder).rglob("*")}
+    if failing == "document":
+        monkeypatch.setattr("os.replace", refuse)
+    else:
+        usual = os.open
+
+        def open_no_key(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            return refuse(path, "") if path.endswith("key.pem") else usual(path, flags, mode, dir_fd=dir_fd)
+
+        monkeypatch.setattr("os.open", open_no_key)
+    outcome = hostvm("context", "update", "far", "--docker", options)
+    assert outcome.code == 1 and "No space left on device" in outcome.err
+    assert {path: path.is_dir() or path.read_bytes() for path in Path(folder).rglob("*")} == before
