@@ -39,14 +39,14 @@ def read_strictly(path: str) -> Document:
 def replace_document(path: str, content: Document) -> None:
     """Whole or not at all, and as docker does it. Raises Failure.
 
-    config.json may hold credentials: a new one is for its user only. A present one keeps its mode, and a link to it
-    stays a link.
+    config.json may hold credentials: a new one is for its user only. A present one keeps its mode and, as far as this
+    user may give files away, its owner; a link to it stays a link.
     """
     path = os.path.realpath(path)
     draft = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        _write(draft, content, os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600)
+        _write(draft, content, os.stat(path) if os.path.exists(path) else None)
         os.replace(draft, path)
     except OSError as error:
         with suppress(OSError):
@@ -54,8 +54,11 @@ def replace_document(path: str, content: Document) -> None:
         raise Failure(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write(path: str, content: Document, mode: int) -> None:
+def _write(path: str, content: Document, replaced: os.stat_result | None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, mode)
+        if replaced:
+            with suppress(OSError):
+                os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
+        os.fchmod(descriptor, replaced.st_mode & 0o777 if replaced else 0o600)
         json.dump(content, file, indent="\t")

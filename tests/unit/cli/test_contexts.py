@@ -318,3 +318,21 @@ def test_a_failed_update_loses_no_certificates(
     outcome = hostvm("context", "update", "far", "--docker", options)
     assert outcome.code == 1 and "No space left on device" in outcome.err
     assert {path: path.is_dir() or path.read_bytes() for path in Path(folder).rglob("*")} == before
+
+
+def test_a_replaced_configuration_keeps_its_owner(
+    hostvm: Call, folder: str, secured: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as this user may: root on another's config.json."""
+    config = Path(folder, "config.json")
+    config.write_text("{}")
+    owners: list[tuple[int, int]] = []
+
+    def change_owner(descriptor: int, owner: int, group: int) -> None:
+        owners.append((owner, group))
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", change_owner)
+    assert hostvm("context", "use", "far").code == 0
+    assert owners == [(config.stat().st_uid, config.stat().st_gid)]
+    assert json.loads(config.read_text()) == {"currentContext": "far"}
