@@ -17,8 +17,8 @@ _BETWEEN_WORDS = str.maketrans("{}()|", "     ")
 
 
 def ps(context: "Context", arguments: Arguments) -> int:
-    template = arguments.text("format")
-    size = arguments.flag("size") or (template != "" and _wants_size(template))
+    template = _template(arguments)
+    size = arguments.flag("size") or (not arguments.given("size") and _wants_size(template))
     last = 1 if arguments.flag("latest") else arguments.number("last")
     path = with_query(
         "/containers/json", all=arguments.flag("all"), limit=last if last > 0 else None, size=size,
@@ -30,13 +30,25 @@ def ps(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.render.container_view import CONTAINERS
 
     shown = (*CONTAINERS.default, "Size") if size else CONTAINERS.default
-    return show(CONTAINERS, records(), arguments, shown, arguments.flag("no-trunc"))
+    return show(CONTAINERS, records(), arguments, shown, arguments.flag("no-trunc"), template)
+
+
+def _template(arguments: Arguments) -> str:
+    """--format, which for `ps` and no other listing docker forgets where -q is given."""
+    template = arguments.text("format")
+    if template and arguments.flag("quiet"):
+        write_error("WARNING: Ignoring custom format, because both --format and --quiet are set.\n")
+        return ""
+    return template
 
 
 def _wants_size(template: str) -> bool:
-    """Whether a template shows sizes: by name, or as part of the whole row. To measure them takes the engine long."""
-    words = " ".join(template.translate(_BETWEEN_WORDS).split())
-    return ".Size" in template or " json . " in f" {words} "
+    """Whether a template shows sizes: by name, or where it has a whole row as JSON. The engine takes long for them.
+
+    `json` and the row are looked for anywhere: `{{with $row := .}}{{json $row}}{{end}}`.
+    """
+    words = template.translate(_BETWEEN_WORDS).split()
+    return ".Size" in template or ("json" in words and ("." in words or "$" in words))
 
 
 def each(names: list[str], act: "Callable[[str], None]", complaint: str = "") -> int:

@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 
 def show(
-    view: View, records: "list[Record]", arguments: Arguments, shown: tuple[str, ...] = (), full: bool = False
-) -> int:  # fmt: skip
-    """Prints the records through the view, in the form that --format and -q ask for."""
+    view: View,
+    records: "list[Record]",
+    arguments: Arguments,
+    shown: tuple[str, ...] = (),
+    full: bool = False,
+    template: str | None = None,
+) -> int:
+    """Prints the records through the view, in the form that --format (or `template` in its stead) and -q ask for."""
     now = time()
     rows = [Row(view, record, now, full) for record in records]
-    write_out(render(view, rows, arguments.text("format"), arguments.flag("quiet"), shown))
+    text = arguments.text("format") if template is None else template
+    write_out(render(view, rows, text, arguments.flag("quiet"), shown))
     return 0
