@@ -41,8 +41,8 @@ class BuildResource:
         return Stream(_progress(reports), content_type=TYPE_JSON)
 
     async def prune(self, call: Call) -> Answer:
-        keys, space = await self._builds.prune(parse_prune(call.query))
-        return json_response({"CachesDeleted": list(keys) or None, "SpaceReclaimed": space})
+        gone, space = await self._builds.prune(parse_prune(call.query))
+        return json_response({"CachesDeleted": [record.id for record in gone] or None, "SpaceReclaimed": space})
 
     async def cancel(self, call: Call) -> Answer:
         """Only BuildKit's builds have ids; a classic one ends with its connection."""

@@ -13,19 +13,19 @@ from collections.abc import Sequence
 from guest_agent.wire.cache_records import CacheRecord, PruneRequest
 
 
-def plan_prune(records: Sequence[CacheRecord], request: PruneRequest) -> tuple[str, ...]:
-    """Ids of those that go, in this order. What is shared doesn't count among the bytes to keep."""
+def plan_prune(records: Sequence[CacheRecord], request: PruneRequest) -> tuple[CacheRecord, ...]:
+    """Those that go, in this order. What is shared doesn't count among the bytes to keep."""
     by_id = {record.id: record for record in records}
     children = Counter(record.parent for record in records if record.parent in by_id)
     taken = {record.id for record in records if takes(request, record)}
     leaves = [(by_id[one].used_ns, one) for one in taken if not children[one]]
     heapq.heapify(leaves)
     total = sum(record.size for record in records if not record.shared)
-    order: list[str] = []
+    order: list[CacheRecord] = []
     while leaves and not (request.keep_bytes and total < request.keep_bytes):
         _used, identity = heapq.heappop(leaves)
         record = by_id[identity]
-        order.append(identity)
+        order.append(record)
         total -= 0 if record.shared else record.size
         children[record.parent] -= 1
         if record.parent in taken and not children[record.parent]:

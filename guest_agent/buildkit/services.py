@@ -99,11 +99,9 @@ class BuildKit:
     async def _prune(self, call: Call) -> None:
         """Each record that went is told."""
         request = plan_request(await _read(call, PruneRequest), time.time_ns())
-        before = {record.id: record for record in await self.builds.list_cache()}
         gone, _freed = await self.builds.prune(request)
-        for identity in gone:
-            if identity in before:
-                await call.send(encode(render_record(before[identity])))
+        for record in gone:
+            await call.send(encode(render_record(record)))
 
     async def _bridge_solve(self, call: Call) -> None:
         job = await self._job_of(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from guest_agent.build.pruning import plan_prune
@@ -9,6 +10,7 @@ from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.parts import Parts
 from guest_agent.wire.cache_records import CacheRecord, PruneRequest
+from guest_agent.wire.models import DiffId
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,26 @@ class CacheUsage:
         in_use = {key for session in self.sessions for key in session.steps}
         return (*self.parts.build_cache.listed(in_images, in_use), *folders)
 
-    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
-        """Ids of the records that are gone, and the bytes that are free again."""
-        parts = self.parts
+    async def prune(self, request: PruneRequest) -> tuple[tuple[CacheRecord, ...], int]:
+        """The records that are gone, as they were, and the bytes that are free again.
+
+        Once a record is gone the rest follows also where the caller is cancelled: what it was for belongs to nobody.
+        """
+        cache = self.parts.build_cache
         planned = plan_prune(await self.listed(), request)
-        layers = parts.build_cache.drop(planned)
         if request.is_total:
-            parts.build_cache.drop_small()
-        sizes = {diff_id: parts.layers.size(diff_id) for diff_id in layers}
-        freed = await self.folders.prune(planned)
-        await parts.images.drop_unused_layers()
-        freed += sum(size for diff_id, size in sizes.items() if not parts.layers.has(diff_id))
-        parts.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+            cache.drop_small()
+        identities = [record.id for record in planned]
+        layers = cache.drop(identities)
+        freed = await self.parts.tasks.finish(self._free(layers, identities), "prune of the build cache")
         return planned, freed
+
+    async def _free(self, layers: Collection[DiffId], folders: Sequence[str]) -> int:
+        """Bytes that were only for these."""
+        parts = self.parts
+        sizes = {diff_id: parts.layers.size(diff_id) for diff_id in layers}
+        await parts.images.drop_unused_layers()
+        freed = sum(size for diff_id, size in sizes.items() if not parts.layers.has(diff_id))
+        freed += await self.folders.prune(folders)
+        parts.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+        return freed

@@ -95,8 +95,8 @@ class Builds:
         """A record for each layer that the cache knows and for each cache mount."""
         return await self._usage.listed()
 
-    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
-        """Forget what may go of the build cache: ids of its records, and the bytes that are free again."""
+    async def prune(self, request: PruneRequest) -> tuple[tuple[CacheRecord, ...], int]:
+        """Forget what may go of the build cache: its records that are gone, and the bytes that are free again."""
         return await self._usage.prune(request)
 
     def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:

@@ -686,9 +686,9 @@ class FakeBuilds:
     async def list_cache(self) -> tuple[CacheRecord, ...]:
         return CACHED
 
-    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
+    async def prune(self, request: PruneRequest) -> tuple[tuple[CacheRecord, ...], int]:
         self.pruned.append(request)
-        return ("key",), 7
+        return CACHED[:1], 7
 
     async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
         yield b"files of " + identity.encode()

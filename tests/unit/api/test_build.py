@@ -67,4 +67,4 @@ def test_an_early_error_is_an_answer_a_later_one_a_line(api: Api) -> None:
 
 
 def test_prune(api: Api) -> None:
-    assert api.call("POST", "/build/prune") == (200, {"CachesDeleted": ["key"], "SpaceReclaimed": 7})
+    assert api.call("POST", "/build/prune") == (200, {"CachesDeleted": ["b" * 32], "SpaceReclaimed": 7})

@@ -94,6 +94,7 @@ class PretendedBuilds:
         self.registries: tuple[str, ...] = ()
         self.credentials: list[Credentials | None] = []
         self.dropped: list[str] = []
+        self.listed = 0
         self.answers: list[bytes] = []
 
     async def build(
@@ -126,10 +127,11 @@ class PretendedBuilds:
             self.cancelled.set()
 
     async def list_cache(self) -> tuple[CacheRecord, ...]:
+        self.listed += 1
         return CACHED
 
-    async def prune(self, request: PruneRequest) -> tuple[tuple[str, ...], int]:
-        return tuple(record.id for record in CACHED if matches(request, record)), 7
+    async def prune(self, request: PruneRequest) -> tuple[tuple[CacheRecord, ...], int]:
+        return tuple(record for record in CACHED if matches(request, record)), 7
 
     async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
         yield b"a tar of "

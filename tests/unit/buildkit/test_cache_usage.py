@@ -34,11 +34,13 @@ def test_what_is_told_of_the_cache() -> None:
             for filters, told in (("", (STEP, MOUNT)), ("inuse", (MOUNT,)), ("id~=^st,parents==base", (STEP,))):
                 asked = encode(DiskUsageRequest((filters,)))
                 assert decode(UsageResponse, await talk.control.ask(f"{_CONTROL}/DiskUsage", asked)).record == told
+            talk.builds.listed = 0
             async with talk.control.call(f"{_CONTROL}/Prune") as call:
                 await call.send(encode(PruneRequest(("type==regular",))))
                 call.end_input()
                 assert decode(UsageRecord, await call.receive() or b"") == STEP
                 assert await call.receive() is None
+            assert talk.builds.listed == 0  # to list them takes a walk through all folders: the prune does that once
 
     asyncio.run(scenario())
 
