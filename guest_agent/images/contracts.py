@@ -1,12 +1,13 @@
 """What images ask of the layer store. The engine passes in one that fits (layers.store.LayerStore).
 
-Only `ImageLayers.remove` and `LayerStaging.record` touch records and belong to the main thread; the rest may be
+Only `ImageLayers.removing` and `LayerStaging.record` touch records and belong to the main thread; the rest may be
 called from any thread, and blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Generator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from guest_agent.wire.models import DiffId
@@ -61,11 +62,8 @@ class ImageLayers(Protocol):
 
     def stage(self) -> LayerStaging: ...
 
-    def remove(self, diff_ids: Collection[DiffId]) -> list[str]:
-        """Within a transaction: forget those that no staging claims; returns what `discard` takes."""
-
-    def discard(self, paths: Collection[str]) -> None:
-        """After the transaction: move them out of sight, at once."""
+    def removing(self, diff_ids: Collection[DiffId]) -> AbstractContextManager[None]:
+        """A transaction for the block, with which those go that no staging claims. All MUST stay where it fails."""
 
     def sweep(self) -> None:
-        """Really remove what was discarded; slow."""
+        """Remove the files of those that went; slow."""

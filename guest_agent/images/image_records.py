@@ -7,8 +7,8 @@ removed by force while a stopped container needs it is *hidden*: no name, in no 
 An image whose record, configuration or layers can't be read is *unreadable*: its record stays, and nobody knows which
 layers and blobs are its own. As long as there is one (not `complete`), none is taken as unused.
 
-Changes come in two steps, as in `images.names`: `record` within the transaction, `apply` after it. Belongs to the main
-thread, except for what says otherwise.
+Changes come in two steps, as in `images.names`: `record` and `forget` within the transaction, `apply` and `forgotten`
+after it. Belongs to the main thread, except for what says otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from guest_agent.images.contracts import ImageLayers
 from guest_agent.store.content import ContentStore, digest_of, parse_digest
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import DataDamaged, HostvmError, InvalidArgument, NotFound
-from guest_agent.wire.models import Digest, ImageConfig, ImageId
+from guest_agent.wire.models import DiffId, Digest, ImageConfig, ImageId
 
 _KIND = "image"
 
@@ -94,6 +94,13 @@ class ImageRecords:
         """Those that aren't hidden."""
         return ((image_id, stored) for image_id, stored in self._images.items() if not stored.hidden)
 
+    def used_layers(self, leaving: ImageId | None = None) -> set[DiffId] | None:
+        """Those of every image but `leaving`; None where another one can't be read: any layer may be its."""
+        if self._unreadable.keys() - {leaving}:
+            return None
+        staying = [stored for image_id, stored in self._images.items() if image_id != leaving]
+        return {diff_id for stored in staying for diff_id in stored.config.diff_ids}
+
     def reread(self, image_id: ImageId) -> None:
         """Take an image that has been mended into use again. Raises HostvmError if it still can't be read."""
         value = self._records.get(_KIND, image_id)
@@ -120,6 +127,9 @@ class ImageRecords:
     def forget(self, image_id: ImageId) -> None:
         """Within a transaction; also one that can't be read. Its blobs stay until their `release`."""
         self._records.delete(_KIND, image_id)
+
+    def forgotten(self, image_id: ImageId) -> None:
+        """After it."""
         self._images.pop(image_id, None)
         self._unreadable.pop(image_id, None)
 

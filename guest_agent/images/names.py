@@ -3,8 +3,8 @@
 Records: kind "tag", key a canonical reference with tag or digest: the image id; kind "tag-time", key image id: when it
 last got a name.
 
-Changes come in two steps, so that memory never tells of what a full disk refused: `record` within the transaction,
-`apply` after it. Belongs to the main thread.
+Changes come in two steps, so that memory never tells of what a full disk refused: `record` and `forget` within the
+transaction, `apply` and `forgotten` after it. Belongs to the main thread.
 """
 
 from __future__ import annotations
@@ -103,10 +103,12 @@ class Names:
         return [self._names.pop(name.canonical) for name in names]
 
     def forget(self, image_id: ImageId) -> None:
-        """Whatever is left of an image that goes."""
-        with self._records.transaction():
-            for name in self.recorded(image_id):
-                self._records.delete(_TAG, name.canonical)
-            self._records.delete(_TAG_TIME, image_id)
+        """Within a transaction: whatever is left of an image that goes."""
+        for name in self.recorded(image_id):
+            self._records.delete(_TAG, name.canonical)
+        self._records.delete(_TAG_TIME, image_id)
+
+    def forgotten(self, image_id: ImageId) -> None:
+        """After it."""
         self._names = {name: other for name, other in self._names.items() if other != image_id}
         self._times.pop(image_id, None)

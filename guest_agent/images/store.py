@@ -9,7 +9,8 @@ All methods belong to the main thread, except where they say that they wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from guest_agent.images.configs import parse_config, parse_time
@@ -196,11 +197,11 @@ class ImageStore:
     def forget(self, image_id: ImageId) -> None:
         """Remove an image, with its names and what only it had; also one that can't be read."""
         stored = self.records.find(image_id)
-        with self._database.transaction():
+        with self._dropping_unused_layers(leaving=image_id):
             self.names.forget(image_id)
             self.records.forget(image_id)
-            paths = self._remove_unused_layers()
-        self.layers.discard(paths)
+        self.names.forgotten(image_id)
+        self.records.forgotten(image_id)
         if stored:
             self.records.release(stored.contents)
 
@@ -296,14 +297,15 @@ class ImageStore:
         return (ImageDeletion("", image_id, image_id), *layers)
 
     def _drop_unused_layers(self) -> None:
-        with self._database.transaction():
-            paths = self._remove_unused_layers()
-        self.layers.discard(paths)
+        with self._dropping_unused_layers():
+            pass  # nothing else goes
 
-    def _remove_unused_layers(self) -> list[str]:
-        """Within a transaction: forget the layers that no image has; returns their folders."""
-        if not self.records.complete:
-            return []
-        used = {diff_id for stored in self.records.all().values() for diff_id in stored.config.diff_ids}
-        self.provenance.retain(used)
-        return self.layers.remove([diff_id for diff_id in self.layers.known() if diff_id not in used])
+    @contextmanager
+    def _dropping_unused_layers(self, leaving: ImageId | None = None) -> Iterator[None]:
+        """A transaction for the block, in which those layers go, too, that no image but `leaving` has."""
+        used = self.records.used_layers(leaving)
+        unused = [] if used is None else [diff_id for diff_id in self.layers.known() if diff_id not in used]
+        with self.layers.removing(unused):
+            if used is not None:
+                self.provenance.retain(used)
+            yield

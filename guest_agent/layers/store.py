@@ -19,7 +19,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -54,7 +55,7 @@ class _Sizes:
 class LayerStore:
     """Layers by diff id. `userxattr` and `rootless` are for engines in a user namespace.
 
-    What reads or changes records belongs to the main thread (start, remove, Staging.record); the rest is thread-safe.
+    What reads or changes records belongs to the main thread (start, removing, Staging.record); the rest is thread-safe.
     """
 
     def __init__(
@@ -144,21 +145,29 @@ class LayerStore:
         """Take back one `hold` of each."""
         self._release(diff_ids)
 
-    def remove(self, diff_ids: Collection[DiffId]) -> list[str]:
-        """Within a transaction: delete the records of those that no staging claims.
+    @contextmanager
+    def removing(self, diff_ids: Collection[DiffId]) -> Iterator[None]:
+        """A transaction for the block; with it those go that no staging claims. All are still there where it fails.
 
-        Returns the folders, for `discard` after the transaction.
+        Meanwhile nobody can claim them. Their folders are out of sight then, to be removed by `sweep`, which is slow.
         """
+        free = self._take_unclaimed(diff_ids)
+        try:
+            with self._records.transaction():
+                for diff_id in free:
+                    self._records.delete(_KIND, diff_id)
+                yield
+        except BaseException:
+            with self._lock:
+                self._sizes.update(free)
+            raise
+        paths = [path for diff_id in free for path in self._places(diff_id)]
+        self._leftovers += [files.move_to_grave(path, self._temporary) for path in paths]
+
+    def _take_unclaimed(self, diff_ids: Collection[DiffId]) -> dict[DiffId, _Sizes]:
         with self._lock:
             free = [diff_id for diff_id in diff_ids if diff_id in self._sizes and not self._claims[diff_id]]
-            for diff_id in free:
-                self._records.delete(_KIND, diff_id)
-                del self._sizes[diff_id]
-        return [path for diff_id in free for path in self._places(diff_id)]
-
-    def discard(self, paths: Collection[str]) -> None:
-        """Move the folders out of sight at once (fast), to be removed by `sweep` (slow)."""
-        self._leftovers += [files.move_to_grave(path, self._temporary) for path in paths]
+            return {diff_id: self._sizes.pop(diff_id) for diff_id in free}
 
     def set_layer_aside(self, diff_id: DiffId, folder: str) -> str:
         """Keep what is damaged in `folder`; the layer isn't there any more. Says where it is."""

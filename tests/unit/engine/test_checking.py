@@ -61,7 +61,7 @@ def test_an_image_whose_documents_are_not_what_is_wrong(
     content = ContentStore(str(tmp_path / "content"))
     image_id = content.put(json.dumps({"rootfs": {"type": "layers", "diff_ids": [_LAYER]}}).encode())
     records.put("image", image_id, record)
-    layers = FakeLayers()
+    layers = FakeLayers(records)
     layers.present = set() if "layer" in problem else {_LAYER}
     images = ImageStore(records, content, layers)
     assert images.start() == [f"image {image_id} can't be used: {problem}"]

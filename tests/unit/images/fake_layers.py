@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import contextmanager
 
+from guest_agent.store.records import Records
 from guest_agent.wire.models import DiffId
 
 
@@ -50,7 +52,8 @@ class FakeStaging:
 
 
 class FakeLayers:
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
+        self._records = records
         self.present: set[DiffId] = set()
         self.on_publish: Callable[[], None] = lambda: None  #: there is nothing to sync
 
@@ -73,12 +76,11 @@ class FakeLayers:
     def stage(self) -> FakeStaging:
         return FakeStaging(self)
 
-    def remove(self, diff_ids: Collection[DiffId]) -> list[str]:
+    @contextmanager
+    def removing(self, diff_ids: Collection[DiffId]) -> Iterator[None]:
+        with self._records.transaction():
+            yield
         self.present -= set(diff_ids)
-        return list(diff_ids)
-
-    def discard(self, paths: Collection[str]) -> None:
-        """No files."""
 
     def sweep(self) -> None:
         """No files."""

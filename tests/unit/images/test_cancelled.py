@@ -28,7 +28,7 @@ RECIPE = Recipe(ContainerConfig(), "app:1")
 @pytest.fixture
 def store(tmp_path: Path) -> ImageStore:
     records = Records(str(tmp_path / "db"), str(tmp_path / "aside"))
-    images = ImageStore(records, ContentStore(str(tmp_path / "content")), FakeLayers())
+    images = ImageStore(records, ContentStore(str(tmp_path / "content")), FakeLayers(records))
     assert images.start() == []
     return images
 

@@ -15,8 +15,9 @@ from guest_agent.images.removal import Users
 from guest_agent.images.store import ImageStore
 from guest_agent.store.content import ContentStore
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
+from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerConfig, ImageId
+from tests.unit.store.full_disk import full_disk
 
 from .fake_layers import FakeLayers, FakeStaging
 
@@ -24,8 +25,8 @@ from .fake_layers import FakeLayers, FakeStaging
 class Fixture:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.layers = FakeLayers()
         self.records = Records(str(root / "db"), str(root / "aside"))
+        self.layers = FakeLayers(self.records)
         self.images = self.open()
 
     def open(self) -> ImageStore:
@@ -190,6 +191,28 @@ def test_an_unreadable_image_that_comes_again_is_as_good_as_new(fixture: Fixture
     stray.write_text("left")
     assert images.records.strays() == [str(stray)]
     assert fixture.open().get(image_id).tags == ("app:1", "app:2")
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_image_that_a_full_disk_keeps_is_still_there(fixture: Fixture, readable: bool) -> None:
+    """Memory forgot it, with its names; after a restart it came back."""
+    image_id = fixture.make("app:1")
+    tagged = fixture.images.names.tagged_ns(image_id)
+    configuration = fixture.root / "content" / "sha256" / image_id.removeprefix("sha256:")
+    if not readable:
+        configuration.write_text("{")
+        fixture.images = ImageStore(fixture.records, ContentStore(str(fixture.root / "content")), fixture.layers)
+        assert fixture.images.start()
+    with full_disk(fixture.records), pytest.raises(HostFailed):
+        fixture.images.forget(image_id)
+    assert fixture.layers.known() and configuration.exists()
+    assert fixture.images.names.tagged_ns(image_id) == tagged
+    if readable:
+        assert fixture.images.find("app:1").tags == ("app:1",)
+    else:
+        assert [damaged for damaged, _ in fixture.images.records.damaged()] == [image_id]
+    fixture.images.forget(image_id)
+    assert not fixture.layers.known() and fixture.open().all() == ()
 
 
 def test_blobs_of_an_image_that_is_being_added_are_no_strays(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
