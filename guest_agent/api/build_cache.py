@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from guest_agent.api.query import Filters, Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.times import parse_moment
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest, parse_id_pattern
+from guest_agent.wire.cache_records import CacheRecord, Condition, Operator, PruneRequest, parse_search
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.times import NEVER, rfc3339
 
@@ -39,16 +40,23 @@ def render_cache_record(record: CacheRecord, version: tuple[int, int]) -> Json:
 def parse_prune(query: Query) -> PruneRequest:
     """Raises InvalidArgument."""
     filters = query.filters(_FILTERS)
-    identity = _only(filters, "id")
-    texts = {name: text for name in _TEXTS if (text := _only(filters, name)) is not None}
-    flags = {name: flag for name in _FLAGS if (flag := _flag(filters, name)) is not None}
     return PruneRequest(
         everything=query.flag("all"),
         keep_bytes=_keep_bytes(query),
         unused_since_ns=_parse_until(filters, time.time_ns()),
-        id=None if identity is None else parse_id_pattern(identity),
-        fields={**texts, **flags},
+        conditions=tuple(_conditions(filters)),
     )
+
+
+def _conditions(filters: Filters) -> Iterator[Condition]:
+    if (identity := _only(filters, "id")) is not None:
+        yield parse_search("id", identity)
+    for name in sorted(_TEXTS):
+        if (text := _only(filters, name)) is not None:
+            yield Condition(name, Operator.EQUAL, text)
+    for name in sorted(_FLAGS):
+        if (flag := _flag(filters, name)) is not None:
+            yield Condition(name, Operator.PRESENT if flag else Operator.ABSENT)
 
 
 def _keep_bytes(query: Query) -> int:

@@ -10,7 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Sequence
 
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest
+from guest_agent.wire.cache_records import CacheRecord, Condition, PruneRequest
 
 
 def plan_prune(records: Sequence[CacheRecord], request: PruneRequest) -> tuple[CacheRecord, ...]:
@@ -39,12 +39,9 @@ def takes(request: PruneRequest, record: CacheRecord) -> bool:
         return False
     if request.unused_since_ns is not None and record.used_ns > request.unused_since_ns:
         return False
-    return matches(request, record)
+    return matches(request.conditions, record)
 
 
-def matches(request: PruneRequest, record: CacheRecord) -> bool:
+def matches(conditions: Sequence[Condition], record: CacheRecord) -> bool:
     """Whether a record is one of those that the filters name."""
-    if request.id is not None and not request.id.search(record.id):
-        return False
-    known = record.fields()
-    return all(known[name] == value for name, value in request.fields.items())
+    return all(condition.holds(record) for condition in conditions)

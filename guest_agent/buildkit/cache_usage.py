@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 
 from guest_agent.buildkit import messages
 from guest_agent.images.configs import parse_time
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType, parse_id_pattern
-from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.cache_records import CacheRecord, Condition, Operator, PruneRequest, RecordType, parse_search
+from guest_agent.wire.errors import InvalidArgument, Unsupported
 
-_TEXTS = frozenset({"parent", "parents", "type", "description"})
-_FLAGS = frozenset({"inuse", "shared", "private"})
+#: One selector of containerd's filters. Values may have blanks here, which there are to be quoted.
+_SELECTOR = re.compile(
+    r'(?P<field>[A-Za-z][A-Za-z0-9_.]*)(?:(?P<operator>==|!=|~=)(?:(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<bare>[^,"]+)))?'
+)
 
 
 def plan_request(asked: messages.PruneRequest, now_ns: int) -> PruneRequest:
-    """Raises InvalidArgument."""
-    wanted = parse_filters(asked.filter)
+    """Raises InvalidArgument; Unsupported for a limit without which the request would be for all there is."""
+    if asked.min_free_space:
+        raise Unsupported("buildkit v0.17.0+ is required for min-free-space filters")
     return PruneRequest(
         everything=asked.all,
         keep_bytes=max(asked.reserved_space, asked.max_used_space),
         unused_since_ns=now_ns - asked.keep_duration if asked.keep_duration else None,
-        id=wanted.id,
-        fields=wanted.fields,
+        conditions=parse_filters(asked.filter),
     )
 
 
-def parse_filters(texts: Sequence[str]) -> PruneRequest:
+def parse_filters(texts: Sequence[str]) -> tuple[Condition, ...]:
     """`type==regular,private`, as buildx sends it, in the one text that it sends. Raises InvalidArgument."""
     if len(texts) > 1:
         raise InvalidArgument("filters expect only one value")
-    pattern, fields = None, dict[str, str | bool]()
-    for condition in filter(None, (texts[0] if texts else "").split(",")):
-        name, is_search, searched = condition.partition("~=")
-        key, is_equal, value = condition.partition("==")
-        if is_search and name == "id":
-            pattern = parse_id_pattern(searched)
-        elif is_equal and key in _TEXTS:
-            fields["parent" if key == "parents" else key] = value
-        elif condition in _FLAGS:
-            fields[condition] = True
-        else:
-            raise InvalidArgument(f"invalid filter '{condition}'")
-    return PruneRequest(id=pattern, fields=fields)
+    text = texts[0] if texts else ""
+    conditions: list[Condition] = []
+    at = 0
+    while at < len(text):
+        found = _SELECTOR.match(text, at)
+        if found is None or text[found.end() : found.end() + 1] not in ("", ","):
+            raise InvalidArgument(f"invalid filter '{text[at:]}'")
+        conditions.append(_condition(found))
+        at = found.end() + 1
+    return tuple(conditions)
+
+
+def _condition(found: re.Match[str]) -> Condition:
+    field, operator = found["field"], Operator(found["operator"] or "")
+    try:
+        value = str(json.loads(found["quoted"])) if found["quoted"] else found["bare"] or ""
+    except ValueError:
+        raise InvalidArgument(f"invalid filter '{found[0]}': unquoting failed") from None
+    return parse_search(field, value) if operator is Operator.SEARCH else Condition(field, operator, value)
 
 
 def render_record(record: CacheRecord) -> messages.UsageRecord:

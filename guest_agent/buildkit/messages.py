@@ -139,13 +139,17 @@ class InfoResponse:
 
 @dataclass(frozen=True, slots=True)
 class PruneRequest:
-    """`keep_duration` in ns; `reserved_space` was keepBytes until 0.17, which is what clients mean by either."""
+    """`keep_duration` in ns; `reserved_space` was keepBytes until 0.17, which is what clients mean by the first two.
+
+    buildx sends the last two only where a capability says that they are understood; others may do so unasked.
+    """
 
     filter: tuple[str, ...] = texts(1)
     all: bool = flag(2)
     keep_duration: int = integer(3)
     reserved_space: int = integer(4)
     max_used_space: int = integer(5)
+    min_free_space: int = integer(6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import pytest
 
-from guest_agent.wire.cache_records import PruneRequest
+from guest_agent.wire.cache_records import Condition, Operator, PruneRequest
 
 from .conftest import Api
 
@@ -59,11 +58,13 @@ def test_what_may_be_asked_for(api: Api) -> None:
     assert pruned(api) == PruneRequest()
     assert pruned(api, all=1) == PruneRequest(everything=True)
     assert pruned(api, **{"keep-storage": 512}) == PruneRequest(keep_bytes=512)
-    assert pruned(api, filters={"id": ["ab"]}) == PruneRequest(id=re.compile("ab"))
+    assert pruned(api, filters={"id": ["ab"]}) == PruneRequest(conditions=(Condition("id", Operator.SEARCH, "ab"),))
     texts = {"type": ["regular"], "parent": ["p"], "description": ["d"]}
-    assert pruned(api, filters=texts).fields == {"type": "regular", "parent": "p", "description": "d"}
+    equal = [("description", "d"), ("parent", "p"), ("type", "regular")]
+    assert pruned(api, filters=texts).conditions == tuple(Condition(name, Operator.EQUAL, text) for name, text in equal)
     flags = {"shared": {}, "private": ["0"], "inuse": {"true": True}}
-    assert pruned(api, filters=flags).fields == {"shared": True, "private": False, "inuse": True}
+    wanted = (Condition("inuse"), Condition("private", Operator.ABSENT), Condition("shared"))
+    assert pruned(api, filters=flags).conditions == wanted
     assert pruned(api, filters={"label": ["x"], "label!": ["y", "z"]}) == PruneRequest()
     assert pruned(api, filters={"until": ["1700000000"]}).unused_since_ns == 1_700_000_000 * 10**9
     an_hour_ago = time.time_ns() - 3600 * 10**9

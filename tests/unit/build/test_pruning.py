@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from guest_agent.build.pruning import plan_prune
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
+from guest_agent.wire.cache_records import CacheRecord, Condition, Operator, PruneRequest, RecordType
 
 
 def record(identity: str, used: int, parent: str = "", size: int = 10) -> CacheRecord:
@@ -25,6 +24,12 @@ RECORDS = (
     replace(record("mount", 10, size=100), kind=RecordType.CACHE_MOUNT),
 )
 ALL = PruneRequest(everything=True)
+
+EQUAL, UNEQUAL, SEARCH = Operator.EQUAL, Operator.UNEQUAL, Operator.SEARCH
+
+
+def only(*conditions: Condition) -> PruneRequest:
+    return replace(ALL, conditions=conditions)
 
 
 def planned(records: Sequence[CacheRecord], request_: PruneRequest) -> str:
@@ -42,17 +47,25 @@ def planned(records: Sequence[CacheRecord], request_: PruneRequest) -> str:
         (replace(ALL, keep_bytes=111), "mount"),
         (replace(ALL, keep_bytes=131), ""),
         (replace(ALL, keep_bytes=1), "mount two one"),
-        (replace(ALL, id=re.compile("^t|m")), "mount two"),
-        (replace(ALL, id=re.compile("one")), ""),  # `two` was made from it
-        (replace(ALL, fields={"type": "exec.cachemount"}), "mount"),
-        (replace(ALL, fields={"type": "internal"}), ""),
-        (replace(ALL, fields={"parent": "one"}), "two"),
-        (replace(ALL, fields={"description": "COPY x"}), ""),  # `other` needs it
-        (replace(ALL, fields={"private": True}), "mount two"),
-        (replace(ALL, fields={"shared": True}), ""),
-        (PruneRequest(fields={"shared": True}), ""),
-        (replace(ALL, fields={"inuse": True}), ""),
-        (replace(ALL, fields={"inuse": False, "private": True}), "mount two"),
+        (only(Condition("id", SEARCH, "^t|m")), "mount two"),
+        (only(Condition("id", SEARCH, "one")), ""),  # `two` was made from it
+        (only(Condition("type", EQUAL, "exec.cachemount")), "mount"),
+        (only(Condition("type", EQUAL, "internal")), ""),
+        (only(Condition("parent", EQUAL, "one")), "two"),
+        (only(Condition("description", EQUAL, "COPY x")), ""),  # `other` needs it
+        (only(Condition("private")), "mount two"),
+        (only(Condition("shared")), ""),
+        (PruneRequest(conditions=(Condition("shared"),)), ""),
+        (only(Condition("inuse")), ""),
+        (only(Condition("inuse", Operator.ABSENT), Condition("private")), "mount two"),
+        (only(Condition("mutable")), "mount"),
+        (only(Condition("immutable")), "two one"),
+        (only(Condition("type", UNEQUAL, "regular")), "mount"),
+        (only(Condition("parents", UNEQUAL, "one"), Condition("type", SEARCH, "^reg")), ""),
+        (only(Condition("description", EQUAL)), ""),  # what has none has it not as an empty one
+        (only(Condition("description", UNEQUAL, "x")), "mount two one"),
+        (only(Condition("colour")), ""),
+        (only(Condition("inuse", EQUAL, "true")), ""),
     ],
 )
 def test_what_goes(request_: PruneRequest, gone: str) -> None:

@@ -131,7 +131,7 @@ class PretendedBuilds:
         return CACHED
 
     async def prune(self, request: PruneRequest) -> tuple[tuple[CacheRecord, ...], int]:
-        return tuple(record for record in CACHED if matches(request, record)), 7
+        return tuple(record for record in CACHED if matches(request.conditions, record)), 7
 
     async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
         yield b"a tar of "
