@@ -21,7 +21,11 @@ _FILTERS = _TEXTS | _FLAGS | {"id", "until", _UNUSED_FOR, "label", "label!"}
 
 
 def render_cache_record(record: CacheRecord, version: tuple[int, int]) -> Json:
-    """`Parents` took the place of `Parent` in API 1.42; either is left out where there is none."""
+    """`Parents` took the place of `Parent` in API 1.42; either is left out where there is none.
+
+    The name is that of the API's description. dockerd's own begins with a blank (the tag of Parents in moby's
+    api/types/build/cache.go), by which nobody finds it who has read the description; docker's command doesn't show it.
+    """
     parents = {"Parents": [record.parent]} if version >= (1, 42) else {"Parent": record.parent}
     return {
         "ID": record.id,
