@@ -156,7 +156,8 @@ class BuildCache:
         with self._records.transaction():
             for key in keys:
                 self._records.delete(_SOURCE, key)
-                del self._sources[key]
+        for key in keys:
+            del self._sources[key]
 
     def _drop(self, keys: Collection[str]) -> None:
         if not keys:

@@ -172,8 +172,8 @@ class LayerStore:
     def set_layer_aside(self, diff_id: DiffId, folder: str) -> str:
         """Keep what is damaged in `folder`; the layer isn't there any more. Says where it is."""
         with self._lock:
-            self._sizes.pop(diff_id, None)
             self._records.delete(_KIND, diff_id)
+            self._sizes.pop(diff_id, None)
             places = [files.set_aside(path, folder) for path in self._places(diff_id) if os.path.exists(path)]
         return places[0] if places else "nothing"
 

@@ -14,7 +14,9 @@ from guest_agent.build.state import StageState
 from guest_agent.build.variables import Arguments
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.store.records import Records
+from guest_agent.wire.errors import HostFailed
 from guest_agent.wire.models import ContainerConfig, DiffId
+from tests.unit.store.full_disk import full_disk
 
 
 class Layers:
@@ -56,8 +58,11 @@ def test_digests_of_sources_are_bounded(records: Records) -> None:
     cache.remember({}, {str(number): "digest" for number in range(2000)})
     assert cache.source_digest("first") == "" and cache.source_digest("0") == "digest"
     assert len(list(records.items("build-source"))) == 2000
+    with full_disk(records), pytest.raises(HostFailed):
+        cache.drop_small()
+    assert cache.source_digest("0") == "digest"
     cache.drop_small()
-    assert not list(records.items("build-source"))
+    assert not list(records.items("build-source")) and cache.source_digest("0") == ""
 
 
 def test_a_step_whose_layer_is_gone_is_forgotten(records: Records) -> None:

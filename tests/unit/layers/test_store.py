@@ -51,5 +51,7 @@ def test_where_the_disk_is_full_all_stay(tmp_path: Path, layers: LayerStore, rec
     """In memory they were gone, and with the next start of the engine there again."""
     with full_disk(records), pytest.raises(HostFailed), layers.removing([_FREE, _HELD]):
         pass
+    with full_disk(records), pytest.raises(HostFailed):
+        layers.set_layer_aside(_FREE, str(tmp_path / "aside"))
     assert set(layers.known()) == {_FREE, _HELD} == recorded(records) and layers.size(_FREE) == 7
     assert (tmp_path / "layers" / layer_name(_FREE)).exists() and layers.hold(_FREE)
