@@ -54,7 +54,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "openssh-server": ("usr/sbin/sshd",),
     "openssh-sftp-server": ("usr/lib/openssh/sftp-server",),
     "tini": ("usr/bin/tini-static",),
-    "procps": ("bin/ps",),  # `docker top` is its output
+    "procps": ("usr/bin/ps",),  # `docker top` is its output
     "ca-certificates": ("usr/share/ca-certificates/mozilla/*.crt",),
     # programs of another architecture, and what init tells the kernel of them (binfmt.d(5))
     "qemu-user-static": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import tarfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from guest_agent.wire.errors import PeerMisbehaved
@@ -105,9 +105,12 @@ def _add_indices(tree: Tree, known: ModuleSet, modules: Sequence[Module], folder
     tree.add_file(f"{folder}/modules.alias", encode_aliases(modules).encode())
 
 
-def add_package(tree: Tree, data: tarfile.TarFile, patterns: Iterable[str]) -> None:
-    """Raises PeerMisbehaved."""
+def add_package(tree: Tree, data: tarfile.TarFile, patterns: Collection[str]) -> None:
+    """Raises PeerMisbehaved, also where nothing of it is wanted: its files have moved, and `contents` doesn't know."""
+    before = len(tree.nodes)
     tree.merge(data, lambda path, member: not member.isdir() and is_kept(path, patterns))
+    if len(tree.nodes) == before:
+        raise PeerMisbehaved(f"a package has no file that fits {', '.join(patterns)}", "is it Debian's?")
 
 
 def add_wheel(tree: Tree, wheel: zipfile.ZipFile, patterns: Iterable[str]) -> None:
@@ -136,8 +139,6 @@ def _add_certificates(tree: Tree) -> None:
     """One bundle, as update-ca-certificates makes it."""
     paths = sorted(it for it in tree.nodes if it.startswith(f"{_CERTIFICATES}/"))
     parts = [tree.read(path) or b"" for path in paths]
-    if not parts:
-        raise PeerMisbehaved("ca-certificates holds no certificates", "is the package Debian's?")
     tree.add_file(settings.CERTIFICATES, b"".join(it.rstrip(b"\n") + b"\n" for it in parts))
     for path in paths:
         del tree.nodes[path]
@@ -146,8 +147,7 @@ def _add_certificates(tree: Tree) -> None:
 def _add_applets(tree: Tree) -> None:
     """A link for each of busybox's applets whose name no real program has."""
     binary = tree.read("usr/bin/busybox")
-    if binary is None:
-        raise PeerMisbehaved(f"{busybox.PACKAGE} holds no busybox", "is the package Debian's?")
+    assert binary is not None, "add_package has seen to that"
     taken = {posixpath.basename(path) for path in tree.nodes if posixpath.dirname(path) in ("usr/bin", "usr/sbin")}
     for applet in busybox.find_applets(binary):
         if applet not in taken:
