@@ -6,6 +6,9 @@ import os
 import sys
 import time
 
+from guest_agent.wire.errors import HostvmError
+from hostvm.machines.vm.paths import MachinePaths
+
 #: As much of the console as is worth showing.
 _TAIL_LINES = 12
 _TAIL_BYTES = 8192
@@ -69,3 +72,11 @@ def with_console(message: str, path: str) -> str:
     """The message, and below it what the console said last."""
     tail = console_tail(path)
     return f"{message}\nthe console's last lines:\n{tail}" if tail else message
+
+
+def explain_boot(error: HostvmError, stage: str, files: MachinePaths, name: str) -> None:
+    """A boot that came to nothing: how far it was, what QEMU and the console said last, where to look."""
+    words = qemu_words(files.log)
+    message = f"{error.message} (stage: {stage})" + (f": {words}" if words else "")
+    error.message = with_console(message, files.console)
+    error.hint = error.hint or f"`hostvm machine logs {name}` shows more, `hostvm doctor` looks for the cause"

@@ -30,11 +30,11 @@ from hostvm.supervisor.arrival import Arrival
 from hostvm.supervisor.background import Background
 from hostvm.supervisor.bridges import Bridges
 from hostvm.supervisor.contact import RESUME_DEADLINE, Contact
-from hostvm.supervisor.journal import has_panicked, qemu_words, say, with_console
+from hostvm.supervisor.journal import explain_boot, has_panicked, qemu_words, say, with_console
 from hostvm.supervisor.life import Life
 from hostvm.supervisor.lifecycle import Event, State, step
 from hostvm.supervisor.process import QemuProcess, start_qemu
-from hostvm.supervisor.saving import SAVE_DEADLINE, record_state
+from hostvm.supervisor.saving import SAVE_DEADLINE, explain_unsaved, record_state
 
 #: Seconds for the guest to stop its containers and unmount: init gives the engine 30.
 _SHUTDOWN_DEADLINE = 60.0
@@ -65,6 +65,7 @@ class Machine:
         self._log = log
         self._start: asyncio.Task[None] | None = None
         self._background = Background()
+        self._ending = asyncio.Lock()  #: held by whoever ends a life
         self._moved = asyncio.Event()  #: set at the next change of state, then replaced
         self._arrival = Arrival(paths, spec.name, config, self.contact, self.bridges, self._background, self._reach)
 
@@ -76,6 +77,11 @@ class Machine:
         self._moved.set()
         self._moved = asyncio.Event()
         say(f"{before} -> {self.state} ({event})")
+
+    async def settle(self) -> None:
+        """Returns when nobody saves or ends the machine any more."""
+        while self.state in (State.SAVING, State.STOPPING):
+            await self._moved.wait()
 
     def _reach(self, stage: str) -> None:
         self.stage = stage
@@ -200,16 +206,8 @@ class Machine:
             raise Unavailable("QEMU didn't load the state in time") from None
         except HostvmError as error:
             if launch.way is Way.BOOT and self.contact.readiness.failure is None:
-                self._explain(error)
+                explain_boot(error, self.stage, self.files, self.spec.name)
             raise
-
-    def _explain(self, error: HostvmError) -> None:
-        """A boot that came to nothing: how far it was, what QEMU and the console said last, where to look."""
-        words = qemu_words(self.files.log)
-        message = f"{error.message} (stage: {self.stage})" + (f": {words}" if words else "")
-        error.message = with_console(message, self.files.console)
-        name = self.spec.name
-        error.hint = error.hint or f"`hostvm machine logs {name}` shows more, `hostvm doctor` looks for the cause"
 
     # -- adoption
 
@@ -235,26 +233,34 @@ class Machine:
     # -- the end of a life
 
     async def _watch_end(self) -> None:
-        """A QEMU that ends unasked is a crash."""
+        """A QEMU that ends unasked is a crash. In the midst of a save, what comes of that is waited for."""
         life = self.life
         assert life is not None
         await life.gone.wait()
+        while self.life is life and self.state is State.SAVING:
+            await self._moved.wait()
         if self.life is not life or self.state is not State.RUNNING:
             return
-        self._step(Event.ENDED)
         self.note = with_console(f"QEMU {life.how} while the machine ran", self.files.console)
         say(self.note)
         await self._end_life()
+        if self.state is State.RUNNING:
+            self._step(Event.ENDED)
 
-    async def _end_life(self) -> None:
-        """No QEMU is left when this returns."""
-        life, self.life = self.life, None
-        self.contact.guest.detach()
-        if self.state is not State.SAVING:
-            await self.bridges.abandon()
-        await self.contact.close()
-        if life is not None:
-            await life.end()
+    async def _end_life(self, *, is_saved: bool = False) -> None:
+        """No QEMU is left when this returns. `ENDED` is stepped after that: it would close the next life's contact.
+
+        `life` is kept as long, so that whoever needs the machine sees that it has ended, and waits.
+        """
+        async with self._ending:
+            life = self.life
+            self.contact.guest.detach()
+            if not is_saved:
+                await self.bridges.abandon()
+            await self.contact.close()
+            if life is not None:
+                await life.end()
+            self.life = None
 
     # -- settings
 
@@ -279,10 +285,10 @@ class Machine:
             await life.during(self._save(life))
             # Before QEMU ends: whoever kills us in between leaves one of the two, and mostly both.
             self.saved_id = await asyncio.to_thread(record_state, self.files, life.process.identity)
-        except (HostvmError, TimeoutError) as error:
+        except (HostvmError, OSError) as error:
             await self._continue(life)
-            raise error if isinstance(error, HostvmError) else Unavailable("the state wasn't saved in time") from error
-        await self._end_life()
+            raise explain_unsaved(error) from error
+        await self._end_life(is_saved=True)
         self._step(Event.SAVED)
 
     async def _save(self, life: Life) -> None:
@@ -292,16 +298,26 @@ class Machine:
         await life.monitor.save(self.files.state, SAVE_DEADLINE)
 
     async def _continue(self, life: Life) -> None:
-        """After a save that failed. A QEMU that has ended meanwhile is a crash."""
-        if life.gone.is_set():
+        """After a save that failed. A QEMU that has ended meanwhile, or doesn't go on, is a crash."""
+        try:
+            await life.during(life.monitor.run_on())
+        except HostvmError as error:
+            self.note = f"QEMU didn't go on after a save that failed: {error.message}"
+            say(self.note)
+            await self._end_life()
             self._step(Event.ENDED)
-            return await self._end_life()
-        if await life.monitor.status() != "running":
-            await life.monitor.resume()
-        await self.contact.thaw()
+            return
+        await self._thaw(life)
         self._step(Event.NOT_SAVED)
         self.bridges.open()
-        return None
+
+    async def _thaw(self, life: Life) -> None:
+        """A guest that doesn't answer yet is no reason to end it: its agent may come back by itself."""
+        try:
+            await life.during(self.contact.thaw())
+        except HostvmError as error:
+            say(f"the guest doesn't answer after a save that failed: {error.message}")
+            self._background.spawn(self.contact.renew())  # it may have come back just now, while nobody heeded it
 
     async def shutdown(self) -> None:
         """Containers are stopped, file systems unmounted, QEMU gone. What doesn't answer is ended."""
@@ -317,7 +333,10 @@ class Machine:
         await self.kill()
 
     async def kill(self) -> None:
-        """As if the power were cut."""
+        """As if the power were cut, in any state. A save that is under way fails by it, unless it is over."""
+        if self.state is State.SAVING and self.life is not None:
+            await asyncio.to_thread(self.life.process.kill)
+            await self.settle()
         if self.state is State.SUSPENDED:
             return
         if self._start is not None:

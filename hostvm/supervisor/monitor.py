@@ -113,6 +113,11 @@ class Monitor:
     async def resume(self) -> None:
         await self.execute("cont")
 
+    async def run_on(self) -> None:
+        """Resumes a guest that stands still; one that runs is left alone."""
+        if await self.status() != "running":
+            await self.resume()
+
     async def resize_disk(self, size: int) -> None:
         """Tells the guest how large its disk is."""
         await self.execute("block_resize", {"node-name": "disk", "size": size})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from guest_agent.wire.errors import HostFailed, HostvmError, Unavailable
 from hostvm.machines.vm.durable import replace_file, replace_json, sync_file, sync_folder
 from hostvm.machines.vm.launch import forget_old_templates, mark_of, new_state, template_key
 from hostvm.machines.vm.paths import MachinePaths, VmPaths
@@ -22,6 +23,15 @@ def record_state(machine: MachinePaths, identity: Identity) -> str:
     saved = new_state(identity, mark_of(machine.disk))
     replace_json(machine.state_record, saved.to_json(), durable=False)
     return saved.id
+
+
+def explain_unsaved(error: HostvmError | OSError) -> HostvmError:
+    """What whoever wanted the state saved is told."""
+    if isinstance(error, HostvmError):
+        return error
+    if isinstance(error, TimeoutError):
+        return Unavailable("the state wasn't saved in time")
+    return HostFailed(f"the state can't be saved: {error.strerror}")
 
 
 def make_durable(machine: MachinePaths, state: str) -> None:

@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument
 from hostvm.machines.vm.host import host_facts
@@ -38,6 +39,7 @@ class Supervisor:
         self.machine = Machine(paths, spec, config, log)
         self._release = release
         self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._streams = 0  #: streams and commands of control.sock that are open
         self._answers: list[tuple[socket.socket, Message]] = []
         files = self.machine.files
         self._gate = Gate(self.machine)
@@ -120,6 +122,8 @@ class Supervisor:
             raise InvalidArgument(f"unknown way to stop: {mode!r}")
         if self._ending.done():
             raise Conflict("the machine is being stopped already")
+        if mode != "kill":
+            await self.machine.settle()  # what is under way comes first, and may be all that is asked for
         if mode == "save" and self.machine.bridges.describe_ports():
             await self._halt(mode)
             self._keep_durable()
@@ -133,14 +137,18 @@ class Supervisor:
         """Whoever comes from here on finds no socket, starts another supervisor, and that waits for our end."""
         if self.machine.state is State.STARTING or (mode == "shutdown" and self.machine.state is State.SUSPENDED):
             await self.machine.ensure_running()  # containers get their stop signals, and a state is saved whole
-        self._gate.leave()
-        self.machine.is_retired = True
+        self._retire()
         try:
             await self._halt(mode)
         except HostvmError:
             self.machine.is_retired = False
             self._gate.come_back()
             raise
+        self._retire()  # a save that this one has cut off has undone it
+
+    def _retire(self) -> None:
+        self._gate.leave()
+        self.machine.is_retired = True
 
     async def _halt(self, mode: str) -> None:
         """Raises HostvmError, and the machine runs on, where its state can't be saved."""
@@ -161,14 +169,26 @@ class Supervisor:
 
     async def _stream(self, request: Message, client: socket.socket) -> None:
         """The connection becomes a stream of the channel."""
-        await self.machine.ensure_running()
-        stream = await self.machine.contact.channel.open(_service(request))
-        await send_line(client, {})
-        await self.machine.contact.channel.relay(stream, client)
+        with self._in_use():
+            await self.machine.ensure_running()
+            stream = await self.machine.contact.channel.open(_service(request))
+            await send_line(client, {})
+            await self.machine.contact.channel.relay(stream, client)
 
     async def _command(self, request: Message, client: socket.socket) -> None:
-        await self.machine.ensure_running()
-        await run_command(self.machine.contact.channel, request, client)
+        with self._in_use():
+            await self.machine.ensure_running()
+            await run_command(self.machine.contact.channel, request, client)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """A shell or a command in the guest: as long as it is there, the machine isn't idle."""
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            self.machine.touch()
 
     async def _stats(self, _request: Message, _client: socket.socket) -> Message:
         return await self.machine.contact.guest.ask("stats")
@@ -180,11 +200,14 @@ class Supervisor:
             await asyncio.sleep(_IDLE_LOOK)
             machine = self.machine
             limit = machine.spec.idle_seconds
-            if not limit or machine.state is not State.RUNNING or self._gate.busy or machine.bridges.connections:
+            if not limit or machine.state is not State.RUNNING or self._is_used():
                 machine.touch()
                 continue
             if time.monotonic() - machine.last_used >= limit:
                 await self._suspend()
+
+    def _is_used(self) -> bool:
+        return bool(self._gate.busy or self._streams or self.machine.bridges.connections)
 
     async def _suspend(self) -> None:
         """The sockets stay, and wake it."""
@@ -210,16 +233,21 @@ class Supervisor:
             self._ending.set_result(mode)
 
     async def _finish(self) -> None:
-        mode = self._ending.result()
-        if mode:
-            try:
-                await self._halt_for_good(mode)
-            except HostvmError as error:
-                say(f"can't save the machine: {error.message}")
-                await self._halt_for_good("shutdown" if self.machine.state is State.RUNNING else "kill")
+        if mode := self._ending.result():
+            await self._halt_somehow(mode)
         await self._close()
         if self.machine.state is State.SUSPENDED and self.machine.saved_id:
             await asyncio.to_thread(make_durable, self.machine.files, self.machine.saved_id)
+
+    async def _halt_somehow(self, mode: str) -> None:
+        """Gentler ways first; whatever comes of them, no QEMU is left behind."""
+        await self.machine.settle()
+        for way in (mode, "shutdown", "kill"):
+            try:
+                return await self._halt_for_good(way)
+            except HostvmError as error:
+                say(f"can't stop the machine ({way}): {error.message}")
+        return None
 
     async def _close(self) -> None:
         """The next supervisor may begin when this returns; then those who asked for the stop are answered."""
