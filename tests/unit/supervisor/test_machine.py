@@ -144,7 +144,7 @@ def test_a_crash_is_over_before_the_next_life(play: Play, monkeypatch: pytest.Mo
         await script.reach("abandon")
         for _ in range(10):  # in which one who doesn't wait gets on
             await asyncio.sleep(0)
-        assert machine.life is life
+        assert script.done == ["abandon"]
         event.set()
         await machine._moved.wait()
         assert (machine.state, machine.life) == (State.CRASHED, None)
@@ -166,7 +166,6 @@ def test_a_kill_while_it_shuts_down(play: Play) -> None:
         await script.reach("quit")
         for _ in range(10):
             await asyncio.sleep(0)
-        assert machine.state is State.STOPPING
         assert not any(kill.done() for kill in kills)
         event.set()
         await asyncio.gather(*kills)

@@ -101,7 +101,6 @@ def test_an_end_that_can_not_save(play: Play) -> None:
 
     async def scene(supervisor: Supervisor, life: Life, script: Script) -> None:
         script.problems["save"] = HostFailed("full")
-        life.wait_gone = lambda _timeout: asyncio.sleep(0, False)  # type: ignore[method-assign]
         supervisor._end("save")
         script.hold("shutdown")
         finishing = asyncio.ensure_future(supervisor._finish())
