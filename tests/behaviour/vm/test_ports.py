@@ -50,12 +50,14 @@ def greet(listener: socket.socket) -> None:
         (("--network", "host"), "host.docker.internal"),
     ],
 )
+@pytest.mark.usefixtures("with_debian")
 def test_the_host_s_loopback_has_a_name(vm: VmMachine, options: tuple[str, ...], name: str) -> None:
     with greeter() as port:
         shown = vm("run", "--rm", *options, "debian:bookworm", "perl", "-e", CLIENT, name, str(port))
     assert shown == "the host greets you"
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_listeners_on_the_host_s_network_are_reached_on_the_host(vm: VmMachine) -> None:
     vm("run", "-d", "--name", "server", "--network", "host", *HOST_SERVER)
     assert ask_soon("127.0.0.1", 8071) == "hello you"
@@ -73,6 +75,7 @@ def is_open(port: int) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_a_listener_whose_port_is_taken_is_named(vm: VmMachine) -> None:
     with socket.create_server(("127.0.0.1", 8071)):
         vm("run", "-d", "--network", "host", *HOST_SERVER)
@@ -80,6 +83,7 @@ def test_a_listener_whose_port_is_taken_is_named(vm: VmMachine) -> None:
     assert ask_soon("127.0.0.1", 8071) == "hello you"
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_five_hundred_connections_at_once(vm: VmMachine) -> None:
     vm("run", "-d", "-p", "8072:80", *SERVER)
     assert ask_soon("127.0.0.1", 8072) == "hello you"
@@ -88,6 +92,7 @@ def test_five_hundred_connections_at_once(vm: VmMachine) -> None:
     assert answers == [f"hello {number}" for number in range(500)]
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_a_denied_port_names_the_rule_and_the_way(vm: VmMachine) -> None:
     vm("machine", "set", "--port-rule", "deny=8073", "vm")
     refused = vm.attempt("run", "-d", "-p", "8073:80", *SERVER)

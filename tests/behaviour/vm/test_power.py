@@ -20,6 +20,7 @@ def rows(machine: VmMachine) -> list[str]:
     return machine("run", "--rm", "-v", "rows:/data", "busybox", "cat", "/data/rows").splitlines()
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_synced_rows_survive_twenty_power_cuts(vm: VmMachine) -> None:
     """Each row that was acknowledged is there, in its order; of the others any number, but none in pieces."""
     first = 1

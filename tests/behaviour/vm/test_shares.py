@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.behaviour.harness.vm import NAME, VmMachine
 
 
@@ -35,6 +37,7 @@ def test_a_link_leads_nowhere_else(vm: VmMachine, tmp_path: Path) -> None:
     assert "not shared" in vm.fails(125, "run", "--rm", "-v", f"{tmp_path}/out:/src", "busybox", "true")
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_docker_s_socket_is_the_machine_s_own(vm: VmMachine) -> None:
     """What tools with `-v /var/run/docker.sock` mean is the engine that they run in."""
     words = ("-v", "/var/run/docker.sock:/var/run/docker.sock", "debian:bookworm", "perl", "-e", ASK_FOR_PING)

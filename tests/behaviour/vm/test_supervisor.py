@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from guest_agent.wire.errors import Unavailable
 from tests.behaviour.harness.vm import VmMachine
 from tests.behaviour.harness.waiting import wait_for
@@ -22,6 +24,7 @@ def test_containers_outlive_it(vm: VmMachine) -> None:
     assert lines == [str(number) for number in range(1, len(lines) + 1)]
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_ports_are_served_again(vm: VmMachine) -> None:
     vm("run", "-d", "-p", "8071:80", *SERVER)
     assert ask_soon("127.0.0.1", 8071) == "hello you"
@@ -58,6 +61,7 @@ def test_both_killed(vm: VmMachine) -> None:
     assert vm.status("lost") == "exited"
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_the_guest_s_agent_killed(vm: VmMachine) -> None:
     """The guest's end of the channel dies: its first process brings up another."""
     name = vm("run", "-d", "-p", "8072:80", *SERVER)

@@ -7,6 +7,8 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.behaviour.harness.terminal import Terminal
 from tests.behaviour.harness.vm import VmMachine
 from tests.behaviour.harness.waiting import wait_for
@@ -54,6 +56,7 @@ def test_again_and_again(vm: VmMachine) -> None:
     assert vm("exec", name, "cat", "/data/log").split() == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_a_connection_wakes_the_machine(vm: VmMachine) -> None:
     name = vm("run", "-d", "-p", "8070:80", *SERVER)
     assert ask_soon("127.0.0.1", 8070) == "hello you"
@@ -64,6 +67,7 @@ def test_a_connection_wakes_the_machine(vm: VmMachine) -> None:
     assert started(vm, name) == before
 
 
+@pytest.mark.usefixtures("with_debian")
 def test_a_port_stays_taken_and_is_freed(vm: VmMachine) -> None:
     """Published ports are the machine's while it sleeps, and not for longer than their container runs."""
     name = vm("run", "-d", "-p", "8070:80", *SERVER)
