@@ -123,9 +123,10 @@ def link_variables(parts: Parts, container: Container) -> tuple[str, ...]:
 def renew_links(parts: Parts, linked: Container) -> None:
     """It may have another address than at its last run: running containers that link to it find that in /etc/hosts.
 
-    Their variables stay what they were, as with docker.
+    Their variables stay what they were, as with docker. Nobody who runs can be linked to one that never ran before,
+    whatever its name: so a `run` needn't look at all containers.
     """
-    address = _default_address(linked.endpoints)
+    address = _default_address(linked.endpoints) if linked.state.finished_ns else ""
     for container in parts.table.in_status(Status.RUNNING, Status.PAUSED) if address else ():
         aliases = {alias for name, alias in named_links(container) if name in _names_of(linked)}
         try:

@@ -202,10 +202,14 @@ def test_links(machine: Machine) -> None:
     machine.kill_engine()  # the next one doesn't know which address it had
     machine("start", "database")
     assert machine.address("database") != address
-    assert f"{machine.address('database')}\tdb " in machine("exec", "later", "cat", "/etc/hosts")
+    hosts = machine("exec", "later", "cat", "/etc/hosts")
+    assert f"{machine.address('database')}\tdb " in hosts
     machine("stop", "-t", "0", "database")
     complaint = machine.fails(125, "run", "--link", "database", *SLEEP)
     assert "Cannot link to a non running container" in complaint
+    machine("rm", "database")
+    start(machine, "database")
+    assert hosts == machine("exec", "later", "cat", "/etc/hosts"), "another container, though of the same name"
 
 
 def test_pruned_listed_and_told_of(machine: Machine) -> None:
