@@ -92,7 +92,7 @@ class Arrival:
             path = make_template_folder(self._paths, identity)
             await life.monitor.save(path, SAVE_DEADLINE)
             await asyncio.to_thread(copy_template, self._paths, self._files, identity)
-        except (HostvmError, OSError, TimeoutError) as error:
+        except (HostvmError, OSError) as error:
             say(f"no template was made: {error}")
             return False
         return True
