@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from guest_agent.api.query import Filters, Query
+from guest_agent.api.filters import Filters
+from guest_agent.api.query import Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.times import parse_moment
 from guest_agent.wire.cache_records import CacheRecord, Condition, Operator, PruneRequest, parse_search
@@ -91,6 +92,6 @@ def _parse_until(filters: Filters, now_ns: int) -> int | None:
     text = _only(filters, name)
     try:
         return None if text is None else parse_moment(text, now_ns)
-    except InvalidArgument:
-        problem = f'failed to parse value as time or duration: "{text}"'
-        raise InvalidArgument(f"\"{name}\" filter expects a duration (e.g., '24h') or a timestamp: {problem}") from None
+    except InvalidArgument as error:
+        expected = f"\"{name}\" filter expects a duration (e.g., '24h') or a timestamp"
+        raise InvalidArgument(f"{expected}: {error.message}") from None

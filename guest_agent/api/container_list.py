@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from guest_agent.api.contract import Containers, Images
-from guest_agent.api.parse_config import parse_ports
-from guest_agent.api.query import Filters
+from guest_agent.api.filters import Filters
+from guest_agent.api.port_filters import parse_port_filter
+from guest_agent.api.render_container import list_ports
+from guest_agent.api.render_endpoints import render_networks
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.links import named_links
 from guest_agent.wire.errors import InvalidArgument, NotFound
-from guest_agent.wire.models import ContainerId, ContainerPort
+from guest_agent.wire.go_numbers import parse_integer
+from guest_agent.wire.models import ContainerId
 
 FILTERS = frozenset(
     "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
@@ -34,9 +36,10 @@ def select(selection: Selection, containers: Containers, images: Images) -> list
     """Newest first. Raises InvalidArgument for a bad filter, NotFound for `before` and `since` of what isn't there."""
     filters = selection.filters
     tests = [test for plan in _PLANS for test in plan(filters)]
+    tests += _id_tests(filters, containers)
     tests += _order_tests(filters, containers)
     tests += _ancestor_tests(filters, images)
-    everything = selection.everything or selection.limit > 0 or "status" in filters or "exited" in filters
+    everything = selection.everything or selection.limit > 0 or "status" in filters
     found = [one for one in containers.list(everything) if all(test(one) for test in tests)]
     return found[: selection.limit] if selection.limit > 0 else found
 
@@ -64,33 +67,21 @@ def _status_tests(filters: Filters) -> Iterable[Test]:
 def _exited_tests(filters: Filters) -> Iterable[Test]:
     if "exited" not in filters:
         return
-    codes = [_integer("exited", text) for text in filters["exited"]]
-    yield lambda one: one.state.exit_code in codes and one.state.finished_ns > 0 and not one.running
+    codes = [_exit_code(text) for text in filters["exited"]]
+    yield lambda one: one.state.exit_code in codes and one.state.started_ns > 0 and not one.running
 
 
-def _integer(name: str, text: str) -> int:
+def _exit_code(text: str) -> int:
     try:
-        return int(text)
-    except ValueError:
-        raise InvalidArgument(f"invalid filter '{name}={text}'") from None
+        return parse_integer(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"invalid filter 'exited={text}': {error.message}") from error
 
 
 def _name_tests(filters: Filters) -> Iterable[Test]:
-    """Each is a regular expression that may match anywhere, with or without the leading slash."""
+    """With or without the leading slash."""
     if "name" in filters:
-        patterns = [_pattern(text) for text in filters["name"]]
-        yield lambda one: any(p.search(one.name) or p.search(f"/{one.name}") for p in patterns)
-    if "id" in filters:
-        prefixes = filters["id"]
-        yield lambda one: one.id.startswith(prefixes)
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """What is no regular expression matches as it is written."""
-    try:
-        return re.compile(text)
-    except re.error:
-        return re.compile(re.escape(text))
+        yield lambda one: filters.matches("name", one.name, f"/{one.name}")
 
 
 def _label_tests(filters: Filters) -> Iterable[Test]:
@@ -99,40 +90,41 @@ def _label_tests(filters: Filters) -> Iterable[Test]:
 
 
 def _port_tests(filters: Filters) -> Iterable[Test]:
-    if "publish" in filters:
-        published = _port_set(filters["publish"])
-        yield lambda one: any(binding.container_port in published for binding in one.host_config.port_bindings)
-    if "expose" in filters:
-        exposed = _port_set(filters["expose"])
-        yield lambda one: any(port in exposed for port in one.config.exposed_ports)
-
-
-def _port_set(texts: Iterable[str]) -> set[ContainerPort]:
-    return {port for text in texts for port in parse_ports(text)}
+    """`publish` is for the host's ports, `expose` for the container's; either will do. Both are open while it runs."""
+    if "publish" not in filters and "expose" not in filters:
+        return
+    published, exposed = (
+        parse_port_filter("publish", filters["publish"]),
+        parse_port_filter("expose", filters["expose"]),
+    )
+    yield lambda one: any(
+        (port.get("PublicPort", 0), port["Type"]) in published or (port["PrivatePort"], port["Type"]) in exposed
+        for port in list_ports(one)
+    )
 
 
 def _place_tests(filters: Filters) -> Iterable[Test]:
     """Volumes and networks by name or place."""
     if "volume" in filters:
         volumes = set(filters["volume"])
-        yield lambda one: any({mount.name, mount.source, mount.destination} & volumes for mount in one.mount_points)
+        yield lambda one: any({mount.name or mount.source, mount.destination} & volumes for mount in one.mount_points)
     if "network" in filters:
         networks = filters["network"]
         yield lambda one: _in_network(one, networks)
 
 
 def _in_network(container: Container, networks: tuple[str, ...]) -> bool:
-    mode = container.host_config.network_mode
-    if (mode if mode not in ("", "default") else "bridge") in networks:
-        return True
-    return any(end.network in networks or end.network_id.startswith(networks) for end in container.endpoints)
+    """By a network's name, or the beginning of its id."""
+    found = render_networks(container)
+    ids = [str(one["NetworkID"]) for one in found.values()]
+    return not found.keys().isdisjoint(networks) or any(one.startswith(networks) for one in ids)
 
 
 def _kind_tests(filters: Filters) -> Iterable[Test]:
     """Health, and swarm tasks, which no container here is."""
     for text in filters["health"]:
         if text not in _HEALTH:
-            raise InvalidArgument(f"unrecognised filter value for health: {text}")
+            raise InvalidArgument(f"unrecognized filter value for health: {text}")
     if "health" in filters:
         wanted = filters["health"]
         yield lambda one: (one.state.health.status if one.state.health else "none") in wanted
@@ -143,7 +135,18 @@ def _kind_tests(filters: Filters) -> Iterable[Test]:
 _PLANS = (_status_tests, _exited_tests, _name_tests, _label_tests, _port_tests, _place_tests, _kind_tests)
 
 
+def _id_tests(filters: Filters, containers: Containers) -> list[Test]:
+    """By the beginning of an id that no other container's id begins with."""
+    if "id" not in filters:
+        return []
+    everyone = [one.id for one in containers.list(True)]
+    found = [[one for one in everyone if text and one.startswith(text)] for text in filters["id"]]
+    chosen = {ids[0] for ids in found if len(ids) == 1}
+    return [lambda one: one.id in chosen]
+
+
 def _order_tests(filters: Filters, containers: Containers) -> list[Test]:
+    """An id's beginning will do, as docker documents it; dockerd takes none but whole ones since 17.06."""
     tests: list[Test] = []
     for ref in filters["before"]:
         latest = containers.find(ref).created_ns

@@ -16,7 +16,6 @@ from guest_agent.api.render_config import Json
 from guest_agent.api.render_container import render_inspect, render_listed, render_row, shown_image, status_text
 from guest_agent.api.rendered import Rendered
 from guest_agent.api.router import Call, Route
-from guest_agent.api.times import parse_moment
 from guest_agent.api.top import list_processes
 from guest_agent.engine.container import Container
 from guest_agent.engine.requests import Sizes
@@ -198,14 +197,12 @@ class ContainersResource:
 
     async def prune(self, call: Call) -> Answer:
         filters = call.query.filters(_PRUNE_FILTERS)
-        now = time.time_ns()
-        until = min((parse_moment(text, now) for text in filters["until"]), default=0)
+        until = filters.until(time.time_ns())
         deleted, space = [], 0
         for container in self._containers.list(True):
-            labels = container.config.labels
-            if container.state.status not in ("created", "exited", "dead") or (until and container.created_ns > until):
+            if container.state.status not in ("created", "exited", "dead"):
                 continue
-            if not filters.labels(labels) or ("label!" in filters and filters.labels(labels, "label!")):
+            if (until is not None and container.created_ns > until) or not filters.labels(container.config.labels):
                 continue
             freed = await self._prune(container)
             if freed is not None:

@@ -9,9 +9,9 @@ from dataclasses import asdict
 
 from guest_agent.api.build_cache import render_cache_record
 from guest_agent.api.contract import Engine
+from guest_agent.api.filters import Filters
 from guest_agent.api.image_list import select
 from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response
-from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.render_container import render_listed as render_container
 from guest_agent.api.render_container import shown_image

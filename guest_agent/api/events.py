@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from guest_agent.api.contract import Engine
+from guest_agent.api.filters import Filters
 from guest_agent.api.messages import TYPE_JSON, Answer, Stream, render_json
-from guest_agent.api.query import Filters, Query
+from guest_agent.api.query import Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import closing
@@ -105,9 +106,9 @@ def _image_wanted(event: Event, names: tuple[str, ...]) -> bool:
 
 
 def _bare(image: str) -> str:
-    """The name without its tag."""
-    tail = image.rpartition("/")[2]
-    return image[: len(image) - len(tail)] + tail.partition(":")[0]
+    """The familiar name without tag and digest."""
+    head, slash, tail = image.partition("@")[0].removeprefix("docker.io/").removeprefix("library/").rpartition("/")
+    return head + slash + tail.partition(":")[0]
 
 
 def render_event(event: Event) -> Json:

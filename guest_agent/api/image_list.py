@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Set
 from dataclasses import replace
 
 from guest_agent.api.contract import Images
-from guest_agent.api.query import Filters
+from guest_agent.api.filters import Filters, Misfiltered
+from guest_agent.api.go_patterns import match_glob
 from guest_agent.api.render_config import Json
 from guest_agent.api.times import parse_moment
 from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.go_numbers import parse_integer
 from guest_agent.wire.models import Image
 
 FILTERS = frozenset({"dangling", "label", "before", "since", "reference", "until"})
@@ -28,7 +29,7 @@ def select(images: Images, filters: Filters, everything: bool, now_ns: int) -> l
     until = _until(filters, now_ns)
     found = []
     for image in images.list():
-        if (until and image.created_ns >= until) or not filters.labels(image.config.config.labels):
+        if (until is not None and image.created_ns >= until) or not filters.labels(image.config.config.labels):
             continue
         if not _in_time(image, filters, images):
             continue
@@ -58,24 +59,28 @@ def _in_time(image: Image, filters: Filters, images: Images) -> bool:
     return before and all(image.created_ns > images.find(ref).created_ns for ref in filters["since"])
 
 
-def _until(filters: Filters, now_ns: int) -> int:
-    return min((parse_moment(text, now_ns) for text in filters["until"]), default=0)
+def _until(filters: Filters, now_ns: int) -> int | None:
+    try:
+        return min((parse_moment(text, now_ns) for text in filters["until"]), default=None)
+    except InvalidArgument as error:
+        raise Misfiltered(error.message) from error
 
 
 def matches(name: str, pattern: str) -> bool:
     """Go's `reference.FamiliarMatch`: a glob for the whole name or its part before the tag; `*` ends at `/`."""
     repository = name.partition("@")[0] if "@" in name else name.rpartition(":")[0]
-    return any(_glob(candidate, pattern) for candidate in (name, repository))
-
-
-def _glob(name: str, pattern: str) -> bool:
-    parts, wanted = name.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+    try:
+        match = match_glob(pattern)
+    except ValueError:
+        raise Misfiltered("syntax error in pattern") from None
+    return any(match(candidate) for candidate in (name, repository))
 
 
 def prunable(images: Images, filters: Filters, used: Set[str], now_ns: int) -> list[Image]:
     """Images that no container uses: those without a name, or with `dangling=false` all."""
     only_dangling = filters.flag("dangling") is not False
+    if len(filters["until"]) > 1:
+        raise Misfiltered("more than one until filter specified")
     until = _until(filters, now_ns)
     return [
         image
@@ -83,26 +88,26 @@ def prunable(images: Images, filters: Filters, used: Set[str], now_ns: int) -> l
         if image.config.id not in used
         and not (only_dangling and image.tags)
         and not (images.has_children(image) and (only_dangling or not image.tags + image.digests))
-        and not (until and image.created_ns > until)
+        and (until is None or image.created_ns <= until)
         and filters.labels(image.config.config.labels)
-        and not ("label!" in filters and filters.labels(image.config.config.labels, "label!"))
     ]
 
 
-def star_filters(filters: Filters) -> Callable[[Json], bool]:
-    """Which results of a search are wanted. Raises InvalidArgument in docker's words."""
-    stars = [_stars(text) for text in filters["stars"]]
+def search_filter(filters: Filters) -> Callable[[Json], bool]:
+    """Which results of a search are wanted (moby registry/search.go). Raises InvalidArgument in docker's words."""
+    least = max((_stars(text) for text in filters["stars"]), default=0)
     official, automated = filters.flag("is-official"), filters.flag("is-automated")
 
     def wanted(item: Json) -> bool:
+        """Nothing is automated any more, whatever the index says."""
         count = item["star_count"]
-        enough = isinstance(count, int) and all(count >= least for least in stars)
-        return enough and official in (None, item["is_official"]) and automated in (None, item["is_automated"])
+        return isinstance(count, int) and count >= least and official in (None, item["is_official"]) and not automated
 
     return wanted
 
 
 def _stars(text: str) -> int:
-    if not text.isdigit():
-        raise InvalidArgument(f"invalid filter 'stars=[{text}]'")
-    return int(text)
+    try:
+        return parse_integer(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"invalid filter 'stars={text}': {error.message}") from error

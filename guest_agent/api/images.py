@@ -7,7 +7,7 @@ import time
 from guest_agent.api.contract import Engine
 from guest_agent.api.credentials import parse_credentials
 from guest_agent.api.fields import read_fields
-from guest_agent.api.image_list import FILTERS, PRUNE_FILTERS, SEARCH_FILTERS, prunable, select, star_filters
+from guest_agent.api.image_list import FILTERS, PRUNE_FILTERS, SEARCH_FILTERS, prunable, search_filter, select
 from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response, render_json
 from guest_agent.api.parse_config import parse_config
 from guest_agent.api.query import Query
@@ -113,7 +113,7 @@ class ImagesResource:
     async def search(self, call: Call) -> Answer:
         query = call.query
         filters = query.filters(SEARCH_FILTERS)
-        wanted = star_filters(filters)
+        wanted = search_filter(filters)
         found = await self._images.search(query.text("term"), query.integer("limit"))
         rendered = [render_found(item) for item in found]
         return json_response([item for item in rendered if wanted(item)])

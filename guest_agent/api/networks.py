@@ -6,12 +6,11 @@ import time
 
 from guest_agent.api.contract import Engine, NetworkView
 from guest_agent.api.fields import read_fields
+from guest_agent.api.filters import Filters, Misfiltered
 from guest_agent.api.messages import Answer, Response, json_response, no_content
 from guest_agent.api.parse_networks import parse_endpoint, parse_network
-from guest_agent.api.query import Filters
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
-from guest_agent.api.times import parse_moment
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.networks import PREDEFINED, AddressRange, Network
@@ -59,9 +58,7 @@ class NetworksResource:
 
     async def prune(self, call: Call) -> Answer:
         filters = call.query.filters(_PRUNE_FILTERS)
-        if len(filters["until"]) > 1:
-            raise InvalidArgument("more than one until filter specified")
-        until = min((parse_moment(text, time.time_ns()) for text in filters["until"]), default=0)
+        until = filters.until(time.time_ns())
         chosen = [view.network for view in self._networks.list() if _is_prunable(view.network, filters, until)]
         removed = self._networks.prune(frozenset(network.id for network in chosen))
         return json_response({"NetworksDeleted": list(removed) or None})
@@ -78,32 +75,38 @@ class NetworksResource:
         return Response(200)
 
 
-def _is_prunable(network: Network, filters: Filters, until: int) -> bool:
-    if until and network.created_ns > until:
-        return False
-    unwanted = "label!" in filters and filters.labels(network.labels, "label!")
-    return filters.labels(network.labels) and not unwanted
+def _is_prunable(network: Network, filters: Filters, until: int | None) -> bool:
+    return (until is None or network.created_ns <= until) and filters.labels(network.labels)
 
 
 def _check_filters(filters: Filters) -> None:
+    """Raises InvalidArgument or Misfiltered (moby daemon/network/filter.go)."""
+    if len(filters["dangling"]) > 1:
+        raise InvalidArgument('got more than one value for filter key "dangling"')
+    if "dangling" in filters and filters["dangling"][0] not in ("0", "false", "1", "true"):
+        allowed = 'must be "true" (or "1"), or "false" (or "0")'
+        raise InvalidArgument(f"invalid value for filter 'dangling', {allowed}")
     if unknown := [value for value in filters["type"] if value not in ("builtin", "custom")]:
-        raise InvalidArgument(f"invalid filter: 'type'='{unknown[0]}'")
-    filters.flag("dangling")
+        raise Misfiltered(f"invalid filter: 'type'='{unknown[0]}'")
 
 
 def wanted(view: NetworkView, filters: Filters) -> bool:
+    """A network without containers is a dangling one: so docker documents it, and so does what calls it.
+
+    dockerd looks before it has counted its containers, so that all but the predefined ones are dangling there.
+    """
     network = view.network
-    if "name" in filters and not any(part in network.name for part in filters["name"]):
-        return False
-    if "id" in filters and not any(part in network.id for part in filters["id"]):
-        return False
     custom = network.name not in PREDEFINED
-    dangling = filters.flag("dangling")
-    if dangling is not None and dangling != (custom and not view.containers):
+    if "dangling" in filters and (filters["dangling"][0] in ("1", "true")) != (custom and not view.containers):
         return False
-    if not filters.exact("type", "custom" if custom else "builtin") or not filters.labels(network.labels):
-        return False
-    return filters.exact("driver", network.driver) and filters.exact("scope", "local")
+    return (
+        filters.matches("name", network.name)
+        and filters.matches("id", network.id)
+        and filters.exact("type", "custom" if custom else "builtin")
+        and filters.labels(network.labels)
+        and filters.exact("driver", network.driver)
+        and filters.exact("scope", "local")
+    )
 
 
 def render_network(view: NetworkView, with_containers: bool) -> Json:

@@ -28,7 +28,7 @@ class PluginsResource:
         )
 
     async def list(self, call: Call) -> Answer:
-        call.query.filters(_FILTERS)
+        call.query.filters(_FILTERS).flag("enabled")
         return json_response([])
 
     async def unknown(self, call: Call) -> Answer:

@@ -29,16 +29,53 @@ def parse_timestamp(text: str) -> int:
     return int(moment.timestamp()) * SECOND + int((stamp[2] or "0")[:9].ljust(9, "0"))
 
 
-_GO_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[smh]))+")
-_GO_UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_GO_DURATION = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[nuµμm]?s|[mh]))+")
+_GO_UNITS = {
+    "ns": 1,
+    "us": 1000,
+    "µs": 1000,
+    "μs": 1000,
+    "ms": 10**6,
+    "s": SECOND,
+    "m": 60 * SECOND,
+    "h": 3600 * SECOND,
+}
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d+)?))?)?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
 def parse_moment(text: str, now_ns: int) -> int:
-    """`until` of a prune: a time, or how long ago in Go's spelling ("1h30m"). Raises InvalidArgument."""
-    if not _GO_DURATION.fullmatch(text):
+    """A filter's `until`: how long ago in Go's spelling ("1h30m"), a date or a time, or seconds since the epoch.
+
+    As moby's api/types/time.GetTimestamp, which wants whole seconds of a duration. Raises InvalidArgument.
+    """
+    if _GO_DURATION.fullmatch(text):
+        return (now_ns - _parse_duration(text)) // SECOND * SECOND
+    if _DATE.fullmatch(text):
+        return _parse_date(text)
+    if _UNIX.fullmatch(text):
         return parse_timestamp(text)
-    parts = re.findall(r"([0-9.]+)(ms|[smh])", text)
-    return now_ns - sum(int(float(number) * _GO_UNITS[unit]) for number, unit in parts)
+    if "-" in text:
+        raise InvalidArgument(f'parsing time "{text}" as "2006-01-02": cannot parse "{text}" as "2006"')
+    raise InvalidArgument(f'failed to parse value as time or duration: "{text}"')
+
+
+def _parse_duration(text: str) -> int:
+    parts = re.findall(r"([0-9.]+)([a-zµμ]+)", text)
+    length = sum(int(float(number) * _GO_UNITS[unit]) for number, unit in parts)
+    return -length if text.startswith("-") else length
+
+
+def _parse_date(text: str) -> int:
+    """Without a zone it is the engine's own."""
+    found = _DATE.fullmatch(text)
+    assert found is not None
+    date, hour, minute, second, zone = (part or "" for part in found.groups())
+    whole, _, fraction = second.partition(".")
+    try:
+        moment = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{whole or '00'}{zone}")
+    except ValueError as error:
+        raise InvalidArgument(f'parsing time "{text}": {error}') from error
+    return int(moment.timestamp()) * SECOND + int(fraction[:9].ljust(9, "0"))
 
 
 def human_duration(nanoseconds: int) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import read_fields
+from guest_agent.api.filters import Filters
 from guest_agent.api.messages import Answer, json_response, no_content
-from guest_agent.api.query import Filters
+from guest_agent.api.query import Query
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
 from guest_agent.engine.container import Container
-from guest_agent.wire.mounts import Volume
+from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.go_numbers import parse_truth
+from guest_agent.wire.mounts import ANONYMOUS_LABEL, Volume
 from guest_agent.wire.times import rfc3339
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
@@ -34,7 +37,7 @@ class VolumesResource:
         )
 
     async def list(self, call: Call) -> Answer:
-        filters = call.query.filters(_FILTERS)
+        filters = _read_filters(call.query)
         dangling = filters.flag("dangling")
         users = count_users(self._containers.list(True)) if dangling is not None else Counter()
         found = [
@@ -60,13 +63,11 @@ class VolumesResource:
     async def prune(self, call: Call) -> Answer:
         """Anonymous volumes; with `all`, named ones as well (API 1.42)."""
         filters = call.query.filters(_PRUNE_FILTERS)
-        everything = filters.flag("all") is True or call.version < (1, 42)
+        everything = _wants_all(filters) or call.version < (1, 42)
         chosen = [
             volume
             for volume in self._volumes.list()
-            if (everything or volume.anonymous)
-            and filters.labels(volume.labels)
-            and not ("label!" in filters and filters.labels(volume.labels, "label!"))
+            if (everything or volume.anonymous or ANONYMOUS_LABEL in volume.labels) and filters.labels(volume.labels)
         ]
         pruned = await self._volumes.prune(chosen)
         return json_response({"VolumesDeleted": list(pruned.names), "SpaceReclaimed": pruned.reclaimed})
@@ -77,10 +78,29 @@ def count_users(containers: Iterable[Container]) -> Counter[str]:
     return Counter(name for one in containers for name in {point.name for point in one.mount_points if point.name})
 
 
+def _read_filters(query: Query) -> Filters:
+    try:
+        parsed = query.filters()
+    except InvalidArgument as error:
+        raise InvalidArgument(f"error reading volume filters: {error.message}") from error
+    return parsed.only(_FILTERS)
+
+
+def _wants_all(filters: Filters) -> bool:
+    if len(filters["all"]) > 1:
+        raise InvalidArgument(f"invalid filter 'all=[{' '.join(filters['all'])}]': only one value is expected")
+    try:
+        return "all" in filters and parse_truth(filters["all"][0])
+    except InvalidArgument as error:
+        raise InvalidArgument(f"invalid filter 'all': {error.message}") from error
+
+
 def wanted(volume: Volume, filters: Filters) -> bool:
-    if "name" in filters and not any(part in volume.name for part in filters["name"]):
-        return False
-    return filters.exact("driver", volume.driver) and filters.labels(volume.labels)
+    return (
+        filters.matches("name", volume.name)
+        and filters.exact("driver", volume.driver)
+        and filters.labels(volume.labels)
+    )
 
 
 def render_volume(volume: Volume) -> Json:

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from guest_agent.networks.addresses import Interface
 from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.go_numbers import parse_integer, parse_truth
 from guest_agent.wire.networks import Network
 
 MTU_OPTION = "com.docker.network.driver.mtu"
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,10 @@ def flag(network: Network, option: str, default: bool) -> bool:
     text = network.options.get(option, "")
     if not text:
         return default
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise InvalidArgument(
-        f'failed to parse {option} value: {text} (strconv.ParseBool: parsing "{text}": invalid syntax)'
-    )
+    try:
+        return parse_truth(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"failed to parse {option} value: {text} ({error.message})") from None
 
 
 def mtu_of(network: Network, default: int) -> int:
@@ -73,11 +70,9 @@ def mtu_of(network: Network, default: int) -> int:
     if not text:
         return default
     try:
-        mtu = int(text)
-    except ValueError:
-        raise InvalidArgument(
-            f'failed to parse {MTU_OPTION} value: {text} (strconv.Atoi: parsing "{text}": invalid syntax)'
-        ) from None
+        mtu = parse_integer(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"failed to parse {MTU_OPTION} value: {text} ({error.message})") from None
     if mtu < 0:
         raise InvalidArgument(f"invalid MTU number: {mtu}")
     return mtu or default

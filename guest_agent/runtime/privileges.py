@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from guest_agent.linux.capabilities import NAMES
 from guest_agent.wire.errors import InvalidArgument, Unsupported
+from guest_agent.wire.go_numbers import parse_truth
 
 _DEFAULT = """
 CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL
@@ -64,12 +65,10 @@ def parse_security_options(options: Sequence[str]) -> SecurityOptions:
 
 
 def _flag(text: str) -> bool:
-    """Go's strconv.ParseBool."""
-    if text in ("1", "t", "T", "TRUE", "true", "True"):
-        return True
-    if text in ("0", "f", "F", "FALSE", "false", "False"):
-        return False
-    raise InvalidArgument(f'invalid --security-opt 2: "no-new-privileges={text}"')
+    try:
+        return parse_truth(text)
+    except InvalidArgument:
+        raise InvalidArgument(f'invalid --security-opt 2: "no-new-privileges={text}"') from None
 
 
 def _normalized(flag: str, names: Sequence[str]) -> list[str]:

@@ -22,12 +22,10 @@ from guest_agent.store.records import Records
 from guest_agent.volumes.fill import fill_volume
 from guest_agent.volumes.local_mounts import MountPlan, check_options, perform, plan_mount
 from guest_agent.wire.errors import Conflict, HostFailed, InvalidArgument, NotFound
-from guest_agent.wire.mounts import Volume
+from guest_agent.wire.mounts import ANONYMOUS_LABEL, Volume
 
 _KIND = "volume"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-#: What docker marks a volume with that was made without a name.
-_ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
 Tell = Callable[[Volume, str], None]
 
@@ -90,7 +88,7 @@ class Volumes:
         if self._records.get(_KIND, name) is not None:
             return self._with_folder(self.find(name))
         check_options(name, options or {})
-        marks = {_ANONYMOUS_LABEL: ""} if anonymous else {}
+        marks = {ANONYMOUS_LABEL: ""} if anonymous else {}
         volume = Volume(
             name=name,
             mountpoint=self._paths.volume(name),

@@ -23,7 +23,7 @@ class IgnorePattern:
         if self.brings_back and not line[1:].strip():
             raise ValueError('illegal exclusion pattern: "!"')
         try:
-            self._expression = re.compile(_translate(self.text), re.DOTALL)
+            self._expression = re.compile(translate_glob(self.text), re.DOTALL)
         except re.error as error:
             raise ValueError(f"error parsing pattern '{self.text}': {error}") from error
 
@@ -86,7 +86,7 @@ def _clean_line(line: str) -> str:
     return "!" + clean_pattern(line[1:]) if line.startswith("!") else clean_pattern(line)
 
 
-def _translate(pattern: str) -> str:
+def translate_glob(pattern: str) -> str:
     """The pattern as a regular expression, as moby's patternmatcher translates it."""
     parts: list[str] = []
     position = 0

@@ -80,6 +80,10 @@ class Mount:
     options: tuple[str, ...] = ()
 
 
+#: What docker marks a volume with that was made without a name.
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     name: str

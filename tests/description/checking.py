@@ -16,8 +16,8 @@ from tests.description.swagger import Operation, Schema, load
 
 #: What dockerd answers everywhere to what it can't read, can't do in the present state, or didn't expect.
 EVERYWHERE = {400, 409, 500, 501, 503}
-#: What dockerd answers beyond its description: an image that a filter, or a `save`, names isn't there.
-ALSO = {("/images/json", 404), ("/images/{name}/get", 404)}
+#: What dockerd answers beyond its description: what a filter, or a `save`, names isn't there.
+ALSO = {("/containers/json", 404), ("/images/json", 404), ("/images/{name}/get", 404)}
 #: dockerd upgrades these connections too: moby, api/server/router/container/exec.go and api/server/router/grpc.
 UPGRADED = {"/exec/{id}/start", "/session", "/grpc"}
 #: Keys of ours: whom an error blames and what helps.

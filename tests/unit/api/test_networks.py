@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from guest_agent.wire.networks import EndpointSettings
 from tests.unit.api.conftest import Api
 
@@ -32,29 +30,6 @@ def test_a_network_is_made_shown_and_pruned(api: Api) -> None:
     _, kept = api.call("POST", "/networks/prune", filters={"label!": ["tier=db"]})
     assert kept == {"NetworksDeleted": None}
     assert api.call("POST", "/networks/prune") == (200, {"NetworksDeleted": ["back"]})
-
-
-@pytest.mark.parametrize(
-    ("filters", "names"),
-    [
-        ({"type": ["custom"]}, ["back"]),
-        ({"type": ["builtin"]}, ["bridge", "none"]),
-        ({"dangling": ["true"]}, ["back"]),
-        ({"dangling": ["false"]}, ["bridge", "none"]),
-        ({"label": ["tier=db"]}, ["back"]),
-        ({"label": ["tier=web"]}, []),
-        ({"name": ["b"]}, ["bridge", "back"]),
-        ({"driver": ["null"]}, ["none"]),
-    ],
-)
-def test_networks_are_filtered(api: Api, filters: dict[str, object], names: list[str]) -> None:
-    api.call("POST", "/networks/create", NETWORK)
-    _, listed = api.call("GET", "/networks", filters=filters)
-    assert isinstance(listed, list) and [one["Name"] for one in listed] == names
-
-
-def test_a_wrong_type_filter_is_refused(api: Api) -> None:
-    assert api.message("GET", "/networks", filters={"type": ["odd"]})[0] == 400
 
 
 def test_a_container_is_connected_and_disconnected(api: Api) -> None:

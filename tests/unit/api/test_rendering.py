@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guest_agent.api.fields import read_fields
+from guest_agent.api.filters import parse_filters
 from guest_agent.api.image_list import matches
 from guest_agent.api.parse_config import parse_config, parse_create, parse_ports
-from guest_agent.api.query import Query, parse_filters
+from guest_agent.api.query import Query
 from guest_agent.api.render_config import render_config, render_host_config
 from guest_agent.api.render_container import command_text, list_ports, status_text
 from guest_agent.api.times import human_duration, parse_moment, parse_timestamp
