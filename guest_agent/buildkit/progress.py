@@ -1,4 +1,4 @@
-"""A build's steps -> BuildKit's status messages, for the one who watches the job.
+"""A build's steps -> BuildKit's status messages, for those who watch the job.
 
 A vertex is a line of the client's display. It has no state at the client's: each message has all of it again. Only FROM
 and what makes a layer is shown, numbered within its stage, as BuildKit does; what a base image's triggers do counts as
@@ -7,10 +7,8 @@ the image's.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,26 +22,22 @@ from guest_agent.buildkit.messages import (
     VertexStatus,
     timestamp,
 )
+from guest_agent.buildkit.telling import Telling
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.images.reference import parse_reference
-from guest_agent.wire.errors import Conflict, HostvmError
+from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import ImageId
 
 _LONGEST_NAME = 120
-#: Messages that wait; a command's output comes in pieces of up to 64 KiB.
-_MOST = 256
 
 
 class Progress(BuildWatcher):
-    """What was told waits for the one who watches. As long as nobody does, the oldest is forgotten beyond `_MOST`."""
+    """One job's."""
 
     def __init__(self, job: str, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._job = job
         self._now_ns = now_ns
-        self._told: deque[StatusResponse] = deque()
-        self._watched = False
-        self._changed, self._taken = asyncio.Event(), asyncio.Event()
-        self._over = False
+        self._telling = Telling()
         self._vertices: dict[str, Vertex] = {}
         self._culprit = ""
         self.failed_line = 0  #: of the Dockerfile; 0 = not known
@@ -53,33 +47,16 @@ class Progress(BuildWatcher):
 
     # -- who watches
 
-    async def watch(self) -> AsyncGenerator[StatusResponse, None]:
-        """Until the job is over. Raises Conflict beside another one: each would get a part of it."""
-        if self._watched:
-            raise Conflict("the job's status is watched already")
-        self._watched = True
-        try:
-            while True:
-                while self._told:
-                    yield self._told.popleft()
-                    self._taken.set()
-                if self._over:
-                    return
-                self._changed.clear()
-                await self._changed.wait()
-        finally:
-            self._watched = False
-            self._taken.set()
+    def watch(self) -> AsyncGenerator[StatusResponse, None]:
+        """All of it, until the job is over."""
+        return self._telling.watch()
 
     async def room(self) -> None:
-        """Until the one who watches has taken enough: a client that doesn't read makes its build wait."""
-        while self._watched and len(self._told) >= _MOST:
-            self._taken.clear()
-            await self._taken.wait()
+        """Until those who watch have heard enough."""
+        await self._telling.room()
 
     def end(self) -> None:
-        self._over = True
-        self._changed.set()
+        self._telling.end()
 
     # -- what happens
 
@@ -99,7 +76,7 @@ class Progress(BuildWatcher):
         """Something that was done in a line."""
         now = timestamp(self._now_ns())
         status = VertexStatus(name, digest, name, size, timestamp=now, started=now, completed=now)
-        self._tell(StatusResponse(statuses=(status,)))
+        self._telling.put(StatusResponse(statuses=(status,)))
 
     def give_up(self, message: str) -> None:
         """Whatever runs ends with it; what isn't to blame is shown as cancelled."""
@@ -118,7 +95,7 @@ class Progress(BuildWatcher):
                 self._steps[planned.stage.index, place] = digest
                 self._vertices[digest] = Vertex(digest, name=name)
                 vertices.append(self._vertices[digest])
-        self._tell(StatusResponse(tuple(vertices)))
+        self._telling.put(StatusResponse(tuple(vertices)))
 
     def began(self, stage: int, place: int) -> None:
         digest = self._steps.get((stage, place))
@@ -129,7 +106,7 @@ class Progress(BuildWatcher):
         digest = self._steps.get((stage, place))
         if digest is not None:
             data = text.encode("utf-8", "surrogateescape")
-            self._tell(StatusResponse(logs=(VertexLog(digest, timestamp(self._now_ns()), stream, data),)))
+            self._telling.put(StatusResponse(logs=(VertexLog(digest, timestamp(self._now_ns()), stream, data),)))
 
     def cached(self, stage: int, place: int) -> None:
         digest = self._steps.get((stage, place))
@@ -162,13 +139,7 @@ class Progress(BuildWatcher):
 
     def _put(self, vertex: Vertex) -> None:
         self._vertices[vertex.digest] = vertex
-        self._tell(StatusResponse((vertex,)))
-
-    def _tell(self, response: StatusResponse) -> None:
-        self._told.append(response)
-        if not self._watched and len(self._told) > _MOST:
-            self._told.popleft()
-        self._changed.set()
+        self._telling.put(StatusResponse((vertex,)))
 
 
 def _step_names(planned: PlannedStage, several: bool) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,6 @@ import io
 import os
 import tarfile
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 
 import pytest
 
@@ -26,11 +25,10 @@ from guest_agent.buildkit.messages import (
     StatusResponse,
     WorkersResponse,
 )
-from guest_agent.buildkit.progress import Progress
 from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
-from guest_agent.wire.errors import Conflict, InvalidArgument
+from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Credentials
 from tests.unit.buildkit.pretended import IMAGE, Conversation, PretendedClient, conversation
 
@@ -116,23 +114,6 @@ def test_a_job_may_be_over_before_its_status_is_asked_for() -> None:
             assert await watch(talk) == []
 
     converse(a_client(), work)
-
-
-def test_two_can_not_watch_a_job_at_once() -> None:
-    """Each message went to one of them."""
-
-    async def work() -> None:
-        progress = Progress("job")
-        progress.part("digest", "one")
-        async with aclosing(progress.watch()) as first, aclosing(progress.watch()) as second:
-            assert (await anext(first)).statuses[0].name == "one"
-            with pytest.raises(Conflict, match="watched already"):
-                await anext(second)
-        progress.part("digest", "two")
-        async with aclosing(progress.watch()) as later:
-            assert (await anext(later)).statuses[0].name == "two"
-
-    asyncio.run(work())
 
 
 def test_a_failed_step_is_said_in_buildkits_words() -> None:
