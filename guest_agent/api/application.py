@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from guest_agent.api.archives import ArchivesResource
 from guest_agent.api.build import BuildResource
-from guest_agent.api.buildkit import BuildKitResource
 from guest_agent.api.container_streams import ContainerStreamsResource
 from guest_agent.api.containers import ContainersResource
 from guest_agent.api.contract import Engine, SystemVersion
@@ -37,7 +36,6 @@ _RESOURCES = (
     ImagesResource,
     ManifestsResource,
     BuildResource,
-    BuildKitResource,
     VolumesResource,
     NetworksResource,
     EventsResource,

@@ -1,4 +1,4 @@
-"""/build, as docker's classic builder speaks it, and /build/prune."""
+"""/build, which has the parameters of docker's classic builder, and /build/prune."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from guest_agent.api.build_cache import parse_prune
+from guest_agent.api.buildkit import BuildKitResource
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
@@ -16,37 +17,40 @@ from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, closing
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
-from guest_agent.wire.errors import HostvmError, InvalidArgument, Unsupported
+from guest_agent.wire.errors import HostvmError, InvalidArgument
 from guest_agent.wire.models import Credentials
 from guest_agent.wire.resources import Resources, Ulimit
 
 log = logging.getLogger(__name__)
 
+#: Builders that a client can ask for.
+_CLASSIC, _BUILDKIT = "1", "2"
+
 
 class BuildResource:
     def __init__(self, engine: Engine) -> None:
         self._builds = engine.builds
+        self._buildkit = BuildKitResource(engine)
 
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("POST", "/build", self.build),
             Route("POST", "/build/prune", self.prune, durable=True),
-            Route("POST", "/build/cancel", self.cancel),
+            *self._buildkit.routes(),
         )
 
     async def build(self, call: Call) -> Answer:
         """An error before the first report is an HTTP error; later ones are lines of the stream."""
         request = parse_build(call.query, call.request.headers.get("x-registry-config", ""))
-        reports = await begun(self._builds.build(request, call.request.body))
-        return Stream(_progress(reports), content_type=TYPE_JSON)
+        if call.query.text("version") == _BUILDKIT:
+            building = self._buildkit.build(call, request)
+        else:
+            building = self._builds.build(request, call.request.body)
+        return Stream(_progress(await begun(building)), content_type=TYPE_JSON)
 
     async def prune(self, call: Call) -> Answer:
         gone, space = await self._builds.prune(parse_prune(call.query))
         return json_response({"CachesDeleted": [record.id for record in gone] or None, "SpaceReclaimed": space})
-
-    async def cancel(self, call: Call) -> Answer:
-        """Only BuildKit's builds have ids; a classic one ends with its connection."""
-        raise Unsupported("a build is cancelled by closing its connection")
 
 
 async def _progress(source: AsyncIterator[dict[str, object]]) -> AsyncGenerator[bytes, None]:
@@ -68,11 +72,9 @@ def _detail(error: HostvmError) -> dict[str, object]:
 
 
 def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
-    """Raises InvalidArgument, Unsupported."""
-    if query.text("version") == "2":
-        raise Unsupported(
-            "BuildKit's older protocol is not supported", "install docker's buildx, or set DOCKER_BUILDKIT=0"
-        )
+    """Raises InvalidArgument."""
+    if query.text("version") not in ("", _CLASSIC, _BUILDKIT):
+        raise InvalidArgument(f"invalid version {query.text('version')}")
     if query.text("isolation") not in ("", "default"):
         raise InvalidArgument(f'Unsupported isolation: "{query.text("isolation")}"')
     return BuildRequest(

@@ -17,12 +17,14 @@ from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.wire.errors import InvalidArgument, Unsupported
 from guest_agent.wire.resources import Resources, Ulimit
 
+FRONT_END = "dockerfile.v0"
 #: Exporters that make an image here: "moby" is the docker driver's.
 IMAGE_EXPORTERS = ("moby", "image")
 LOCAL, TAR = "local", "tar"
 _IMAGE = "docker-image://"
 _LOCAL = "local:"
-_UPLOADED = "http://buildkit-session/"
+#: A context that the client brings as a tar has an address below this.
+UPLOADED = "http://buildkit-session/"
 #: Front ends that are the Dockerfile's own, in every version.
 _DOCKERFILE_IMAGE = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@].*)?")
 
@@ -50,13 +52,13 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
     _check_supported(attributes)
     for exporter in exporters:
         if exporter.type not in (*IMAGE_EXPORTERS, LOCAL, TAR):
-            raise Unsupported(f"exporter {exporter.type!r} could not be found")
+            raise Unsupported(f'exporter "{exporter.type}" could not be found')
     named = dict(_below(attributes, "context:"))
     images = {_context_name(name): value.removeprefix(_IMAGE) for name, value in named.items() if _IMAGE in value[:15]}
     folders = {_context_name(name): value.removeprefix(_LOCAL) for name, value in named.items() if _LOCAL in value[:6]}
     _check_contexts(named)
     remote = attributes.get("context", "")
-    uploaded = remote.removeprefix("http://buildkit-session") if remote.startswith(_UPLOADED) else ""
+    uploaded = remote.removeprefix("http://buildkit-session") if remote.startswith(UPLOADED) else ""
     request = BuildRequest(
         tags=tuple(_image_names(exporters)),
         dockerfile=attributes.get("filename", "") or "Dockerfile",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -75,6 +75,13 @@ def prepare(wanted: Wanted, definition: Definition) -> Preparation:
     return Preparation(wanted.request, definition, tuple(_secret_names(parsed)), tuple(_names(parsed, MountKind.SSH)))
 
 
+async def uploaded(context: AsyncIterator[bytes], progress: Progress) -> AsyncGenerator[bytes, None]:
+    """A tar that is the context, as it comes."""
+    with progress.shown("[internal] load remote build context"):
+        async for piece in context:
+            yield piece
+
+
 async def body(
     session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
 ) -> AsyncGenerator[bytes, None]:
@@ -94,7 +101,7 @@ async def _pieces(
     session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
 ) -> AsyncGenerator[bytes, None]:
     if wanted.uploaded:
-        async for piece in session.upload(wanted.uploaded):
+        async for piece in uploaded(session.upload(wanted.uploaded), progress):
             yield piece
         return
     if wanted.request.remote:

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from guest_agent.build.reading import DockerfileError
 from guest_agent.buildkit.agents import forwarded
-from guest_agent.buildkit.attributes import IMAGE_EXPORTERS, TAR, exporters_of, plan_build_request
-from guest_agent.buildkit.body import body, prepare, read_definition
+from guest_agent.buildkit.attributes import FRONT_END, IMAGE_EXPORTERS, TAR, exporters_of, plan_build_request
+from guest_agent.buildkit.body import body, prepare, read_definition, uploaded
 from guest_agent.buildkit.builds import Builds
 from guest_agent.buildkit.faults import failure
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
@@ -23,30 +23,39 @@ from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 
 #: Seconds for a job that its client begins at the same time as it asks for it. BuildKit's own are 3.
 _PATIENCE = 10.0
-_FRONT_END = "dockerfile.v0"
 #: Ended jobs whose progress may still be asked for.
 _REMEMBERED = 8
 
 
 class Job:
-    """One build of a client's. `returned` is set by the client when it is content, or gives up."""
+    """One build of a client's. `returned` is set by the client when it is content, or gives up.
 
-    def __init__(self, request: SolveRequest, builds: Builds, sessions: Sessions) -> None:
+    `context` is a tar that came with the request, and not by the session.
+    """
+
+    def __init__(
+        self,
+        request: SolveRequest,
+        builds: Builds,
+        sessions: Sessions,
+        context: AsyncIterator[bytes] | None = None,
+    ) -> None:
         self.request = request
         self.progress = Progress(request.ref)
         self.returned: asyncio.Future[ReturnRequest] = asyncio.get_running_loop().create_future()
         self._dockerfile = b""
         self._builds = builds
         self._sessions = sessions
+        self._context = context
 
     async def build(self, frontend: str, attributes: Mapping[str, str]) -> None:
         """The progress knows the image then.
 
         Raises CallFailed in BuildKit's words; its code is UNKNOWN, whose name isn't shown.
         """
-        if frontend != _FRONT_END:
+        if frontend != FRONT_END:
             wanted = f"front end {frontend}" if frontend else "build from a definition"
-            raise CallFailed(Code.UNKNOWN, f"a {wanted} is not supported: only {_FRONT_END} is")
+            raise CallFailed(Code.UNKNOWN, f"a {wanted} is not supported: only {FRONT_END} is")
         try:
             await self._carry_out(attributes)
         except HostvmError as error:
@@ -54,6 +63,9 @@ class Job:
             self.progress.give_up(message)
             line = error.line if isinstance(error, DockerfileError) else self.progress.failed_line
             raise failure(message, attributes.get("filename", ""), self._dockerfile, line) from error
+        except asyncio.CancelledError:
+            self.progress.give_up("context canceled")
+            raise
 
     async def _carry_out(self, attributes: Mapping[str, str]) -> None:
         wanted = plan_build_request(attributes, exporters_of(self.request))
@@ -63,7 +75,10 @@ class Job:
         definition = await read_definition(session, wanted, self.progress)
         self._dockerfile = definition.dockerfile
         preparation = prepare(wanted, definition)
-        chunks = body(session, wanted, preparation, self.progress)
+        if self._context is not None:
+            chunks = uploaded(self._context, self.progress)
+        else:
+            chunks = body(session, wanted, preparation, self.progress)
         async with AsyncExitStack() as undo:
             request = preparation.request
             if preparation.agents:

@@ -77,18 +77,25 @@ class BuildKit:
             f"{_BRIDGE}/Return": self._return,
         }
 
+    async def carry_out(self, job: Job) -> dict[str, str]:
+        """All of it, and what its exporters tell. Raises CallFailed."""
+        with self.jobs.running(job):
+            await job.build(job.request.frontend, job.request.frontend_attrs)
+            return await job.export()
+
     async def _solve(self, call: Call) -> None:
-        """Without a front end the client says by the gateway what is to be done, and returns when it is."""
         request = await _read(call, SolveRequest)
         job = Job(request, self.builds, self.sessions)
+        work = self.carry_out if request.frontend or request.definition else self._serve_gateway
+        await call.send(encode(SolveResponse(await work(job))))
+
+    async def _serve_gateway(self, job: Job) -> dict[str, str]:
+        """The client says by the gateway what is to be done, and returns when it is."""
         with self.jobs.running(job):
-            if request.frontend or request.definition:
-                await job.build(request.frontend, request.frontend_attrs)
-            else:
-                returned = await job.returned
-                if (error := returned.error) is not None:
-                    raise CallFailed(error.code or Code.UNKNOWN, error.message, encode(error))
-            await call.send(encode(SolveResponse(await job.export())))
+            returned = await job.returned
+            if (error := returned.error) is not None:
+                raise CallFailed(error.code or Code.UNKNOWN, error.message, encode(error))
+            return await job.export()
 
     async def _status(self, call: Call) -> None:
         progress = await self.jobs.find_progress((await _read(call, StatusRequest)).ref)

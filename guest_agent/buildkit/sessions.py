@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Protocol, TypeVar
 from urllib.parse import quote_plus
 
 from guest_agent.build.trees import ContextTree
@@ -20,7 +20,7 @@ from guest_agent.buildkit.messages import (
 )
 from guest_agent.buildkit.receiving import FolderReceiver
 from guest_agent.buildkit.sending import FolderSender
-from guest_agent.rpc.peer import Call, Peer
+from guest_agent.rpc.peer import Call
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
@@ -42,11 +42,36 @@ _Metadata = list[tuple[str, str]]
 _M = TypeVar("_M")
 
 
+class Answering(Protocol):
+    """Who can be called."""
+
+    async def greeted(self) -> None: ...
+    def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> AbstractAsyncContextManager[Call]: ...
+    async def ask(self, path: str, message: bytes, metadata: Iterable[tuple[str, str]] = ()) -> bytes: ...
+
+
+class _Nobody:
+    """A client without a session: it can't be asked for anything."""
+
+    async def greeted(self) -> None:
+        """At once."""
+
+    def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> AbstractAsyncContextManager[Call]:
+        raise CallFailed(Code.UNIMPLEMENTED, "no active sessions")
+
+    async def ask(self, path: str, message: bytes, metadata: Iterable[tuple[str, str]] = ()) -> bytes:
+        raise CallFailed(Code.UNIMPLEMENTED, "no active sessions")
+
+
 class ClientSession:
     """What the client answers. Raises CallFailed where it refuses, PeerMisbehaved where it breaks the protocol."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Answering) -> None:
         self._peer = peer
+
+    async def ready(self) -> None:
+        """Until it can be asked."""
+        await self._peer.greeted()
 
     async def folder(
         self, name: str, prefix: str = "", follow: Iterable[str] = (), excludes: Iterable[str] = ()
@@ -161,15 +186,19 @@ class Sessions:
                 del self._connected[identity]
 
     async def wait_connected(self, identity: str) -> ClientSession:
-        """Raises Unavailable if it doesn't come."""
+        """Nobody's for "". Raises Unavailable if it doesn't come."""
+        if not identity:
+            return ClientSession(_Nobody())
         try:
             async with asyncio.timeout(_PATIENCE):
                 while identity not in self._connected:
                     self._changed.clear()
                     await self._changed.wait()
+                session = self._connected[identity]
+                await session.ready()
         except TimeoutError:
             raise Unavailable(f"no active session for {identity}: context deadline exceeded") from None
-        return self._connected[identity]
+        return session
 
 
 def _header(name: str, values: Iterable[str]) -> _Metadata:

@@ -107,6 +107,11 @@ class Peer:
         self._handlers = handlers or {}
         self._calls: dict[int, Call] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._greeted = asyncio.Event()
+
+    async def greeted(self) -> None:
+        """Until the other end speaks, or is gone. Before that, a Go client that gives up waits for itself."""
+        await self._greeted.wait()
 
     async def run(self) -> None:
         """Returns when the peer is gone or breaks the protocol; no call goes on after that."""
@@ -116,9 +121,11 @@ class Peer:
                 data = await self._link.read()
                 if not data:
                     break
+                self._greeted.set()
                 self._react(self._connection.receive(data))
                 await self._link.write(self._connection.bytes_to_send())
         finally:
+            self._greeted.set()
             self._react(self._connection.lose("the connection is closed"))
             await self._end_tasks()
 

@@ -8,9 +8,11 @@ import json
 import pytest
 
 from guest_agent.api.build import parse_build, parse_registry_config
+from guest_agent.api.buildkit import parse_outputs
 from guest_agent.api.query import Query
+from guest_agent.buildkit.messages import Exporter
 from guest_agent.engine.build_requests import BuildStepFailed
-from guest_agent.wire.errors import InvalidArgument, Unsupported
+from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Credentials
 from guest_agent.wire.resources import Ulimit
 from tests.unit.api.conftest import Api
@@ -42,9 +44,27 @@ def test_what_cant_be_read(query: str) -> None:
         parse_build(Query(query))
 
 
-def test_buildkit_isnt_here() -> None:
-    with pytest.raises(Unsupported):
-        parse_build(Query("version=2"))
+def test_outputs() -> None:
+    query = Query("outputs=%5B%7B%22Type%22%3A%22tar%22%2C%22Attrs%22%3A%7B%22a%22%3A%22b%22%7D%7D%5D")
+    assert parse_outputs(query) == (Exporter("tar", {"a": "b"}),) and parse_outputs(Query("")) == ()
+    with pytest.raises(InvalidArgument):
+        parse_outputs(Query("outputs=%5B1%5D"))
+
+
+def test_buildkit_builds_what_comes_in_the_body(api: Api) -> None:
+    """Its `/build`, as clients without a session use it: the builder's error stands behind what it told."""
+    assert api.message("POST", "/build?version=3") == (400, "invalid version 3")
+    api.engine.builds.error = BuildStepFailed("x", 7)
+    lines = [json.loads(line) for line in api.ask("POST", "/build?version=2", b"tar").read().splitlines()]
+    assert lines[-1]["error"] == 'process "x" did not complete successfully: exit code: 7'
+    assert api.engine.builds.bodies == [b"tar"]
+
+
+def test_cancel(api: Api) -> None:
+    assert api.message("POST", "/build/cancel") == (500, "build ID not provided")
+    assert api.call("POST", "/build/cancel?id=x") == (200, None)
+    api.ask("POST", "/build?version=2&buildid=x", b"tar").read()
+    assert api.call("POST", "/build/cancel?id=x") == (200, None)
 
 
 def test_credentials() -> None:
