@@ -51,9 +51,16 @@ def main() -> None:
         machine("load", "--quiet", "--input", images.archive("busybox"))
         asyncio.run(observe(machine.socket, machine.engine_pid(), arguments.clients, arguments.seconds))
     finally:
+        _remove(machine, scratch)
+
+
+def _remove(machine: NativeMachine, scratch: str) -> None:
+    """The engine ends even when its containers can't be removed any more."""
+    try:
         machine("rm", "--force", *machine.containers())
+    finally:
         machine.stop()
-        shutil.rmtree(scratch)
+    shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":
