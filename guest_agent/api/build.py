@@ -12,7 +12,7 @@ from guest_agent.api.buildkit import BuildKitResource
 from guest_agent.api.contract import Engine
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
-from guest_agent.api.messages import TYPE_JSON, Answer, Stream, json_response, render_json
+from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, closing
@@ -35,6 +35,7 @@ class BuildResource:
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("POST", "/build", self.build),
+            Route("POST", "/hostvm/build", self.build_from_cache),
             Route("POST", "/build/prune", self.prune, durable=True),
             *self._buildkit.routes(),
         )
@@ -47,6 +48,14 @@ class BuildResource:
         else:
             building = self._builds.build(request, call.request.body)
         return Stream(_progress(await begun(building)), content_type=TYPE_JSON)
+
+    async def build_from_cache(self, call: Call) -> Answer:
+        """What `/build` answers, where all of it is cached; else 409, and nothing has been done.
+
+        The body has of the context only the Dockerfile and .dockerignore; `hostvm-context` names what it would be.
+        """
+        reports = await self._builds.build_from_cache(parse_build(call.query), call.request.body)
+        return Response(body=b"".join(map(render_json, reports)), content_type=TYPE_JSON)
 
     async def prune(self, call: Call) -> Answer:
         gone, space = await self._builds.prune(parse_prune(call.query))
@@ -99,6 +108,7 @@ def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
         in_parts=query.flag("hostvm-parts"),
         named_images=_pairs(query, "hostvm-images"),
         ssh=_pairs(query, "hostvm-ssh"),
+        context_key=query.text("hostvm-context"),
     )
 
 

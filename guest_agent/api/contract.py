@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from guest_agent.buildkit.builds import Builds
+from guest_agent.buildkit.builds import Builds as BuildKitBuilds
+from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
@@ -274,6 +275,12 @@ class System(Protocol):
     async def volume_sizes(self) -> Mapping[str, int]: ...
     def info(self) -> SystemInfo: ...
     def version(self) -> SystemVersion: ...
+
+
+class Builds(BuildKitBuilds, Protocol):
+    async def build_from_cache(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes]
+    ) -> list[dict[str, object]]: ...
 
 
 class Events(Protocol):

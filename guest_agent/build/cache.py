@@ -2,7 +2,7 @@
 
 Records: kind "build", key the step's: {"created", "diff_id", "used", "uses", "description", "parent"}, of which older
 engines wrote the first three; kind "build-source", key a hash of (layers, sources): the digest of the files that a
-COPY --from takes, so that an image needn't be mounted to know that.
+COPY --from takes, so that an image needn't be mounted to know that, or a COPY of a context that needn't be sent.
 Main thread only.
 """
 

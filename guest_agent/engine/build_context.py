@@ -5,13 +5,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
 from urllib.parse import unquote
 
 from guest_agent.build.selecting import leads_out, resolve
-from guest_agent.build.trees import ContextTree, TreeReader
+from guest_agent.build.trees import ContextTree, Entry, Tree, TreeReader
 from guest_agent.engine.build_git import fetch_repository
-from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_requests import BuildRequest, NotCached
 from guest_agent.engine.build_web import Download
 from guest_agent.engine.parts import Parts
 from guest_agent.store.threads import finish_in_thread, open_in_thread
@@ -30,14 +31,37 @@ class BuildBody:
     """`whole` owns the content of all trees."""
 
     whole: ContextTree
-    context: ContextTree
+    context: Tree
     dockerfile: bytes
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     named: Mapping[str, ContextTree] = field(default_factory=dict)
 
 
+class UnsentTree:
+    """A context of which only the Dockerfile was sent: nothing is known of what is in it, or isn't."""
+
+    owned = False
+
+    def find(self, path: str) -> NoReturn:
+        raise NotCached
+
+    def names(self, path: str) -> NoReturn:
+        raise NotCached
+
+    def digest(self, path: str, entry: Entry) -> NoReturn:
+        raise NotCached
+
+    def copy(self, path: str, entry: Entry, target: int) -> NoReturn:
+        raise NotCached
+
+
 async def read_body(parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes]) -> BuildBody:
     """Raises InvalidArgument, PeerMisbehaved (the client ended in the middle), HostFailed."""
+    body = await _read_whole(parts, request, chunks)
+    return replace(body, context=UnsentTree()) if request.cached_only else body
+
+
+async def _read_whole(parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes]) -> BuildBody:
     if request.remote and request.remote != "client-session":
         return await _read_remote(parts, request)
     whole = await read_tree(parts, chunks)

@@ -81,10 +81,10 @@ async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str)
 
 
 async def _find_digest(session: BuildSession, origins: Origins, wanted: Wanted) -> str:
-    """Of a stage's or an image's files it may be known without a look at them."""
-    key = await _source_key(origins, wanted)
+    """Of a stage's or an image's files it may be known without a look at them, of a context's where it wasn't sent."""
+    key = await _source_key(session, origins, wanted)
     known = session.find_digest(key) if key else ""
-    if known:
+    if known and (wanted.copy.origin or session.request.cached_only):
         return known
     batches = await origins.batches(wanted)
     digests = [await finish_in_thread(digest_selection, one.tree, one.selection) for one in batches]
@@ -95,9 +95,11 @@ async def _find_digest(session: BuildSession, origins: Origins, wanted: Wanted) 
     return digest
 
 
-async def _source_key(origins: Origins, wanted: Wanted) -> str:
+async def _source_key(session: BuildSession, origins: Origins, wanted: Wanted) -> str:
+    """ "" where only a look can tell."""
     if not wanted.copy.origin:
-        return ""
+        known = session.request.context_key and not origins.is_remote(wanted)
+        return source_key(wanted, (f"context {session.request.context_key}",)) if known else ""
     layers = await origins.layers(wanted.copy.origin)
     return "" if layers is None else source_key(wanted, layers)
 

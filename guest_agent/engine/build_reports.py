@@ -29,6 +29,14 @@ class Reports:
             self._taken.clear()
             await self._taken.wait()
 
+    def take_all(self) -> list[Report]:
+        """Those that wait."""
+        waiting = []
+        while not self._queue.empty():
+            if (report := self._queue.get_nowait()) is not None:
+                waiting.append(report)
+        return waiting
+
     async def take(self) -> Report | None:
         """The next one; None at the end."""
         report = await self._queue.get()

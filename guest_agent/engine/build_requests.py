@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.errors import Conflict, InvalidArgument
 from guest_agent.wire.models import Credentials
 from guest_agent.wire.resources import Resources
 
@@ -40,7 +40,16 @@ class BuildRequest:
     in_parts: bool = False
     named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
+    context_key: str = ""  #: the client's word for its context: the same only where the context is
+    cached_only: bool = False  #: without the context; where a step has to be carried out, the build is NotCached
     ssh_here: bool = False  #: those sockets are the engine's own instead
+
+
+class NotCached(Conflict):
+    """More is needed than the cache has; nothing has been done. Who asked sends the whole context."""
+
+    def __init__(self, message: str = "the build isn't in the cache", hint: str = "") -> None:
+        super().__init__(message, hint)
 
 
 class BuildStepFailed(InvalidArgument):

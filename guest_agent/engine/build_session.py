@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from guest_agent.build.cache import BuildCache
 from guest_agent.build.planning import BuildPlan
 from guest_agent.build.snapshots import Snapshot, StepResult
-from guest_agent.build.trees import ContextTree
+from guest_agent.build.trees import ContextTree, Tree
 from guest_agent.build.variables import Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_credentials import CredentialsOf
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Reports
-from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_requests import BuildRequest, NotCached
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.parts import Parts
 from guest_agent.images.platforms import Platform
@@ -32,7 +32,7 @@ class BuildSession:
     plan: BuildPlan
     platform: Platform
     platforms: Platforms
-    context: ContextTree
+    context: Tree
     named: Mapping[str, ContextTree]
     secrets: Mapping[str, bytes]
     staging: Staging
@@ -68,6 +68,11 @@ class BuildSession:
             if found is not None and (not found.diff_id or self.staging.reuse(DiffId(found.diff_id))):
                 return found
         return None
+
+    def check_may_work(self) -> None:
+        """Before anything that a cached build does without. Raises NotCached."""
+        if self.request.cached_only:
+            raise NotCached
 
     def find_digest(self, key: str) -> str:
         return self.digests.get(key) or self.cache.source_digest(key)

@@ -78,9 +78,9 @@ def _heredoc_text(snapshot: Snapshot, copy: Copy, heredoc: Heredoc) -> str:
     return snapshot.state.expand(copy.line, heredoc.text, quotes=False) if heredoc.expands else heredoc.text
 
 
-def source_key(wanted: Wanted, layers: Sequence[DiffId]) -> str:
-    """What files of a stage or an image are known by without a look at them."""
-    text = repr((tuple(layers), wanted.sources, wanted.excludes, wanted.copy.parents, wanted.heredocs))
+def source_key(wanted: Wanted, whole: Sequence[str]) -> str:
+    """What files are known by without a look at them. `whole` stands for all that there are: layers, or a context."""
+    text = repr((tuple(whole), wanted.sources, wanted.excludes, wanted.copy.parents, wanted.heredocs))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -149,6 +149,10 @@ class Origins:
         rest = [Batch(batch.tree, Selection(tuple(plain), batch.selection.into_folder))] if plain else []
         return batches + rest
 
+    def is_remote(self, wanted: Wanted) -> bool:
+        """Whether the web has a part in it, of which nothing is known before one looks."""
+        return wanted.copy.adds and any(is_url(source) or is_git(source) for source in wanted.sources)
+
     def _find(self, name: str) -> Origin:
         return self._session.plan.find_origin(self._planned, name)
 
@@ -166,6 +170,7 @@ class Origins:
         return self._remote[url]
 
     async def _fetch(self, url: str, wanted: Wanted) -> Batch:
+        self._session.check_may_work()
         if is_git(url):
             return await self._clone(url, wanted.copy.keep_git_dir, wanted.excludes)
         parts = self._session.parts

@@ -203,6 +203,7 @@ class StageBuild:
             self._say(" ---> Using cache\n")
             session.watcher.cached(self._planned.stage.index, self._place)
         else:
+            session.check_may_work()
             diff_id = await work()
             found = StepResult(rfc3339_padded(time.time_ns()), diff_id)
         found = replace(found, description=created_by, parent=snapshot.made_by)

@@ -11,7 +11,6 @@ removes them.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from guest_agent.engine.build_exports import drop_image, export_files, open_file
 from guest_agent.engine.build_mounts import private_folder
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Report, Reports
-from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_requests import BuildRequest, NotCached
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_squash import squash
 from guest_agent.engine.build_stage import StageBuild
@@ -45,7 +44,7 @@ from guest_agent.images.store import NewImage
 from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.store.content import digest_of
 from guest_agent.wire.cache_records import CacheRecord, PruneRequest
-from guest_agent.wire.errors import InvalidArgument, NotFound
+from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import ImageConfig, ImageId
 
 
@@ -91,6 +90,20 @@ class Builds:
             work.cancel()
             await asyncio.wait([work])
 
+    async def build_from_cache(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> list[Report]:
+        """All reports of a build that needs no more than the cache has, at its end.
+
+        `chunks` have of the context only what the engine itself reads; `request.context_key` tells which one it is.
+        Raises NotCached for whatever is in the way: it is said once the whole context has come.
+        """
+        reports = Reports()
+        ways = _Ways(reports, BuildWatcher(), among(request.credentials))
+        try:
+            await self._work(replace(request, cached_only=True), chunks, ways)
+        except HostvmError as error:
+            raise NotCached from error
+        return reports.take_all()
+
     async def list_cache(self) -> tuple[CacheRecord, ...]:
         """A record for each layer that the cache knows and for each cache mount."""
         return await self._usage.listed()
@@ -118,7 +131,7 @@ class Builds:
     async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], ways: _Ways) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
         resources, _warnings = settle_limits(request.resources, self._parts.host.support)
-        request = dataclasses.replace(request, resources=resources)
+        request = replace(request, resources=resources)
         body = await read_body(self._parts, request, chunks)
         with ExitStack() as undo:
             undo.callback(body.whole.close)
@@ -131,7 +144,8 @@ class Builds:
                     snapshot = await squash(session, snapshot)
                 identity = await self._keep(session, snapshot, names)
             except BaseException:
-                await self._keep_layers(session)
+                if not request.cached_only:
+                    await self._keep_layers(session)
                 raise
             finally:
                 await asyncio.to_thread(session.staging.close)

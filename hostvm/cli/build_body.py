@@ -9,6 +9,7 @@ import sys
 from guest_agent.wire.git_sources import is_git
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.build_context import Context, end, pack, pack_file
+from hostvm.cli.build_fingerprint import fingerprint
 from hostvm.cli.failure import Failure
 from hostvm.cli.query import escape
 from hostvm.cli.request.build import parse_fields
@@ -16,7 +17,9 @@ from hostvm.client.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Entries = Iterator[tuple[str, str]]
 
 _PIECE = 1 << 18
 _IGNORE = ".dockerignore"
@@ -26,11 +29,21 @@ _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 
 
 class Body:
-    """`parameters` are what the engine must be told of it; `chunks` the bytes; `folder` is to be removed at the end."""
+    """`parameters` are what the engine must be told of it; `chunks` the bytes; `folder` is to be removed at the end.
 
-    def __init__(self, parameters: "dict[str, object]", chunks: "Iterator[bytes]", folder: str = "") -> None:
+    `short` gives the bytes of all but the context's files: enough for a build that needs none of them.
+    """
+
+    def __init__(
+        self,
+        parameters: "dict[str, object]",
+        chunks: "Iterator[bytes]",
+        folder: str = "",
+        short: "Callable[[], Iterator[bytes]] | None" = None,
+    ) -> None:
         self.parameters = parameters
         self.chunks = chunks
+        self.short = short
         self._folder = folder
 
     def close(self) -> None:
@@ -107,27 +120,33 @@ def _open_folder(arguments: Arguments, folder: str) -> Body:
         parameters["hostvm-ssh"] = dumps(agents)
     if images:
         parameters["hostvm-images"] = dumps(images)
-    if given is None and not secrets and not named:
-        return Body(parameters, _pack_plain(context))
-    parameters["hostvm-parts"] = True
-    return Body(parameters, _pack_parts(context, given, secrets, named))
+    in_parts = given is not None or secrets or named
+    if in_parts:
+        parameters["hostvm-parts"] = True
+    known = "" if named else fingerprint(context)
+    parameters["hostvm-context"] = known
+
+    def packed(entries: "Entries") -> "Iterator[bytes]":
+        return _pack_parts(entries, given, secrets, named) if in_parts else _pack_plain(entries)
+
+    return Body(parameters, packed(context.entries()), short=(lambda: packed(context.needed())) if known else None)
 
 
-def _pack_plain(context: Context) -> "Iterator[bytes]":
-    yield from pack(context)
+def _pack_plain(entries: "Entries") -> "Iterator[bytes]":
+    yield from pack(entries)
     yield end()
 
 
 def _pack_parts(
-    context: Context, dockerfile: "bytes | None", secrets: "dict[str, bytes]", named: "dict[str, str]"
+    entries: "Entries", dockerfile: "bytes | None", secrets: "dict[str, bytes]", named: "dict[str, str]"
 ) -> "Iterator[bytes]":
-    yield from pack(context, "context/")
+    yield from pack(entries, "context/")
     if dockerfile is not None:
         yield pack_file("dockerfile", dockerfile)
     for name, data in secrets.items():
         yield pack_file(f"secret/{escape(name)}", data)
     for name, folder in named.items():
-        yield from pack(Context(folder, os.path.join(folder, _IGNORE)), f"named/{escape(name)}/")
+        yield from pack(Context(folder, os.path.join(folder, _IGNORE)).entries(), f"named/{escape(name)}/")
     yield end()
 
 

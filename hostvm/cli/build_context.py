@@ -30,8 +30,8 @@ class Context:
     def __init__(self, folder: str, ignore_file: str, always: "tuple[str, ...]" = ()) -> None:
         if not os.path.isdir(folder):
             raise Failure(f'unable to prepare context: path "{folder}" not found', 1)
-        self._folder = os.path.abspath(folder)
-        self._always = always
+        self.folder = os.path.abspath(folder)
+        self.always = always
         self._patterns = _read_patterns(ignore_file)
 
     def entries(self) -> "Iterator[tuple[str, str]]":
@@ -39,7 +39,7 @@ class Context:
         pending = [""]
         while pending:
             inner = pending.pop()
-            place = os.path.join(self._folder, inner) if inner else self._folder
+            place = os.path.join(self.folder, inner) if inner else self.folder
             try:
                 with os.scandir(place) as found:
                     names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
@@ -47,11 +47,16 @@ class Context:
                 raise unreadable(place, error) from error
             for name, is_folder in names:
                 path = f"{inner}/{name}" if inner else name
-                taken = not self._patterns or path in self._always or not self._patterns.matches(path)
+                taken = not self._patterns or path in self.always or not self._patterns.matches(path)
                 if taken:
                     yield f"{place}/{name}", path
                 if is_folder and (taken or (self._patterns and self._patterns.needs_walk(path))):
                     pending.append(path)
+
+    def needed(self) -> "Iterator[tuple[str, str]]":
+        """Of `entries` those that the engine reads itself, as far as they are there."""
+        places = ((os.path.join(self.folder, path), path) for path in self.always)
+        return ((place, path) for place, path in places if os.path.lexists(place))
 
 
 def _read_patterns(path: str) -> "IgnorePatterns | None":
@@ -74,10 +79,10 @@ def unreadable(path: str, error: OSError) -> Failure:
     return Failure(f"error checking context: '{path}': {(error.strerror or '').lower()}", 1)
 
 
-def pack(context: Context, prefix: str = "") -> "Iterator[bytes]":
-    """The tar's entries in pieces of some size, without the end."""
+def pack(entries: "Iterator[tuple[str, str]]", prefix: str = "") -> "Iterator[bytes]":
+    """The tar of what a context has, in pieces of some size, without the end."""
     buffer = bytearray()
-    for place, path in context.entries():
+    for place, path in entries:
         try:
             status = os.lstat(place)
             buffer += _entry(place, prefix + path, status)

@@ -42,13 +42,27 @@ def _run(context: "Context", arguments: Arguments, body: "Body", stdout_is_taken
     header = registry_config()
     display = open_display(arguments.text("progress"), arguments.flag("quiet"), stdout_is_taken)
     try:
-        lines = context.engine.upload(path, body.chunks, f"X-Registry-Config: {header}\r\n" if header else "")
-        return _follow(lines, display)
+        headers = f"X-Registry-Config: {header}\r\n" if header else ""
+        lines = None if arguments.flag("no-cache") or arguments.flag("pull") else _ask_cache(context, path, body)
+        return _follow(context.engine.upload(path, body.chunks, headers) if lines is None else lines, display)
     except HostvmError as error:
         display.fail()
         raise refused(error) from error
     finally:
         display.close()
+
+
+def _ask_cache(context: "Context", path: str, body: "Body") -> "Iterator[dict[str, object]] | None":
+    """The build's report where the engine has all of it already; None where it has to be sent, for whatever reason.
+
+    An engine that isn't ours doesn't know this path.
+    """
+    if body.short is None:
+        return None
+    try:
+        return context.engine.upload(f"/hostvm{path}", body.short())
+    except HostvmError:
+        return None
 
 
 def _follow(lines: "Iterator[dict[str, object]]", display: "Display") -> str:

@@ -683,6 +683,13 @@ class FakeBuilds:
         if self.error is not None:
             raise self.error
 
+    async def build_from_cache(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> list[dict[str, object]]:
+        self.requests.append(request)
+        self.bodies.append(b"".join([chunk async for chunk in chunks]))
+        if self.error is not None:
+            raise self.error
+        return [{"stream": "Step 1/1 : FROM scratch\n"}, {"aux": {"ID": "sha256:1"}}]
+
     async def list_cache(self) -> tuple[CacheRecord, ...]:
         return CACHED
 

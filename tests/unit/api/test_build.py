@@ -11,7 +11,7 @@ from guest_agent.api.build import parse_build, parse_registry_config
 from guest_agent.api.buildkit import parse_outputs
 from guest_agent.api.query import Query
 from guest_agent.buildkit.messages import Exporter
-from guest_agent.engine.build_requests import BuildStepFailed
+from guest_agent.engine.build_requests import BuildStepFailed, NotCached
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Credentials
 from guest_agent.wire.resources import Ulimit
@@ -88,3 +88,11 @@ def test_an_early_error_is_an_answer_a_later_one_a_line(api: Api) -> None:
 
 def test_prune(api: Api) -> None:
     assert api.call("POST", "/build/prune") == (200, {"CachesDeleted": ["b" * 32], "SpaceReclaimed": 7})
+
+
+def test_a_build_from_the_cache_is_answered_whole(api: Api) -> None:
+    lines = api.ask("POST", "/hostvm/build?hostvm-context=k&t=a", b"tar").read().splitlines()
+    assert json.loads(lines[-1]) == {"aux": {"ID": "sha256:1"}}
+    assert (api.engine.builds.requests[-1].context_key, api.engine.builds.bodies) == ("k", [b"tar"])
+    api.engine.builds.error = NotCached()
+    assert api.message("POST", "/hostvm/build", b"tar") == (409, "the build isn't in the cache")

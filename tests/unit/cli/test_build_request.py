@@ -1,0 +1,67 @@
+"""What `build` sends, and when it is enough to ask the cache."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from guest_agent.wire.errors import Conflict
+from hostvm.cli import build_body
+from hostvm.cli.builds import build
+from hostvm.cli.main import Context
+from hostvm.cli.parse import parse
+from hostvm.cli.table import load
+
+
+class FakeEngine:
+    """Has the build in its cache, or hasn't; `sent` is what it got: (path, names in the tar)."""
+
+    def __init__(self, cached: bool) -> None:
+        self._cached = cached
+        self.sent: list[tuple[str, list[str]]] = []
+
+    def upload(self, path: str, body: Iterator[bytes], headers: str = "") -> Iterator[dict[str, object]]:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(body))) as archive:
+            self.sent.append((path.partition("?")[0], archive.getnames()))
+        assert "hostvm-context=known" in path
+        if path.startswith("/hostvm/") and not self._cached:
+            raise Conflict("the build isn't in the cache")
+        lines: list[dict[str, object]] = [{"aux": {"ID": "sha256:1"}}]
+        return iter(lines)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(build_body, "fingerprint", lambda _context: "known")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    project = tmp_path / "project"
+    (project / "inner").mkdir(parents=True)
+    (project / "inner" / "Dockerfile").write_text("FROM scratch\n")
+    (project / "file").touch()
+    return str(project)
+
+
+def sent(engine: FakeEngine, *words: str) -> list[tuple[str, list[str]]]:
+    assert build(cast(Context, SimpleNamespace(engine=engine)), parse(load("build"), list(words))) == 0
+    return engine.sent
+
+
+def test_a_build_from_the_cache_sends_the_dockerfile_alone(folder: str) -> None:
+    words = ("--file", f"{folder}/inner/Dockerfile", folder)
+    short, whole = ("/hostvm/build", ["inner/Dockerfile"]), ("/build", ["file", "inner", "inner/Dockerfile"])
+    assert sent(FakeEngine(cached=True), *words) == [short]
+    assert sent(FakeEngine(cached=False), *words) == [short, whole]
+    assert sent(FakeEngine(cached=True), "--no-cache", *words) == [whole]
+    assert sent(FakeEngine(cached=True), "--pull", *words) == [whole]
+
+
+def test_secrets_are_sent_in_any_case(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    words = ("--file", f"{tmp_path}/Dockerfile", "--secret", f"id=s,src={tmp_path}/Dockerfile", folder)
+    assert sent(FakeEngine(cached=True), *words) == [("/hostvm/build", ["dockerfile", "secret/s"])]
