@@ -76,6 +76,7 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         remote="" if uploaded else remote,
         named_images=images,
         in_parts=not remote,
+        for_files=not any(exporter.type in IMAGE_EXPORTERS for exporter in exporters),
     )
     return Wanted(
         request,

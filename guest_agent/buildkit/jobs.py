@@ -47,9 +47,15 @@ class Job:
         self._builds = builds
         self._sessions = sessions
         self._context = context
+        self._result = builds.open_result()
+
+    @property
+    def image(self) -> str:
+        """What was built; "" before."""
+        return self._result.image
 
     async def build(self, frontend: str, attributes: Mapping[str, str]) -> None:
-        """The progress knows the image then.
+        """`image` is known then.
 
         Raises CallFailed in BuildKit's words; its code is UNKNOWN, whose name isn't shown.
         """
@@ -85,7 +91,7 @@ class Job:
                 folder = undo.enter_context(self._builds.private_folder())
                 agents = await undo.enter_async_context(forwarded(session, preparation.agents, folder))
                 request = replace(request, ssh=agents, ssh_here=True)
-            building = self._builds.build(request, chunks, self.progress, session.credentials_of)
+            building = self._builds.build(request, chunks, self.progress, session.credentials_of, self._result)
             await self._watch(await undo.enter_async_context(aclosing(building)))
 
     async def _watch(self, reports: AsyncIterator[dict[str, object]]) -> None:
@@ -94,37 +100,34 @@ class Job:
 
     async def export(self) -> dict[str, str]:
         """To where the client wants the result; what an exporter tells of it."""
-        image = self.progress.image
-        exporters = exporters_of(self.request) if image else ()
         told: dict[str, str] = {}
-        async with AsyncExitStack() as undo:
-            is_for_files = not any(one.type in IMAGE_EXPORTERS for one in exporters)
-            if image and is_for_files and not self.progress.image_was_there:
-                undo.push_async_callback(self._builds.drop_image, image)
-            for number, exporter in enumerate(exporters):
-                if exporter.type in IMAGE_EXPORTERS:
-                    told |= self._tell_image(image, exporter.attrs.get("name", ""))
-                else:
-                    await self._send_files(image, exporter.type, number)
+        for number, exporter in enumerate(exporters_of(self.request) if self.image else ()):
+            if exporter.type in IMAGE_EXPORTERS:
+                told |= self._tell_image(exporter.attrs.get("name", ""))
+            else:
+                await self._send_files(exporter.type, number)
         return told
 
-    def _tell_image(self, image: str, names: str) -> dict[str, str]:
+    def close(self) -> None:
+        self._result.close()
+
+    def _tell_image(self, names: str) -> dict[str, str]:
         with self.progress.shown("exporting to image") as shown:
-            self.progress.part(shown, f"writing image {image}")
+            self.progress.part(shown, f"writing image {self.image}")
             for name in filter(None, names.split(",")):
                 self.progress.part(shown, f"naming to {canonical(name)}")
-        told = {"containerimage.config.digest": image, "containerimage.digest": image}
+        told = {"containerimage.config.digest": self.image, "containerimage.digest": self.image}
         return {**told, "image.name": names} if names else told
 
-    async def _send_files(self, image: str, kind: str, number: int) -> None:
+    async def _send_files(self, kind: str, number: int) -> None:
         session = await self._sessions.wait_connected(self.request.session)
         if kind == TAR:
             with self.progress.shown("sending tarball"):
-                async with aclosing(self._builds.export_files(image)) as pieces:
+                async with aclosing(self._result.export()) as pieces:
                     await session.send_file(pieces, number)
             return
         with self.progress.shown("exporting to client directory"):
-            tree = await self._builds.open_files(image)
+            tree = await self._result.open()
             try:
                 await session.send_folder(tree, number)
             finally:
@@ -159,6 +162,7 @@ class Jobs:
         finally:
             del self._jobs[ref]
             job.progress.end()
+            job.close()
             self._over.append((ref, job.progress))
 
     async def find_progress(self, ref: str) -> Progress:

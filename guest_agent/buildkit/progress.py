@@ -26,7 +26,6 @@ from guest_agent.buildkit.telling import Telling
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.images.reference import parse_reference
 from guest_agent.wire.errors import HostvmError
-from guest_agent.wire.models import ImageId
 
 _LONGEST_NAME = 120
 
@@ -41,8 +40,6 @@ class Progress(BuildWatcher):
         self._vertices: dict[str, Vertex] = {}
         self._culprit = ""
         self.failed_line = 0  #: of the Dockerfile; 0 = not known
-        self.image = ""
-        self.image_was_there = False
         self._steps: dict[tuple[int, int], str] = {}
 
     # -- who watches
@@ -116,9 +113,6 @@ class Progress(BuildWatcher):
     def failed(self, stage: int, place: int, line: int) -> None:
         if not self.failed_line:
             self.failed_line, self._culprit = line, self._steps.get((stage, place), "")
-
-    def kept(self, image: ImageId, was_there: bool) -> None:
-        self.image, self.image_was_there = image, was_there
 
     def ended(self, stage: int, place: int) -> None:
         digest = self._steps.get((stage, place))

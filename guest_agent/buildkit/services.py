@@ -114,7 +114,7 @@ class BuildKit:
         job = await self._job_of(call)
         request = await _read(call, BridgeSolveRequest)
         await job.build(request.frontend, request.frontend_opt)
-        await call.send(encode(BridgeSolveResponse(result=Result(Ref(job.progress.image or "result")))))
+        await call.send(encode(BridgeSolveResponse(result=Result(Ref(job.image or "result")))))
 
     async def _return(self, call: Call) -> None:
         job = await self._job_of(call)

@@ -43,6 +43,7 @@ class BuildRequest:
     context_key: str = ""  #: the client's word for its context: the same only where the context is
     cached_only: bool = False  #: without the context; where a step has to be carried out, the build is NotCached
     ssh_here: bool = False  #: those sockets are the engine's own instead
+    for_files: bool = False  #: the result is wanted as files: no image is made, and `tags` are none
 
 
 class NotCached(Conflict):

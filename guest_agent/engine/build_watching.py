@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guest_agent.build.planning import BuildPlan
-from guest_agent.wire.models import ImageId
 
 
 class BuildWatcher:
@@ -28,6 +27,3 @@ class BuildWatcher:
 
     def failed(self, stage: int, place: int, line: int) -> None:
         """The step that ends the build, and its line of the Dockerfile."""
-
-    def kept(self, image: ImageId, was_there: bool) -> None:
-        """What the build came to. `was_there`: somebody else has it, too."""

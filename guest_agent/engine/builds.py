@@ -20,16 +20,15 @@ from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.build.planning import BuildPlan, plan_build
 from guest_agent.build.reading import Line
 from guest_agent.build.snapshots import Snapshot
-from guest_agent.build.trees import ContextTree
 from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_context import BuildBody, read_body
 from guest_agent.engine.build_credentials import CredentialsOf, among
-from guest_agent.engine.build_exports import drop_image, export_files, open_files
 from guest_agent.engine.build_mounts import private_folder
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Report, Reports
 from guest_agent.engine.build_requests import BuildRequest, NotCached
+from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_squash import squash
 from guest_agent.engine.build_stage import StageBuild
@@ -55,6 +54,7 @@ class _Ways:
     reports: Reports
     watcher: BuildWatcher
     credentials_of: CredentialsOf
+    result: BuildResult | None = None
 
 
 class Builds:
@@ -71,15 +71,16 @@ class Builds:
         chunks: AsyncIterator[bytes],
         watcher: BuildWatcher | None = None,
         credentials_of: CredentialsOf | None = None,
+        result: BuildResult | None = None,
     ) -> AsyncGenerator[Report, None]:
         """docker's progress objects. Raises HostvmError at any point, with no image and no tag made.
 
-        `credentials_of` is asked at each pull; without it those of the request count.
+        `credentials_of` is asked at each pull; without it those of the request count. Who gives a `result` closes it.
 
         Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
         """
         reports = Reports()
-        ways = _Ways(reports, watcher or BuildWatcher(), credentials_of or among(request.credentials))
+        ways = _Ways(reports, watcher or BuildWatcher(), credentials_of or among(request.credentials), result)
         work = asyncio.create_task(self._work(request, chunks, ways))
         work.add_done_callback(lambda _task: reports.end())
         try:
@@ -112,21 +113,13 @@ class Builds:
         """Forget what may go of the build cache: its records that are gone, and the bytes that are free again."""
         return await self._usage.prune(request)
 
-    def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
-        """The root of an image as a tar. Raises NotFound."""
-        return export_files(self._parts, ImageId(identity))
-
-    async def open_files(self, identity: str) -> ContextTree:
-        """The root of an image, to be read in any order; who gets it closes it. Raises NotFound."""
-        return await open_files(self._parts, ImageId(identity))
+    def open_result(self) -> BuildResult:
+        """For a build to come; who gets it closes it."""
+        return BuildResult(self._parts)
 
     def private_folder(self) -> AbstractContextManager[str]:
         """For sockets that a build's steps are shown."""
         return private_folder(self._parts.paths)
-
-    async def drop_image(self, identity: str) -> None:
-        """One that was made for its files only: it goes, unless it has a name or a user."""
-        await drop_image(self._parts, ImageId(identity))
 
     async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], ways: _Ways) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
@@ -143,6 +136,8 @@ class Builds:
                 if request.squash:
                     snapshot = await squash(session, snapshot)
                 identity = await self._keep(session, snapshot, names)
+                if ways.result is not None:
+                    ways.result.take(identity, snapshot.diff_ids)
             except BaseException:
                 if not request.cached_only:
                     await self._keep_layers(session)
@@ -223,14 +218,15 @@ class Builds:
         return session.done[next(reversed(stages))].result()
 
     async def _keep(self, session: BuildSession, snapshot: Snapshot, names: tuple[Reference, ...]) -> ImageId:
-        """The image with its names, durable; and what the cache has learnt."""
+        """The image with its names, durable; and what the cache has learnt. For files the latter is enough."""
         images = self._parts.images
         failpoint("build.image.before")
         config = _encode(session, snapshot)
         identity = ImageId(snapshot.parent if _is_base(snapshot) else digest_of(config))
-        was_there = images.has(identity)
-        session.watcher.kept(identity, was_there)
-        if was_there:
+        if session.request.for_files:
+            await self._keep_layers(session)
+            return identity
+        if images.has(identity):
             for name in names:
                 if images.names.find(name) != identity:
                     images.tag(identity, name.familiar)
@@ -268,7 +264,7 @@ class Builds:
         else:
             for report in _closing_words(session, identity, names):
                 reports.put(report)
-        labels = self._parts.images.get(identity).config.config.labels
+        labels = self._parts.images.get(identity).config.config.labels if names else {}
         for name in names:
             self._parts.events.publish("image", "tag", identity, {**labels, "name": name.familiar})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -119,6 +120,29 @@ def test_contexts_from_elsewhere_and_results_as_files(machine: Machine, build: B
     assert machine("run", "--rm", "packed", "cat", "/made") == "made"
     assert "dockerfile parse error" in piped(f"tar -C {context}/folder -c . | docker build -f file -").err
     machine("rmi", "piped", "packed")
+
+
+def test_a_build_for_files_and_a_nameless_one_at_once(machine: Machine, build: Build, context: Path) -> None:
+    """Of the same Dockerfile: the image that the first had made went with it, and was the other's as well.
+
+    The first one's files wait in a pipe meanwhile; a prune doesn't take them away.
+    """
+    (context / "Dockerfile").write_text("FROM busybox\nRUN head -c 4000000 /dev/zero > /zeros\n")
+    before = machine("images", "-aq")
+    argv, environment = [DOCKER, "build", "-q", "-o", "-", str(context)], {**machine.environment, **WITH_BUILDKIT}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE) as sending:
+        assert sending.stdout is not None
+        first = sending.stdout.read(1)
+        assert machine("images", "-aq") == before
+        nameless = build("-q", str(context)).out.strip()
+        machine("rmi", nameless)
+        machine("builder", "prune", "-af")
+        nameless = build("-q", str(context)).out.strip()
+        with tarfile.open(fileobj=io.BytesIO(first + sending.stdout.read())) as archive:
+            assert archive.getmember("zeros").size == 4_000_000
+    assert sending.returncode == 0
+    assert machine("run", "--rm", nameless, "sh", "-c", "wc -c < /zeros") == "4000000"
+    machine("rmi", nameless)
 
 
 def test_an_interrupted_build_leaves_nothing(machine: Machine, build: Build, context: Path) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 
 from guest_agent.api.contract import Attachment, RunListener
-from guest_agent.build.trees import ContextTree, empty_tree
 from guest_agent.engine.build_credentials import CredentialsOf
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
+from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container, State, Status
@@ -70,6 +70,7 @@ from guest_agent.wire.models import (
 )
 from guest_agent.wire.mounts import Volume
 from guest_agent.wire.networks import AddressRange, EndpointSettings, Network
+from tests.unit.buildkit.pretended import PretendedResult
 
 BUSYBOX = ImageId("sha256:" + "b" * 64)
 _SECOND = 1_000_000_000
@@ -664,7 +665,6 @@ class FakeBuilds:
     def __init__(self) -> None:
         self.requests: list[BuildRequest] = []
         self.bodies: list[bytes] = []
-        self.dropped: list[str] = []
         self.pruned: list[PruneRequest] = []
         self.error: HostvmError | None = None
 
@@ -674,6 +674,7 @@ class FakeBuilds:
         chunks: AsyncIterator[bytes],
         watcher: BuildWatcher | None = None,
         credentials_of: CredentialsOf | None = None,
+        result: BuildResult | None = None,
     ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
@@ -697,14 +698,8 @@ class FakeBuilds:
         self.pruned.append(request)
         return CACHED[:1], 7
 
-    async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
-        yield b"files of " + identity.encode()
-
-    async def open_files(self, identity: str) -> ContextTree:
-        return empty_tree()
-
-    async def drop_image(self, identity: str) -> None:
-        self.dropped.append(identity)
+    def open_result(self) -> BuildResult:
+        return PretendedResult()
 
     def private_folder(self) -> AbstractContextManager[str]:
         return TemporaryDirectory()

@@ -25,13 +25,14 @@ from guest_agent.buildkit.services import BuildKit, describe_worker
 from guest_agent.buildkit.sessions import ClientSession
 from guest_agent.engine.build_credentials import CredentialsOf
 from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.rpc.peer import Call, Handler, Peer
 from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
 from guest_agent.wire.errors import HostvmError
-from guest_agent.wire.models import Credentials, ImageId
+from guest_agent.wire.models import Credentials
 
 IMAGE = "sha256:" + "1" * 64
 CACHED = (
@@ -80,6 +81,23 @@ async def connected(
         await asyncio.gather(*running)
 
 
+class PretendedResult(BuildResult):
+    def __init__(self) -> None:
+        self.image = ""
+        self.closed = False
+
+    async def export(self) -> AsyncGenerator[bytes, None]:
+        assert not self.closed
+        yield b"a tar of "
+        yield self.image.encode()
+
+    async def open(self) -> ContextTree:
+        return empty_tree()
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class PretendedBuilds:
     """Takes the request and its body; `error` or `stuck` come after them."""
 
@@ -90,10 +108,9 @@ class PretendedBuilds:
         self.stuck = False
         self.cancelled = asyncio.Event()
         self.begun = asyncio.Event()
-        self.was_there = False
         self.registries: tuple[str, ...] = ()
         self.credentials: list[Credentials | None] = []
-        self.dropped: list[str] = []
+        self.results: list[PretendedResult] = []
         self.listed = 0
         self.answers: list[bytes] = []
 
@@ -103,6 +120,7 @@ class PretendedBuilds:
         chunks: AsyncIterator[bytes],
         watcher: BuildWatcher | None = None,
         credentials_of: CredentialsOf | None = None,
+        result: BuildResult | None = None,
     ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
@@ -120,8 +138,8 @@ class PretendedBuilds:
             if self.error is not None:
                 raise self.error
             yield {"stream": "Step 1/1 : FROM scratch\n"}
-            if watcher is not None:
-                watcher.kept(ImageId(IMAGE), self.was_there)
+            if result is not None:
+                result.image = IMAGE
             yield {"aux": {"ID": IMAGE}}
         finally:
             self.cancelled.set()
@@ -133,15 +151,9 @@ class PretendedBuilds:
     async def prune(self, request: PruneRequest) -> tuple[tuple[CacheRecord, ...], int]:
         return tuple(record for record in CACHED if matches(request.conditions, record)), 7
 
-    async def export_files(self, identity: str) -> AsyncGenerator[bytes, None]:
-        yield b"a tar of "
-        yield identity.encode()
-
-    async def open_files(self, identity: str) -> ContextTree:
-        return empty_tree()
-
-    async def drop_image(self, identity: str) -> None:
-        self.dropped.append(identity)
+    def open_result(self) -> BuildResult:
+        self.results.append(PretendedResult())
+        return self.results[-1]
 
     def private_folder(self) -> AbstractContextManager[str]:
         return TemporaryDirectory()

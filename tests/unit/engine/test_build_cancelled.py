@@ -16,15 +16,15 @@ import pytest
 from guest_agent.build.planning import PlannedStage
 from guest_agent.build.selecting import select_everything
 from guest_agent.build.trees import ContextTree, TreeReader
-from guest_agent.engine import build_exports, build_sources
-from guest_agent.engine.build_exports import open_files
+from guest_agent.engine import build_sources
+from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_roots import BuildRoot, keep_changes
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Batch, Origins
 from guest_agent.engine.parts import Parts
 from guest_agent.layers.store import Measured, Staging
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.models import ContainerId, ImageId
+from guest_agent.wire.models import ContainerId
 from tests.unit.held_work import Held
 
 
@@ -70,8 +70,8 @@ def test_an_export_writes_into_nobody_elses_file(tmp_path: Path, monkeypatch: py
     held, closed = Held(), list[bool]()
     monkeypatch.setattr(TreeReader, "feed", held.after(TreeReader.feed))
     monkeypatch.setattr(TreeReader, "close", closing(TreeReader.close, lambda: closed.append(held.go_on.is_set())))
-    monkeypatch.setattr(build_exports, "export_files", lambda *_: pieces(tar_of("file", b"content"), []))
-    asyncio.run(held.cancel(open_files(parts_in(tmp_path), ImageId(""))))
+    monkeypatch.setattr(BuildResult, "export", lambda _: pieces(tar_of("file", b"content"), []))
+    asyncio.run(held.cancel(BuildResult(parts_in(tmp_path)).open()))
     assert closed == [True]
 
 
@@ -79,11 +79,11 @@ def test_an_export_that_fails_is_ended_at_once(tmp_path: Path, monkeypatch: pyte
     """The image's root is mounted until it is."""
     ended: list[str] = []
     exporting = pieces(b"no tar" * 1000, ended)
-    monkeypatch.setattr(build_exports, "export_files", lambda *_: exporting)
+    monkeypatch.setattr(BuildResult, "export", lambda _: exporting)
 
     async def scenario() -> None:
         with pytest.raises(InvalidArgument):
-            await open_files(parts_in(tmp_path), ImageId(""))
+            await BuildResult(parts_in(tmp_path)).open()
         assert ended == ["ended"]
 
     asyncio.run(scenario())
