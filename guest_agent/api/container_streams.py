@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable
 
 from guest_agent.api.contract import Engine
-from guest_agent.api.messages import MAX_JSON, TYPE_JSON, Answer, Hijack, Stream, render_json
+from guest_agent.api.messages import MAX_JSON, TYPE_JSON, Answer, Hijack, Response, Stream, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import begun, chunks_of, log_stream, relay, stream_type
+from guest_agent.api.streams import RAW, begun, chunks_of, log_stream, relay, stream_type
 from guest_agent.engine.log_attributes import details_prefix
 from guest_agent.engine.requests import AttachRequest, LogRequest, WaitResult
-from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.wire.errors import HTTP_STATUS, HostvmError, InvalidArgument
 
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -46,11 +46,18 @@ class ContainerStreamsResource:
         return Stream(log_stream(lines, tty, request.timestamps, prefix), content_type=stream_type(tty, call.version))
 
     async def attach(self, call: Call) -> Answer:
-        """Attached before the 101 goes out: nothing that is printed from then on is missed."""
+        """Attached before the 101 goes out: nothing that is printed from then on is missed.
+
+        An error is plain text here, as dockerd has it: in its own code the connection is no HTTP any more.
+        """
         await call.request.body.read(MAX_JSON)
-        attachment = self._containers.attach(call.name, parse_attach(call.query))
-        content_type = stream_type(attachment.tty, call.version)
-        return Hijack(lambda duplex: relay(duplex, attachment, not attachment.tty), content_type, wanted_protocol(call))
+        try:
+            attachment = self._containers.attach(call.name, parse_attach(call.query))
+        except HostvmError as error:
+            return Response(HTTP_STATUS.get(error.kind, 500), f"{error.message}\r\n".encode(), RAW)
+        protocol = wanted_protocol(call)
+        content_type = stream_type(attachment.tty, call.version) if protocol else RAW
+        return Hijack(lambda duplex: relay(duplex, attachment, not attachment.tty), content_type, protocol)
 
     async def export(self, call: Call) -> Answer:
         pieces = await begun(self._containers.export(call.name))

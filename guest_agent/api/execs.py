@@ -8,7 +8,7 @@ from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.messages import Answer, Duplex, Hijack, Response, json_response
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import first_of, frame, relay, stream_type
+from guest_agent.api.streams import RAW, first_of, frame, relay, stream_type
 from guest_agent.engine.requests import ExecRequest
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
@@ -53,7 +53,8 @@ class ExecsResource:
                 await relay(duplex, attachment, framed=not raw)
                 await _until_recorded(duplex, attachment)
 
-        return Hijack(session, stream_type(raw, call.version), wanted_protocol(call))
+        protocol = wanted_protocol(call)
+        return Hijack(session, stream_type(raw, call.version) if protocol else RAW, protocol)
 
     async def resize(self, call: Call) -> Answer:
         self._execs.resize(call.name, *call.query.size())

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from guest_agent.engine.detach import DetachScanner, parse_detach_keys
+from guest_agent.engine.finished_lines import FinishedLines
 from guest_agent.engine.live import Run
 from guest_agent.engine.output import STDERR, STDOUT, OutputLog, Position
 from guest_agent.engine.requests import AttachRequest
@@ -28,12 +29,23 @@ class OutputSource(Protocol):
 class LogSource:
     """Output of a container from its log: from now on, or from the beginning."""
 
-    def __init__(self, log: OutputLog, run: Run, from_start: bool, streams: set[int], follow: bool = True) -> None:
+    def __init__(
+        self,
+        log: OutputLog,
+        run: Run,
+        from_start: bool,
+        streams: set[int],
+        follow: bool = True,
+        past_lines: FinishedLines | None = None,
+    ) -> None:
+        """`past_lines`: what was printed before is a log, to which an unfinished line doesn't belong yet."""
         self._log = log
         self._run = run
         self._streams = streams
         self._position = Position(0, 0, 0) if from_start else log.snapshot()
-        self._stop = None if follow else log.snapshot()
+        self._now = log.snapshot()
+        self._follow = follow
+        self._past_lines = past_lines
         log.hold(self._position)
         self._changed = asyncio.Event()
         log.listen(self._changed.set)
@@ -41,7 +53,7 @@ class LogSource:
     async def read(self) -> tuple[int, bytes] | None:
         while True:
             self._changed.clear()
-            ended = self._run.output_ended.is_set() or self._stop is not None
+            ended = self._run.output_ended.is_set() or not self._follow
             found = self._next()
             if found is not None:
                 return found
@@ -61,13 +73,19 @@ class LogSource:
                 if stream in self._streams:
                     pieces.append(self._log.read(chunk))
                     size += chunk.length
-            if pieces:
-                return stream, b"".join(pieces)
+            if pieces and (data := self._shown(stream, b"".join(pieces))):
+                return stream, data
         return None
 
+    def _shown(self, stream: int, data: bytes) -> bytes:
+        if self._past_lines is None or self._position.entries > self._now.entries:
+            return data
+        return self._past_lines.of(stream, data)
+
     def _limit(self) -> int:
-        """Without following, what is printed from now on isn't wanted: it might never end."""
-        return 32 if self._stop is None else min(32, self._stop.entries - self._position.entries)
+        """What was printed up to now, then, if it is followed, the rest: without, that might never end."""
+        past = self._now.entries - self._position.entries
+        return min(32, past) if past > 0 or not self._follow else 32
 
     def close(self) -> None:
         self._log.release(self._position)

@@ -10,15 +10,17 @@ from contextlib import aclosing
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import merge_config
 from guest_agent.engine.instructions import apply_changes
+from guest_agent.engine.mounting import make_working_dir
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CommitRequest
 from guest_agent.images.make import Recipe, make_image
 from guest_agent.images.reference import parse_reference
-from guest_agent.wire.models import ContainerConfig, ImageId
+from guest_agent.wire.models import ContainerConfig, ImageId, Origin
 
 
 async def commit_container(parts: Parts, container: Container, request: CommitRequest) -> ImageId:
     """The new image's id; durable on return. Nothing is left behind where it fails."""
+    await make_working_dir(parts, container)
     upper = parts.paths.upper(container.id)
     os.makedirs(upper, mode=0o755, exist_ok=True)
     parent = parts.images.get(container.image_id).config
@@ -32,6 +34,7 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         author=request.author,
         comment=request.comment,
         created_ns=request.created_ns,
+        origin=Origin(container.id, container.config),
     )
     async with aclosing(parts.layers.diff(upper)) as layer:
         identity = await make_image(parts.images, recipe, layer)

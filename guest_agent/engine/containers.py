@@ -13,6 +13,7 @@ from guest_agent.engine.commits import commit_container
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.ending import remove_folders, undo_create
+from guest_agent.engine.finished_lines import FinishedLines
 from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
@@ -377,7 +378,8 @@ def attach_client(parts: Parts, container: Container, request: AttachRequest, fr
     parse_detach_keys(request.detach_keys)  # an error must come before anything listens
     live = parts.table.live(container.id)
     run = live.run
-    source = LogSource(live.log, run, from_start, wanted_streams(request), follow=request.stream)
+    past_lines = FinishedLines() if request.logs and container.running else None
+    source = LogSource(live.log, run, from_start, wanted_streams(request), request.stream, past_lines)
     config = container.config
     parts.tell(container, "attach")
     return Attachment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -28,9 +29,14 @@ from guest_agent.runtime.environment import plan_environment
 from guest_agent.runtime.executables import check_command, check_working_dir
 from guest_agent.runtime.spec import plan_exec_process
 from guest_agent.runtime.users import resolve_user
-from guest_agent.wire.errors import CommandNotFound, Conflict, HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.models import ContainerId
 
 _CONSOLE_TIMEOUT = 30.0
+#: The runtime takes 10 to 20 ms to the command's start; it is looked for during 10 s.
+_PID_INTERVAL, _PID_LOOKS = 0.002, 5000
+#: What can't be started, for whatever reason (moby 26, daemon/exec.go).
+_NOT_STARTED = 126
 
 #: Execs that don't run and are remembered for `exec inspect`; docker collects them after five minutes.
 _REMEMBERED = 512
@@ -41,7 +47,7 @@ class Exec:
     """One command in a container."""
 
     id: str
-    container_id: str
+    container_id: ContainerId
     request: ExecRequest
     run: Run
     since_ns: int  #: the start of the container's run that it belongs to
@@ -79,9 +85,9 @@ class Execs:
         return identity
 
     def find(self, exec_id: str) -> Exec:
-        """Raises NotFound."""
+        """Raises NotFound, also where its container has been removed."""
         found = self._execs.get(exec_id)
-        if found is None:
+        if found is None or self._parts.table.get(found.container_id) is None:
             raise _unknown(exec_id)
         return found
 
@@ -132,8 +138,8 @@ class Execs:
         self._parts.tell(container, f"exec_start: {_shown(request)}", execID=exec_id)
         try:
             runtime_pid = await self._parts.tasks.finish(self._spawn(one, container, request, detach, size), "exec")
-        except (HostvmError, OSError) as error:
-            one.exit_code = 127 if isinstance(error, CommandNotFound) else 126
+        except (HostvmError, OSError):
+            one.exit_code = _NOT_STARTED
             one.run.give_up(one.exit_code)
             one.run.close()
             self._remove_folder(one)
@@ -142,9 +148,11 @@ class Execs:
         one.run.started.set()
         self._parts.tasks.start(self._watch(one, container, runtime_pid), f"exec {exec_id[:12]}")
         attachment = self._attach(one, container, request)
-        if detach:
-            attachment.close()
-        return None if detach else attachment
+        if not detach:
+            return attachment
+        attachment.close()
+        await _wait_running(one)
+        return None
 
     # -- doing
 
@@ -223,8 +231,8 @@ class Execs:
     async def _watch(self, one: Exec, container: Container, runtime_pid: int) -> None:
         try:
             one.exit_code = await self._parts.runtime.exec_result(runtime_pid, one.folder, one.request.command[0])
-        except HostvmError as error:
-            one.exit_code = 127 if isinstance(error, CommandNotFound) else 126
+        except HostvmError:
+            one.exit_code = _NOT_STARTED
         one.last_pid = one.pid
         one.running = False
         one.run.end_output()
@@ -262,6 +270,14 @@ class _Leavable:
         rest = self._source.copy()
         self._source.close()
         self._tasks.start(rest.drain(), "the output of an exec that its client has left")
+
+
+async def _wait_running(one: Exec) -> None:
+    """Until it has a pid, or has ended: whom a detached start has answered asks for it. The runtime tells by a file."""
+    for _ in range(_PID_LOOKS):
+        if one.pid or not one.running:
+            return
+        await asyncio.sleep(_PID_INTERVAL)
 
 
 def _attach_request(request: ExecRequest, detach: bool) -> AttachRequest:

@@ -10,7 +10,7 @@ from functools import partial
 
 from guest_agent.engine.bundle import plan_container_mounts
 from guest_agent.engine.container import Container
-from guest_agent.engine.mounting import mounted_rootfs
+from guest_agent.engine.mounting import make_working_dir, mounted_rootfs
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import Change, ExtractRequest, PathStat
 from guest_agent.engine.volume_uses import hold_volume, let_go_of_volume, tell_mounted, tell_unmounted
@@ -68,6 +68,7 @@ class Files:
     async def changes(self, ref: str) -> tuple[Change, ...]:
         """What the container changed below its image's root, sorted."""
         container = self._parts.table.find(ref)
+        await make_working_dir(self._parts, container)
         layers = self._parts.layers
         image = self._parts.images.get(container.image_id)
         lower = [f"{layers.folder}/{name}" for name in layers.names(image.config.diff_ids)]

@@ -7,9 +7,10 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from guest_agent.engine.container import Container
+from guest_agent.engine.container import Container, Status
 from guest_agent.engine.parts import Parts
 from guest_agent.linux.mounts import mount_overlay, mounts_below, umount, umount_if_mounted
+from guest_agent.linux.paths import make_folders
 from guest_agent.store.paths import EnginePaths
 
 
@@ -25,6 +26,15 @@ async def mounted_rootfs(parts: Parts, container: Container) -> AsyncIterator[st
         await live.cleared()
         async with _own_mount(parts, container) as target:
             yield target
+
+
+async def make_working_dir(parts: Parts, container: Container) -> None:
+    """docker makes it with the container. The runtime would at the start, and before that only who looks can tell:
+    whoever mounts the root has it made, and who reads the changes without a mount MUST call this.
+    """
+    if container.state.status is Status.CREATED and container.config.working_dir:
+        async with mounted_rootfs(parts, container):
+            pass
 
 
 def drop_left_mounts(paths: EnginePaths) -> None:
@@ -53,6 +63,8 @@ async def _own_mount(parts: Parts, container: Container) -> AsyncIterator[str]:
             paths.work(container.id),
             target,
         )
+        if container.state.status is Status.CREATED and container.config.working_dir:
+            make_folders(target, container.config.working_dir)
         yield target
     finally:
         umount_if_mounted(target)

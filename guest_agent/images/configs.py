@@ -5,6 +5,7 @@ OCI image-spec config.md, and docker's additions (Healthcheck, OnBuild, Shell, A
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from guest_agent.wire.models import (
     HistoryEntry,
     ImageConfig,
     ImageId,
+    Origin,
     Protocol,
 )
 
@@ -49,6 +51,7 @@ def parse_config(data: bytes) -> ImageConfig:
             author=str(document.get("author") or ""),
             comment=str(document.get("comment") or ""),
             history=tuple(_history_entry(item) for item in document.get("history") or ()),
+            origin=_origin(document),
         )
     except (InvalidArgument, TypeError, ValueError, AttributeError) as error:
         raise PeerMisbehaved(f"{_WHAT} is malformed: {error}") from error
@@ -62,6 +65,7 @@ def encode_config(
     created: str,
     author: str = "",
     comment: str = "",
+    origin: Origin | None = None,
 ) -> bytes:
     """The JSON of an image that we make (commit, import); its digest is the image id."""
     document = {
@@ -75,6 +79,8 @@ def encode_config(
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
         "history": [_plain_history(entry) for entry in history],
     }
+    if origin is not None and origin.config is not None:
+        document |= {"container": origin.container, "container_config": _plain_origin(origin.config)}
     optional = ("variant", "author", "comment")
     kept = {key: value for key, value in document.items() if value or key not in optional}
     return without_surrogates(json.dumps(kept, separators=(",", ":"), ensure_ascii=False)).encode()
@@ -97,6 +103,31 @@ def _container_config(plain: dict[str, Any]) -> ContainerConfig:
         on_build=_words(plain.get("OnBuild")),
         args_escaped=bool(plain.get("ArgsEscaped")),
     )
+
+
+def _origin(document: dict[str, Any]) -> Origin:
+    plain = document.get("container_config") or {}
+    config = dataclasses.replace(
+        _container_config(plain),
+        hostname=str(plain.get("Hostname") or ""),
+        domainname=str(plain.get("Domainname") or ""),
+        image=str(plain.get("Image") or ""),
+        tty=bool(plain.get("Tty")),
+        open_stdin=bool(plain.get("OpenStdin")),
+    )
+    version = str(document.get("docker_version") or "")
+    return Origin(str(document.get("container") or ""), config if plain else None, version)
+
+
+def _plain_origin(config: ContainerConfig) -> dict[str, Any]:
+    own = {
+        "Hostname": config.hostname,
+        "Domainname": config.domainname,
+        "Image": config.image,
+        "Tty": config.tty,
+        "OpenStdin": config.open_stdin,
+    }
+    return {**own, **_plain_config(config)}
 
 
 def _plain_config(config: ContainerConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.errors import InvalidArgument, NotFound
-from guest_agent.wire.models import ContainerConfig, DiffId, HistoryEntry, ImageConfig, ImageId
+from guest_agent.wire.models import ContainerConfig, DiffId, HistoryEntry, ImageConfig, ImageId, Origin
 from guest_agent.wire.times import rfc3339_padded
 
 
@@ -29,6 +29,7 @@ class Recipe:
     comment: str = ""
     platform: Platform | None = None  #: None = the parent's, or this machine's
     created_ns: int = 0  #: 0 = now
+    origin: Origin | None = None
 
 
 async def make_image(store: ImageStore, recipe: Recipe, layer: AsyncIterator[bytes]) -> ImageId:
@@ -75,7 +76,8 @@ def _config(recipe: Recipe, diff_ids: tuple[DiffId, ...]) -> bytes:
     entry = HistoryEntry(created, recipe.created_by, recipe.comment)
     history = (*(recipe.parent.history if recipe.parent else ()), entry)
     platform = recipe.platform or platform_of(recipe.parent)
-    return encode_config(platform, recipe.config, diff_ids, history, created, recipe.author, recipe.comment)
+    texts = created, recipe.author, recipe.comment
+    return encode_config(platform, recipe.config, diff_ids, history, *texts, recipe.origin)
 
 
 def platform_of(parent: ImageConfig | None) -> Platform:

@@ -5,6 +5,7 @@ Absolute names, `..` and symbolic links are all resolved as if the root were /, 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -30,6 +31,18 @@ def open_in_root(root: str, path: str, flags: int = os.O_RDONLY, mode: int = 0) 
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), path)
     return result
+
+
+def make_folders(root: str, path: str) -> None:
+    """A folder `path` below `root` and those on the way to it; nothing where something else is in its place."""
+    names = [name for name in os.path.normpath(path).split("/") if name]
+    for count, name in enumerate(names):
+        with contextlib.suppress(OSError):
+            parent = open_in_root(root, "/".join(names[:count]) or "/", os.O_PATH | os.O_DIRECTORY)
+            try:
+                os.mkdir(name, 0o755, dir_fd=parent)
+            finally:
+                os.close(parent)
 
 
 def read_in_root(root: str, path: str, limit: int = 1 << 20) -> bytes:

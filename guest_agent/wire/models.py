@@ -175,6 +175,15 @@ class HostConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What docker notes of the container that it committed an image from, and of itself."""
+
+    container: str = ""  #: its id
+    config: ContainerConfig | None = None
+    docker_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """The configuration of an image, parsed from its JSON (OCI image-spec config.md, Docker's superset)."""
 
@@ -188,6 +197,7 @@ class ImageConfig:
     author: str = ""
     comment: str = ""
     history: tuple[HistoryEntry, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True, slots=True)

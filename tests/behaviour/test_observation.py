@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -80,11 +82,63 @@ def test_logs_of_very_many_lines(machine: Machine) -> None:
 
 
 def test_attach_without_following_ends(machine: Machine, api: Api) -> None:
-    name = machine("run", "-d", "busybox", "sh", "-c", "echo out; echo err >&2; sleep 3600")
+    """An unfinished line isn't in dockerd's log yet."""
+    name = machine("run", "-d", "busybox", "sh", "-c", "printf 'out\nunfinished'; echo err >&2; sleep 3600")
     wait_for(lambda: machine.attempt("logs", name).err == "err\n", "the container's words")
     assert frames(api.raw(f"/containers/{name}/attach?logs=1&stdout=1&stderr=1")) == {1: b"out\n", 2: b"err\n"}
     assert frames(api.raw(f"/containers/{name}/attach?logs=1&stderr=1")) == {2: b"err\n"}
     assert api.raw(f"/containers/{name}/attach?stdout=1") == b""
+    machine("stop", "-t", "0", name)
+    assert frames(api.raw(f"/containers/{name}/attach?logs=1&stdout=1")) == {1: b"out\nunfinished"}
+
+
+def test_an_attach_fails_in_plain_text(machine: Machine) -> None:
+    """By then the connection is no HTTP's any more, as dockerd sees it."""
+    client = http.client.HTTPConnection("docker")
+    client.sock = socket.socket(socket.AF_UNIX)
+    client.sock.connect(machine.socket)
+    client.request("POST", "/containers/nosuch/attach")
+    answer = client.getresponse()
+    assert (answer.status, answer.read()) == (404, b"No such container: nosuch\r\n")
+    assert answer.headers["Content-Type"] == "application/vnd.docker.raw-stream"
+    client.close()
+
+
+def test_an_exec_is_known_as_long_as_its_container(machine: Machine, api: Api) -> None:
+    name = machine("run", "-d", "busybox", "sleep", "3600")
+
+    def begin(command: list[str]) -> tuple[str, int]:
+        _, made = api.call("POST", f"/containers/{name}/exec", {"Cmd": command})
+        assert isinstance(made, dict)
+        return made["Id"], api.call("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0]
+
+    def look(exec_id: str) -> dict[str, object]:
+        _, seen = api.call("GET", f"/exec/{exec_id}/json")
+        assert isinstance(seen, dict)
+        return seen
+
+    running, status = begin(["sleep", "3600"])
+    assert status == 200 and isinstance(pid := look(running)["Pid"], int) and pid > 0
+    assert machine("exec", name, "ps").count("sleep 3600") == 2
+    missing, status = begin(["nonsense"])
+    assert (status, look(missing)["ExitCode"]) == (400, 126)
+    machine("rm", "-f", name)
+    assert api.call("GET", f"/exec/{running}/json")[0] == 404
+
+
+def test_the_working_folder_is_there_before_the_start(machine: Machine, api: Api, tmp_path: Path) -> None:
+    machine("create", "--name", "placed", "-w", "/home/of/placed", "busybox", "pwd")
+    machine.docker("cp", "placed:/home/of/placed", str(tmp_path))
+    assert (tmp_path / "placed").is_dir()
+    assert machine("diff", "placed").splitlines() == ["C /home", "A /home/of", "A /home/of/placed"]
+    assert machine("start", "-a", "placed") == "/home/of/placed"
+    image = machine("commit", "placed")
+    _, seen = api.call("GET", f"/images/{image}/json")
+    assert isinstance(seen, dict)
+    assert seen["Container"] == api.call("GET", "/containers/placed/json")[1]["Id"]  # type: ignore[index]
+    assert seen["ContainerConfig"]["WorkingDir"] == "/home/of/placed"
+    assert seen["ContainerConfig"]["Image"] == "busybox" and seen["Config"]["Image"] == ""
+    machine("rmi", image)
 
 
 def test_an_exec_has_the_streams_that_it_asked_for(machine: Machine, api: Api) -> None:
