@@ -71,7 +71,9 @@ def run_suite(suite: Suite, engine: Engine, arguments: argparse.Namespace) -> Ou
         engine.begin()
         try:
             give_images(engine)
-            environment = {**engine.environment, "DOCKER_HOST": engine.address}
+            # Debian's clients first, whatever else is installed.
+            path = f"/usr/bin:{os.environ['PATH']}"
+            environment = {**engine.environment, "DOCKER_HOST": engine.address, "PATH": path}
             subprocess.run(
                 command(suite, report, arguments.more), cwd=source_folder(suite), env=environment, check=False
             )
