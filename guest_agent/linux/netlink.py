@@ -216,9 +216,11 @@ def plan_delete_address(index: int, address: Interface) -> Request:
     return Request(RTM_DELADDR, 0, body + attribute(IFA_LOCAL, address.packed))
 
 
-def plan_default_route(gateway: Address) -> Request:
+def plan_default_route(gateway: Address, index: int = 0) -> Request:
+    """By the interface of this index; 0 leaves it to the kernel, which can't tell for a link-local gateway."""
     head = _plan_route_head(_family(gateway), 0)
-    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, head + attribute(RTA_GATEWAY, gateway.packed))
+    where = attribute(RTA_GATEWAY, gateway.packed) + (_number(RTA_OIF, index) if index else b"")
+    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, head + where)
 
 
 def plan_link_route(destination: Subnet, index: int) -> Request:

@@ -131,7 +131,7 @@ def free_interface(taken: Iterable[str]) -> str:
 
 def _plan_way_out(version: int, interface: str, gateway: str, indices: dict[str, int]) -> Request:
     if gateway:
-        return netlink.plan_default_route(ip_address(gateway))
+        return netlink.plan_default_route(ip_address(gateway), indices[interface])
     everywhere = ip_network("0.0.0.0/0" if version == 4 else "::/0")
     return netlink.plan_link_route(everywhere, indices[interface])
 

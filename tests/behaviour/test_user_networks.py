@@ -179,6 +179,9 @@ def test_ipv6(machine: Machine) -> None:
     routes = machine("exec", "two", "ip", "-6", "route")
     assert "default via " + place(machine, "two", "seven")["IPv6Gateway"] in routes
     assert "fd00:77::1" in machine("network", "inspect", "six")
+    machine("network", "create", "--ipv6", "--subnet", "fe80::/64", "--gateway", "fe80::77:1", "local")
+    start(machine, "three", "--network", "local", "--ip6", "fe80::77:9")
+    assert "default via fe80::77:1" in machine("exec", "three", "ip", "-6", "route")
 
 
 def test_links(machine: Machine) -> None:
