@@ -35,19 +35,21 @@ class Snapshot:
     parent: str = ""  #: id of the image that the stage begins with
     base_layers: int = 0
     made_by: str = ""  #: key of the step that made the topmost layer, "" = none did
+    words: tuple[str, ...] = ()  #: of the last step, as the history has them
 
     def next_key(self, identity: str) -> str:
         text = f"{self.key}\n{identity}"
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
-    def after(self, key: str, created_by: str, result: StepResult) -> Snapshot:
+    def after(self, key: str, words: tuple[str, ...], result: StepResult) -> Snapshot:
         """The snapshot with one more step, which was looked for by `key`.
 
         The new key has the layer, too: what is built on this very layer is never taken for another one.
         """
-        entry = HistoryEntry(result.created, created_by, empty_layer=not result.diff_id)
+        entry = HistoryEntry(result.created, " ".join(words), empty_layer=not result.diff_id)
         layers = (*self.diff_ids, DiffId(result.diff_id)) if result.diff_id else self.diff_ids
         own = hashlib.sha256(f"{key}\n{result.diff_id}".encode()).hexdigest()
         made_by = key if result.diff_id else self.made_by
         history = (*self.history, entry)
-        return replace(self, key=own, diff_ids=layers, history=history, created=result.created, made_by=made_by)
+        made = replace(self, key=own, diff_ids=layers, history=history, created=result.created, made_by=made_by)
+        return replace(made, words=words)

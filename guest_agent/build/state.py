@@ -76,9 +76,9 @@ class StageState:
     def shell(self) -> tuple[str, ...]:
         return self.config.shell or DEFAULT_SHELL
 
-    def created_by(self, comment: str) -> str:
-        """The history's text of an instruction that ran nothing."""
-        return " ".join((*self.shell, "#(nop) ", comment))
+    def nothing(self, comment: str) -> tuple[str, ...]:
+        """What the history says was run by an instruction that ran nothing."""
+        return (*self.shell, "#(nop) ", comment)
 
 
 def apply(state: StageState, instruction: Instruction) -> tuple[StageState, str]:
@@ -113,14 +113,12 @@ def find_program(run: Run) -> Heredoc | None:
     return run.line.heredocs[0] if is_script(run) and run.line.heredocs[0].text.startswith("#!") else None
 
 
-def describe_run(state: StageState, argv: tuple[str, ...]) -> str:
-    """The history's text: the arguments in effect in front, as the classic builder has it."""
+def describe_run(state: StageState, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """What the history says: the arguments in effect in front, as the classic builder has it."""
     values = state.arguments.for_run(environment_of(state.config.environment))
-    text = " ".join(argv)
     if not values:
-        return text
-    shown = " ".join(f"{name}={value}" for name, value in values.items())
-    return f"|{len(values)} {shown} {text}"
+        return argv
+    return (f"|{len(values)}", *(f"{name}={value}" for name, value in values.items()), *argv)
 
 
 def identify_run(state: StageState, run: Run, mounts: str) -> str:

@@ -107,7 +107,7 @@ class StageBuild:
         if isinstance(instruction, Copy):
             return await self._copy(snapshot, instruction)
         state, comment = apply(snapshot.state, instruction)
-        created_by = snapshot.state.created_by(comment)
+        words = snapshot.state.nothing(comment)
         made = replace(snapshot, state=state)
 
         async def work() -> str:
@@ -115,7 +115,7 @@ class StageBuild:
                 return await make_working_dir(self._session, snapshot, state.config.working_dir)
             return ""
 
-        return await self._take_or_make(made, snapshot.next_key(comment), created_by, work)
+        return await self._take_or_make(made, snapshot.next_key(comment), words, work)
 
     async def _copy(self, snapshot: Snapshot, copy: Copy) -> Snapshot:
         origins = Origins(self._session, self._planned)
@@ -125,14 +125,13 @@ class StageBuild:
             async def work() -> str:
                 return await perform_copy(self._session, origins, snapshot, planned)
 
-            key, created_by = snapshot.next_key(planned.identity), snapshot.state.created_by(planned.comment)
-            return await self._take_or_make(snapshot, key, created_by, work, told=copy.unpack is None)
+            key, words = snapshot.next_key(planned.identity), snapshot.state.nothing(planned.comment)
+            return await self._take_or_make(snapshot, key, words, work, told=copy.unpack is None)
         finally:
             await origins.close()
 
     async def _run(self, snapshot: Snapshot, run: Run) -> Snapshot:
         argv = plan_run_words(snapshot.state, run)
-        created_by = describe_run(snapshot.state, argv)
         mounts = expand_mounts(snapshot, run)
         origins = Origins(self._session, self._planned)
         try:
@@ -148,7 +147,7 @@ class StageBuild:
                     return await self._execute(snapshot, run, argv, mounted)
 
             told = not mounts and program is None
-            return await self._take_or_make(snapshot, key, created_by, work, told)
+            return await self._take_or_make(snapshot, key, describe_run(snapshot.state, argv), work, told)
         finally:
             await origins.close()
 
@@ -189,13 +188,13 @@ class StageBuild:
         return replace(host, shm_size=request.shm_size) if request.shm_size else host
 
     async def _take_or_make(
-        self, snapshot: Snapshot, key: str, created_by: str, work: Work, told: bool = True
+        self, snapshot: Snapshot, key: str, words: tuple[str, ...], work: Work, told: bool = True
     ) -> Snapshot:
         """From the cache, as long as everything before was; else by work.
 
-        `told`: the history's text tells all that the step follows from. Only then an image's layer may stand for it.
+        `told`: the history's words tell all that the step follows from. Only then an image's layer may stand for it.
         """
-        session = self._session
+        session, created_by = self._session, " ".join(words)
         found = session.find_step(key)
         if found is None and told:
             found = session.find_in_images(snapshot, created_by)
@@ -208,7 +207,7 @@ class StageBuild:
             found = StepResult(rfc3339_padded(time.time_ns()), diff_id)
         found = replace(found, description=created_by, parent=snapshot.made_by)
         session.steps[key] = found
-        after = snapshot.after(key, created_by, found)
+        after = snapshot.after(key, words, found)
         self._say(f" ---> {_short(after.key)}\n")
         return after
 

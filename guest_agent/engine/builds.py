@@ -44,7 +44,7 @@ from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.store.content import digest_of
 from guest_agent.wire.cache_records import CacheRecord, PruneRequest
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
-from guest_agent.wire.models import ImageConfig, ImageId
+from guest_agent.wire.models import ImageConfig, ImageId, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +313,14 @@ def _is_base(snapshot: Snapshot) -> bool:
 
 
 def _encode(session: BuildSession, snapshot: Snapshot) -> bytes:
+    """With its origin as by dockerd's classic builder: compose v1 looks there for the volumes of the image."""
+    config = replace(snapshot.state.config, image="")
     return encode_config(
         session.platform,
-        replace(snapshot.state.config, image=""),
+        config,
         snapshot.diff_ids,
         snapshot.history,
         snapshot.created,
         snapshot.state.author,
+        origin=Origin(config=replace(config, command=snapshot.words)),
     )

@@ -30,7 +30,7 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         config=config,
         name=request.reference,
         parent=parent,
-        created_by=" ".join((container.path, *container.args)),
+        created_by=" ".join(container.config.command or ()),
         author=request.author,
         comment=request.comment,
         created_ns=request.created_ns,

@@ -176,7 +176,7 @@ class HostConfig:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What docker notes of the container that it committed an image from, and of itself."""
+    """What docker notes of the container that it committed an image from, or built it in, and of itself."""
 
     container: str = ""  #: its id
     config: ContainerConfig | None = None

@@ -172,6 +172,16 @@ def test_docker_builds_by_the_classic_builder(machine: Machine, project: Project
     machine.docker("rmi", "by-docker")
 
 
+def test_an_image_says_what_ran_last(machine: Machine, project: Project) -> None:
+    """compose v1 looks there for an image's volumes, to take them along to the next container."""
+    folder = project("FROM busybox\nVOLUME /v\nARG WORD\nRUN echo $WORD", {})
+    machine.docker("build", "-t", "telling", "--build-arg", "WORD=a b", folder)
+    last = json.loads(machine("image", "inspect", "-f", "{{json .ContainerConfig}}", "telling"))
+    assert last["Cmd"] == ["|1", "WORD=a b", "/bin/sh", "-c", "echo $WORD"]
+    assert last["Volumes"] == {"/v": {}}
+    machine("rmi", "telling")
+
+
 FAILURES = {
     "a command": (
         "FROM busybox\nRUN echo shown; exit 7",

@@ -267,6 +267,8 @@ def test_commit_completes_what_it_is_told(machine: Machine) -> None:
         )  # fmt: skip
         (seen,) = json.loads(machine("image", "inspect", "committed:1"))
         assert seen["Parent"] == machine("inspect", "-f", "{{.Image}}", name)
+        ran = json.loads(machine("inspect", "-f", "{{json .Config}}", name))
+        assert (seen["Container"], seen["ContainerConfig"]) == (name, ran)
         config = seen["Config"]
         assert {"KEPT=1", "ADDED=2"} <= set(config["Env"]) and config["WorkingDir"] == "/work/deeper"
         assert (config["Healthcheck"]["Test"], config["Labels"]["a"]) == (["CMD-SHELL", "true"], "b")

@@ -115,12 +115,12 @@ def test_records_of_an_older_engine_are_read(records: Records) -> None:
 def test_a_key_knows_everything_before_it() -> None:
     start = Snapshot("base", StageState(ContainerConfig(), Arguments({}, {})))
     key = start.next_key("RUN x")
-    after = start.after(key, "RUN x", StepResult("now", "l"))
-    assert after.key != start.after(key, "RUN x", StepResult("now", "other")).key, "built on another layer"
-    assert after.key == start.after(key, "RUN x", StepResult("later", "l")).key, "times don't count"
+    after = start.after(key, ("RUN", "x"), StepResult("now", "l"))
+    assert after.key != start.after(key, ("RUN", "x"), StepResult("now", "other")).key, "built on another layer"
+    assert after.key == start.after(key, ("RUN", "x"), StepResult("later", "l")).key, "times don't count"
     assert (after.diff_ids, after.history[0].empty_layer, after.created) == (("l",), False, "now")
-    assert start.after(key, "ENV", StepResult("now")).history[0].empty_layer
-    assert (after.made_by, after.after("other", "ENV", StepResult("now")).made_by) == (key, key)
+    assert start.after(key, ("ENV",), StepResult("now")).history[0].empty_layer
+    assert (after.made_by, after.after("other", ("ENV",), StepResult("now")).made_by) == (key, key)
 
 
 def test_stages_speak_in_the_dockerfiles_order() -> None:

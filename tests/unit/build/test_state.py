@@ -30,7 +30,7 @@ def run(text: str, before: str = "") -> tuple[tuple[str, ...], str]:
     assert isinstance(last, Run)
     state, _ = after(before)
     words = plan_run_words(state, last)
-    return words, describe_run(state, words)
+    return words, " ".join(describe_run(state, words))
 
 
 def identity(text: str, before: str) -> str:
@@ -43,7 +43,7 @@ def test_a_line_of_env_sees_what_was_before_it() -> None:
     state, comment = after('ENV a=1\nENV a=2 b=$a c="$a x"')
     assert state.config.environment == ("PATH=/bin", "a=2", "b=1", "c=1 x")
     assert comment == "ENV a=2 b=1 c=1 x"
-    assert state.created_by(comment) == "/bin/sh -c #(nop)  ENV a=2 b=1 c=1 x"
+    assert " ".join(state.nothing(comment)) == "/bin/sh -c #(nop)  ENV a=2 b=1 c=1 x"
 
 
 def test_arguments() -> None:

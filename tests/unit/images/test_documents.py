@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,13 +16,13 @@ from guest_agent.images.manifests import OCI_MANIFEST, Descriptor, Index, choose
 from guest_agent.images.platforms import Platform, parse_platform
 from guest_agent.images.progress import bar
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, PeerMisbehaved, Unsupported
-from guest_agent.wire.models import ContainerConfig, ContainerPort, DiffId, Digest, Healthcheck, HistoryEntry
+from guest_agent.wire.models import ContainerConfig, ContainerPort, DiffId, Digest, Healthcheck, HistoryEntry, Origin
 
 DIGEST = "sha256:" + "ab" * 32
 _ARTEFACT = Descriptor(OCI_MANIFEST, Digest(DIGEST), 7)
 _KEYS = st.sampled_from(
     ["config", "layers", "manifests", "mediaType", "digest", "size", "platform", "os", "rootfs", "type", "diff_ids",
-     "history", "Env", "Cmd", "Labels", "ExposedPorts", "Healthcheck"]
+     "history", "container_config", "Env", "Cmd", "Labels", "ExposedPorts", "Healthcheck"]
 )  # fmt: skip
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -70,8 +71,12 @@ def test_a_configuration_comes_back() -> None:
         stop_timeout=0,
     )
     history = (HistoryEntry("2024", "RUN x"), HistoryEntry(empty_layer=True))
-    parsed = parse_config(encode_config(Platform("linux", "amd64"), config, [DiffId(DIGEST)], history, "2024"))
+    platform, layers = Platform("linux", "amd64"), [DiffId(DIGEST)]
+    parsed = parse_config(encode_config(platform, config, layers, history, "2024"))
     assert (parsed.config, parsed.history, parsed.diff_ids) == (config, history, (DIGEST,))
+    assert parsed.origin == Origin()
+    of = Origin("ab12", replace(config, image="busybox", hostname="h", tty=True, open_stdin=True))
+    assert parse_config(encode_config(platform, config, layers, history, "2024", origin=of)).origin == of
 
 
 def test_choose() -> None:
