@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from guest_agent.api.render_config import Json, render_config, render_host_config
-from guest_agent.api.render_endpoints import find_default, render_addresses, render_links, render_networks
+from guest_agent.api.render_endpoints import (
+    find_default,
+    network_of,
+    render_addresses,
+    render_links,
+    render_networks,
+)
 from guest_agent.api.render_mounts import render_mount
 from guest_agent.api.times import human_duration
 from guest_agent.engine.container import Container, Health, HealthStatus, State, Status
@@ -205,6 +211,6 @@ def shown_image(container: Container, current: Mapping[str, str]) -> str:
 
 def _wanted_mac(container: Container) -> Json:
     """`Config.MacAddress`, the way before API 1.44: what was asked for in the network of the mode."""
-    mode = container.host_config.network_mode
+    mode = network_of(container.host_config.network_mode)
     wanted = next((one.mac_address for one in container.networks if one.network == mode), "")
     return {"MacAddress": wanted} if wanted else {}

@@ -18,7 +18,7 @@ def render_networks(container: Container) -> dict[str, Json]:
         return {}
     wanted = {one.network: one for one in container.networks}
     places = {one.network: one for one in container.endpoints}
-    implied = {} if wanted or places or container.unconnected else {_name_of(mode): EndpointSettings("")}
+    implied = {} if wanted or places or container.unconnected else {network_of(mode): EndpointSettings("")}
     names = dict.fromkeys([*wanted, *places, *implied])
     return {
         name: render_endpoint(container, wanted.get(name, EndpointSettings(name)), places.get(name)) for name in names
@@ -44,10 +44,14 @@ def render_addresses(endpoint: Endpoint) -> Json:
 
 
 def render_endpoint(container: Container, settings: EndpointSettings, endpoint: Endpoint | None) -> Json:
-    """The wish and what came of it. Aliases have the id and the host's name in them, as up to API 1.44."""
+    """The wish and what came of it.
+
+    Aliases have the id and the host's name in them, as up to API 1.44, once it has run: compose v1 takes a place
+    without the id for one that it hasn't made as it should be, and makes it anew.
+    """
     place = endpoint or Endpoint(settings.network, settings.network_id, mac_address=settings.mac_address)
     user_defined = settings.network not in ("", BRIDGE, HOST, NONE)
-    own = (container.short_id, container.config.hostname) if user_defined else ()
+    own = (container.short_id, container.config.hostname) if user_defined and container.state.started_ns else ()
     aliases = dict.fromkeys(filter(None, (*settings.aliases, *own)))
     names = dict.fromkeys(filter(None, (container.name, *aliases)))
     return {
@@ -74,7 +78,8 @@ def _render_wish(settings: EndpointSettings) -> Json | None:
     return rendered
 
 
-def _name_of(mode: str) -> str:
+def network_of(mode: str) -> str:
+    """What the network of a mode is called."""
     return BRIDGE if mode in ("", DEFAULT) else mode
 
 

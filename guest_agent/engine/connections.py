@@ -154,7 +154,7 @@ def _follow_names(parts: Parts, container: Container) -> None:
     bundle, host = parts.paths.bundle(container.id), container.host_config
     _rewrite(f"{bundle}/hosts", plan_hosts_file(parts, container, container.endpoints))
     if any(endpoint.names for endpoint in container.endpoints):
-        resolver, asking = parts.networks.names.own_resolver(host.dns, host.dns_search, host.dns_options)
+        resolver, asking = parts.networks.names.own_resolver(*host.resolving)
         parts.networks.names.serve_running(container.id, container.state.pid, asking)
         _rewrite(f"{bundle}/resolv.conf", resolver.text())
 

@@ -41,12 +41,12 @@ def set_up_names(
 ) -> ResolverSettings:
     """The container's resolver settings, with a name server behind them where its networks have names."""
     host, networks = container.host_config, parts.networks
-    asked = (host.dns, host.dns_search, host.dns_options)
     if any(endpoint.names for endpoint in endpoints):
-        resolver, asking = networks.names.own_resolver(*asked)
+        resolver, asking = networks.names.own_resolver(*host.resolving)
         networks.names.serve(container.id, namespace, asking)
         return resolver
-    resolver = networks.names.resolver(host.network_mode if host.network_mode in (HOST, NONE) else BRIDGE, *asked)
+    mode = host.network_mode if host.network_mode in (HOST, NONE) else BRIDGE
+    resolver = networks.names.resolver(mode, *host.resolving)
     if resolver.wants_forwarder and any(endpoint.address for endpoint in endpoints):
         networks.names.serve(container.id, namespace)
     return resolver

@@ -148,9 +148,9 @@ class HostConfig:
     init: bool | None = None  #: None where nothing was said
     extra_hosts: tuple[str, ...] = ()  #: "name:address"
     links: tuple[str, ...] = ()  #: "container:alias"
-    dns: tuple[str, ...] = ()
-    dns_options: tuple[str, ...] = ()
-    dns_search: tuple[str, ...] = ()
+    dns: tuple[str, ...] | None = None  #: None as ()
+    dns_options: tuple[str, ...] | None = None
+    dns_search: tuple[str, ...] | None = None
     group_add: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
     shm_size: int = 64 << 20
@@ -172,6 +172,11 @@ class HostConfig:
     storage_opt: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     container_id_file: str = ""  #: where the client wrote the id
+
+    @property
+    def resolving(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """What was asked for: servers, search domains, options."""
+        return self.dns or (), self.dns_search or (), self.dns_options or ()
 
 
 @dataclass(frozen=True, slots=True)

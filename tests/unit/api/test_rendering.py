@@ -15,11 +15,13 @@ from guest_agent.api.parse_config import parse_config, parse_create, parse_ports
 from guest_agent.api.query import Query
 from guest_agent.api.render_config import render_config, render_host_config
 from guest_agent.api.render_container import command_text, list_ports, status_text
+from guest_agent.api.render_endpoints import render_networks
 from guest_agent.api.times import human_duration, parse_moment, parse_timestamp
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerId, ContainerPort, HostConfig, ImageId, PublishedPort
 from guest_agent.wire.mounts import MountType
+from guest_agent.wire.networks import EndpointSettings
 from guest_agent.wire.times import SECOND, rfc3339, rfc3339_padded
 
 NOW = 1_700_000_000 * SECOND
@@ -73,6 +75,18 @@ def test_a_rendered_time_reads_back(moment: int) -> None:
 
 def test_commands_are_quoted_as_in_ps() -> None:
     assert command_text("sh", ("-c", "echo hi")) == "sh -c 'echo hi'"
+
+
+def test_a_place_in_a_network_has_the_id_as_an_alias_once_it_has_run() -> None:
+    """compose v1 joins a container anew, with links and all, as long as its id isn't there."""
+    aliases = {}
+    for started in (0, NOW):
+        container = Container(
+            ContainerId("ab" * 32), "web", 1, ImageId("i"), "i", ContainerConfig(), HostConfig(), "sh", (),
+            networks=(EndpointSettings("front", aliases=("www",)),), state=State(started_ns=started),
+        )  # fmt: skip
+        aliases[started] = render_networks(container)["front"]["Aliases"]
+    assert aliases == {0: ["www"], NOW: ["www", "ab" * 6]}
 
 
 def test_ports_of_a_list() -> None:
@@ -151,6 +165,8 @@ FULL = {
         "Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/x", "CgroupPermissions": "r"}],
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}},
         "ConsoleSize": [24, 80],
+        "Dns": [],
+        "DnsSearch": ["lan"],
         "Init": True,
     },
     "NetworkingConfig": {"EndpointsConfig": {"bridge": {"Aliases": ["db"]}}},
@@ -179,6 +195,7 @@ def test_what_was_created_comes_back_from_inspect() -> None:
     assert parse_config(read_fields(config)) == request.config
     for name in ("Binds", "Mounts", "Tmpfs", "PortBindings", "RestartPolicy", "Ulimits", "Devices", "LogConfig"):
         assert host[name] == FULL["HostConfig"][name], name  # type: ignore[index]
+    assert (host["Dns"], host["DnsSearch"], host["DnsOptions"]) == ([], ["lan"], None), "null stays null"
 
 
 @pytest.mark.parametrize(
