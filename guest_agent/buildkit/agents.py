@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from guest_agent.buildkit.sessions import ClientSession
 from guest_agent.rpc.peer import Call
@@ -16,21 +15,17 @@ _PIECE = 32 << 10
 
 
 @asynccontextmanager
-async def forwarded(
-    session: ClientSession, names: Iterable[str], folder: str
-) -> AsyncGenerator[Mapping[str, str], None]:
-    """Agent's id -> path of a socket in `folder`, for the time of the block; only of those that the client has."""
-    async with AsyncExitStack() as undo:
-        sockets = {}
-        for number, name in enumerate(names):
-            if await session.has_agent(name):
-                sockets[name] = f"{folder}/{number}"
-                await undo.enter_async_context(_served(session, name, sockets[name]))
-        yield sockets
+async def forwarded(session: ClientSession, name: str, folder: str) -> AsyncGenerator[str, None]:
+    """The path of a socket in the folder, for the time of the block; "" if the client has no such agent."""
+    if not await session.has_agent(name):
+        yield ""
+        return
+    async with _served(session, name, f"{folder}/agent") as path:
+        yield path
 
 
 @asynccontextmanager
-async def _served(session: ClientSession, name: str, path: str) -> AsyncGenerator[None, None]:
+async def _served(session: ClientSession, name: str, path: str) -> AsyncGenerator[str, None]:
     connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,9 +41,8 @@ async def _served(session: ClientSession, name: str, path: str) -> AsyncGenerato
             writer.close()
 
     server = await asyncio.start_unix_server(serve, path)
-    os.chmod(path, 0o600)
     try:
-        yield
+        yield path
     finally:
         server.close()
         for task in connections:

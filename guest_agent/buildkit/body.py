@@ -1,4 +1,4 @@
-"""A job's Dockerfile, contexts and secrets, out of the client's session: the body of our own build, in parts.
+"""A job's Dockerfile and contexts, out of the client's session: the body of our own build, in parts.
 
 BuildKit's clients send nothing by themselves: the Dockerfile comes first, then .dockerignore, which says what of the
 context is asked for at all.
@@ -13,12 +13,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from guest_agent.build.instructions import Dockerfile, MountKind, Run
-from guest_agent.build.parsing import parse_dockerfile
-from guest_agent.buildkit.attributes import Wanted, check_syntax
+from guest_agent.buildkit.attributes import Wanted
 from guest_agent.buildkit.progress import Progress
 from guest_agent.buildkit.sessions import ClientSession
-from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.ignore_patterns import parse_ignore_file
 
@@ -35,16 +32,6 @@ class Definition:
 
     dockerfile: bytes = b""
     excludes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What is known before the context comes."""
-
-    request: BuildRequest
-    definition: Definition
-    secrets: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()  #: ids of ssh agents
 
 
 async def read_definition(session: ClientSession, wanted: Wanted, progress: Progress) -> Definition:
@@ -66,15 +53,6 @@ async def read_definition(session: ClientSession, wanted: Wanted, progress: Prog
     return Definition(data, _parse_ignore(ignore))
 
 
-def prepare(wanted: Wanted, definition: Definition) -> Preparation:
-    """Raises DockerfileError, Unsupported."""
-    if not wanted.request.in_parts:
-        return Preparation(wanted.request, definition)
-    check_syntax(definition.dockerfile, wanted.request.arguments)
-    parsed = parse_dockerfile(definition.dockerfile, wanted.request.dockerfile)
-    return Preparation(wanted.request, definition, tuple(_secret_names(parsed)), tuple(_names(parsed, MountKind.SSH)))
-
-
 async def uploaded(context: AsyncIterator[bytes], progress: Progress) -> AsyncGenerator[bytes, None]:
     """A tar that is the context, as it comes."""
     with progress.shown("[internal] load remote build context"):
@@ -83,11 +61,11 @@ async def uploaded(context: AsyncIterator[bytes], progress: Progress) -> AsyncGe
 
 
 async def body(
-    session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
+    session: ClientSession, wanted: Wanted, definition: Definition, progress: Progress
 ) -> AsyncGenerator[bytes, None]:
     """The tar that the build reads, as `BuildRequest.in_parts` describes it; pieces are worth a thread's work."""
     collected = bytearray()
-    async with aclosing(_pieces(session, wanted, preparation, progress)) as pieces:
+    async with aclosing(_pieces(session, wanted, definition, progress)) as pieces:
         async for piece in pieces:
             collected += piece
             if len(collected) >= _PIECE:
@@ -98,7 +76,7 @@ async def body(
 
 
 async def _pieces(
-    session: ClientSession, wanted: Wanted, preparation: Preparation, progress: Progress
+    session: ClientSession, wanted: Wanted, definition: Definition, progress: Progress
 ) -> AsyncGenerator[bytes, None]:
     if wanted.uploaded:
         async for piece in uploaded(session.upload(wanted.uploaded), progress):
@@ -106,11 +84,8 @@ async def _pieces(
         return
     if wanted.request.remote:
         return
-    yield _file("dockerfile", preparation.definition.dockerfile)
-    for name in preparation.secrets:
-        if (value := await session.secret(name)) is not None:
-            yield _file(f"secret/{quote(name, safe='')}", value)
-    folders = {"context/": (wanted.context_folder, preparation.definition.excludes)}
+    yield _file("dockerfile", definition.dockerfile)
+    folders = {"context/": (wanted.context_folder, definition.excludes)}
     folders |= {f"named/{quote(name, safe='')}/": (folder, ()) for name, folder in wanted.contexts.items()}
     for prefix, (folder, excludes) in folders.items():
         yield _folder(prefix)
@@ -151,17 +126,6 @@ def _parse_ignore(data: bytes) -> tuple[str, ...]:
         return parse_ignore_file(data)
     except ValueError as error:
         raise InvalidArgument(f".dockerignore: {error}") from error
-
-
-def _secret_names(dockerfile: Dockerfile) -> list[str]:
-    """What RUN --mount=type=secret may want. One whose name is a variable can't be known before the build."""
-    return [name for name in _names(dockerfile, MountKind.SECRET) if name]
-
-
-def _names(dockerfile: Dockerfile, kind: MountKind) -> Iterable[str]:
-    """Of the mounts of a kind, each once."""
-    runs = [one for stage in dockerfile.stages for one in stage.instructions if isinstance(one, Run)]
-    return dict.fromkeys(mount.name for run in runs for mount in run.mounts if mount.kind is kind)
 
 
 def _file(name: str, data: bytes) -> bytes:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, contextmanager
-from dataclasses import replace
+from contextlib import aclosing, contextmanager
 
 from guest_agent.build.reading import DockerfileError
-from guest_agent.buildkit.agents import forwarded
-from guest_agent.buildkit.attributes import FRONT_END, IMAGE_EXPORTERS, TAR, exporters_of, plan_build_request
-from guest_agent.buildkit.body import body, prepare, read_definition, uploaded
+from guest_agent.buildkit.asking import SessionClient
+from guest_agent.buildkit.attributes import (
+    FRONT_END,
+    IMAGE_EXPORTERS,
+    TAR,
+    check_syntax,
+    exporters_of,
+    plan_build_request,
+)
+from guest_agent.buildkit.body import body, read_definition, uploaded
 from guest_agent.buildkit.builds import Builds
 from guest_agent.buildkit.faults import failure
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
@@ -80,23 +86,17 @@ class Job:
         )
         definition = await read_definition(session, wanted, self.progress)
         self._dockerfile = definition.dockerfile
-        preparation = prepare(wanted, definition)
+        if wanted.request.in_parts:
+            check_syntax(definition.dockerfile, wanted.request.arguments)
         if self._context is not None:
             chunks = uploaded(self._context, self.progress)
         else:
-            chunks = body(session, wanted, preparation, self.progress)
-        async with AsyncExitStack() as undo:
-            request = preparation.request
-            if preparation.agents:
-                folder = undo.enter_context(self._builds.private_folder())
-                agents = await undo.enter_async_context(forwarded(session, preparation.agents, folder))
-                request = replace(request, ssh=agents, ssh_here=True)
-            building = self._builds.build(request, chunks, self.progress, session.credentials_of, self._result)
-            await self._watch(await undo.enter_async_context(aclosing(building)))
-
-    async def _watch(self, reports: AsyncIterator[dict[str, object]]) -> None:
-        async for _report in reports:
-            await self.progress.room()
+            chunks = body(session, wanted, definition, self.progress)
+        client = SessionClient(session)
+        building = self._builds.build(wanted.request, chunks, self.progress, client, self._result)
+        async with aclosing(building) as reports:
+            async for _report in reports:
+                await self.progress.room()
 
     async def export(self) -> dict[str, str]:
         """To where the client wants the result; what an exporter tells of it."""

@@ -87,7 +87,7 @@ async def _provide(session: BuildSession, stage: int, name: str, platform: str) 
             if _fits(found, platform):
                 return found
     session.check_may_work()
-    credentials = await session.credentials_of(parse_reference(name).domain)
+    credentials = await session.client.credentials_of(parse_reference(name).domain)
     pulling = pull(images, name, platform, session.parts.registries, credentials)
     async with aclosing(pulling) as reports:
         async for report in reports:

@@ -185,6 +185,8 @@ async def _make_secret(
     """On the engine's tmpfs for the time of the step; in no layer and in no history."""
     secret = session.secrets.get(mount.id)
     if secret is None:
+        secret = await session.client.secret(mount.id)
+    if secret is None:
         if mount.required:
             raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")
         return
@@ -225,20 +227,31 @@ def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode
 async def _make_agent(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
-    """The client's agent itself: its socket is bound. One of the engine's own is never looked for in shared folders."""
-    socket, here = session.request.ssh.get(mount.id, ""), session.request.ssh_here
-    if not socket:
+    place = await _find_agent(session, mount, undo)
+    if place is None:
         if mount.required:
             raise InvalidArgument(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
         return
-    if session.parts.sources.files and not here:
-        raise Unsupported(
-            "--mount=type=ssh needs an engine on the machine of the agent", "use a machine of the kind native"
-        )
-    place = _bound(mount.target, socket, False) if here else MountPoint(MountType.BIND, mount.target, socket)
     mounted.points.append(place)
     mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
     mounted.stubs.append(mount.target)
+
+
+async def _find_agent(session: BuildSession, mount: RunMount, undo: AsyncExitStack) -> MountPoint | None:
+    """The agent's own socket, or one of the engine's for this step, which is never looked for in shared folders."""
+    if socket := session.request.ssh.get(mount.id, ""):
+        if session.parts.sources.files:
+            raise Unsupported(
+                "--mount=type=ssh needs an engine on the machine of the agent", "use a machine of the kind native"
+            )
+        return MountPoint(MountType.BIND, mount.target, socket)
+    folder = undo.enter_context(private_folder(session.parts.paths))
+    socket = await undo.enter_async_context(session.client.agent(mount.id, folder))
+    if not socket:
+        return None
+    os.chown(socket, mount.uid, mount.gid)
+    os.chmod(socket, 0o600 if mount.mode is None else mount.mode)
+    return _bound(mount.target, socket, False)
 
 
 _MAKERS = {

@@ -42,7 +42,6 @@ class BuildRequest:
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
     context_key: str = ""  #: the client's word for its context: the same only where the context is
     cached_only: bool = False  #: without the context; where a step has to be carried out, the build is NotCached
-    ssh_here: bool = False  #: those sockets are the engine's own instead
     for_files: bool = False  #: the result is wanted as files: no image is made, and `tags` are none
 
 

@@ -12,7 +12,7 @@ from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.trees import ContextTree, Tree
 from guest_agent.build.variables import Platforms
 from guest_agent.engine.build_caches import CacheFolders
-from guest_agent.engine.build_credentials import CredentialsOf
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Reports
 from guest_agent.engine.build_requests import BuildRequest, NotCached
@@ -45,7 +45,7 @@ class BuildSession:
     total: int  #: for "Step 3/10"
     caches: CacheFolders
     watcher: BuildWatcher
-    credentials_of: CredentialsOf
+    client: BuildClient
     steps: dict[str, StepResult] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, asyncio.Task[Image]] = field(default_factory=dict)

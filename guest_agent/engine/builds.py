@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from guest_agent.build.instructions import Label
@@ -22,9 +22,8 @@ from guest_agent.build.reading import Line
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_context import BuildBody, read_body
-from guest_agent.engine.build_credentials import CredentialsOf, among
-from guest_agent.engine.build_mounts import private_folder
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Report, Reports
 from guest_agent.engine.build_requests import BuildRequest, NotCached
@@ -53,7 +52,7 @@ class _Ways:
 
     reports: Reports
     watcher: BuildWatcher
-    credentials_of: CredentialsOf
+    client: BuildClient
     result: BuildResult | None = None
 
 
@@ -70,17 +69,17 @@ class Builds:
         request: BuildRequest,
         chunks: AsyncIterator[bytes],
         watcher: BuildWatcher | None = None,
-        credentials_of: CredentialsOf | None = None,
+        client: BuildClient | None = None,
         result: BuildResult | None = None,
     ) -> AsyncGenerator[Report, None]:
         """docker's progress objects. Raises HostvmError at any point, with no image and no tag made.
 
-        `credentials_of` is asked at each pull; without it those of the request count. Who gives a `result` closes it.
+        `client` is asked for what its steps need; without it the request has it. Who gives a `result` closes it.
 
         Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
         """
         reports = Reports()
-        ways = _Ways(reports, watcher or BuildWatcher(), credentials_of or among(request.credentials), result)
+        ways = _Ways(reports, watcher or BuildWatcher(), client or BuildClient(request.credentials), result)
         work = asyncio.create_task(self._work(request, chunks, ways))
         work.add_done_callback(lambda _task: reports.end())
         try:
@@ -98,7 +97,7 @@ class Builds:
         Raises NotCached for whatever is in the way: it is said once the whole context has come.
         """
         reports = Reports()
-        ways = _Ways(reports, BuildWatcher(), among(request.credentials))
+        ways = _Ways(reports, BuildWatcher(), BuildClient(request.credentials))
         try:
             await self._work(replace(request, cached_only=True), chunks, ways)
         except HostvmError as error:
@@ -116,10 +115,6 @@ class Builds:
     def open_result(self) -> BuildResult:
         """For a build to come; who gets it closes it."""
         return BuildResult(self._parts)
-
-    def private_folder(self) -> AbstractContextManager[str]:
-        """For sockets that a build's steps are shown."""
-        return private_folder(self._parts.paths)
 
     async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], ways: _Ways) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
@@ -185,7 +180,7 @@ class Builds:
             total=number - 1,
             caches=self._caches,
             watcher=ways.watcher,
-            credentials_of=ways.credentials_of,
+            client=ways.client,
         )
 
     def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:

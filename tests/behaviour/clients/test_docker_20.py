@@ -8,13 +8,16 @@ import re
 import signal
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour.clients import programs
 from tests.behaviour.harness.machine import DOCKER, Machine, Result
+from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.test_build_sources import ASK, serving
 
 Build = Callable[..., Result]
 
@@ -33,6 +36,17 @@ COPY . /context
 RUN --mount=type=secret,id=word cat /run/secrets/word; echo; echo $WHO > /who; grep one /etc/hosts; ulimit -n
 LABEL tier=db
 """
+
+
+@contextmanager
+def agent_at(place: Path) -> Iterator[None]:
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(place.exists, "the agent's socket")
+        yield
+    finally:
+        agent.kill()
+        agent.wait()
 
 
 @pytest.fixture
@@ -120,6 +134,29 @@ def test_contexts_from_elsewhere_and_results_as_files(machine: Machine, build: B
     assert machine("run", "--rm", "packed", "cat", "/made") == "made"
     assert "dockerfile parse error" in piped(f"tar -C {context}/folder -c . | docker build -f file -").err
     machine("rmi", "piped", "packed")
+
+
+def test_a_context_from_the_web_with_secrets_and_an_agent(machine: Machine, build: Build, context: Path) -> None:
+    """The session is asked by the step that needs it, whatever the Dockerfile came with; a user of its own can, too."""
+    agent, word, name = context.parent / "agent", context.parent / "word", "word"
+    word.write_text("hidden")
+    (context / "Dockerfile").write_text(
+        "FROM debian:bookworm\nARG WHICH\nRUN --mount=type=secret,id=$WHICH,target=/word cat /word; echo\n"
+        "COPY ask.pl /\nRUN --mount=type=ssh,uid=65534 setpriv --reuid=65534 perl /ask.pl\n"
+        'RUN --mount=type=ssh,id=other test -z "$SSH_AUTH_SOCK"\n'
+    )
+    (context / "ask.pl").write_text(ASK)
+    with tarfile.open(context / "context.tar.gz", "w:gz") as archive:
+        for file in ("Dockerfile", "ask.pl"):
+            archive.add(context / file, file)
+    options = ["--ssh", f"default={agent}", "--secret", f"id={name},src={word}", "--build-arg", f"WHICH={name}"]
+    with serving(context) as url, agent_at(agent):
+        built = build(*options, f"{url}/context.tar.gz")
+        assert re.search(r"#\d+ [\d.]+ hidden\n", built.err) and re.search(r"#\d+ [\d.]+ 12\b", built.err), built.err
+        assert built.code == 0
+        again = build("-q", "--no-cache", *options, str(context))
+        assert again.code == 0, again.err
+    machine("image", "prune", "-f")
 
 
 def test_a_build_for_files_and_a_nameless_one_at_once(machine: Machine, build: Build, context: Path) -> None:

@@ -6,12 +6,10 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from tempfile import TemporaryDirectory
 
 from guest_agent.api.contract import Attachment, RunListener
-from guest_agent.engine.build_credentials import CredentialsOf
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_watching import BuildWatcher
@@ -673,7 +671,7 @@ class FakeBuilds:
         request: BuildRequest,
         chunks: AsyncIterator[bytes],
         watcher: BuildWatcher | None = None,
-        credentials_of: CredentialsOf | None = None,
+        client: BuildClient | None = None,
         result: BuildResult | None = None,
     ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
@@ -700,9 +698,6 @@ class FakeBuilds:
 
     def open_result(self) -> BuildResult:
         return PretendedResult()
-
-    def private_folder(self) -> AbstractContextManager[str]:
-        return TemporaryDirectory()
 
 
 class FakeEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
@@ -23,7 +23,7 @@ from guest_agent.buildkit.messages import (
 )
 from guest_agent.buildkit.services import BuildKit, describe_worker
 from guest_agent.buildkit.sessions import ClientSession
-from guest_agent.engine.build_credentials import CredentialsOf
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_watching import BuildWatcher
@@ -112,6 +112,9 @@ class PretendedBuilds:
         self.credentials: list[Credentials | None] = []
         self.results: list[PretendedResult] = []
         self.listed = 0
+        self.needs_secrets: tuple[str, ...] = ()
+        self.secrets: list[bytes | None] = []
+        self.needs_agents: tuple[str, ...] = ()
         self.answers: list[bytes] = []
 
     async def build(
@@ -119,19 +122,14 @@ class PretendedBuilds:
         request: BuildRequest,
         chunks: AsyncIterator[bytes],
         watcher: BuildWatcher | None = None,
-        credentials_of: CredentialsOf | None = None,
+        client: BuildClient | None = None,
         result: BuildResult | None = None,
     ) -> AsyncGenerator[dict[str, object], None]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
         self.begun.set()
-        if credentials_of is not None:
-            self.credentials = [await credentials_of(registry) for registry in self.registries]
-        for path in request.ssh.values():
-            reader, writer = await asyncio.open_unix_connection(path)
-            writer.write(b"question")
-            self.answers.append(await reader.read(100))
-            writer.close()
+        if client is not None:
+            await self._ask(client)
         try:
             if self.stuck:
                 await asyncio.Event().wait()
@@ -144,6 +142,14 @@ class PretendedBuilds:
         finally:
             self.cancelled.set()
 
+    async def _ask(self, client: BuildClient) -> None:
+        self.credentials = [await client.credentials_of(registry) for registry in self.registries]
+        self.secrets = [await client.secret(name) for name in self.needs_secrets]
+        for name in self.needs_agents:
+            with TemporaryDirectory() as folder:
+                async with client.agent(name, folder) as path:
+                    self.answers.append(await _ask_agent(path) if path else b"")
+
     async def list_cache(self) -> tuple[CacheRecord, ...]:
         self.listed += 1
         return CACHED
@@ -155,8 +161,13 @@ class PretendedBuilds:
         self.results.append(PretendedResult())
         return self.results[-1]
 
-    def private_folder(self) -> AbstractContextManager[str]:
-        return TemporaryDirectory()
+
+async def _ask_agent(path: str) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"question")
+    answer = await reader.read(100)
+    writer.close()
+    return answer
 
 
 @dataclass

@@ -42,8 +42,8 @@ def forward(
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: complaints.append(str(context)))
         async with asyncio.timeout(30), connected({}, {_CHECK: _have, _AGENT: agent}) as (peer, _):
-            async with forwarded(ClientSession(peer), ["default"], str(folder)) as sockets:
-                await use(sockets["default"])
+            async with forwarded(ClientSession(peer), "default", str(folder)) as path:
+                await use(path)
             assert not any(agents.__file__ in repr(task) for task in asyncio.all_tasks())
             await then()
         gc.collect()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from guest_agent.engine.build_credentials import among
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.wire.models import Credentials
 
 ANN = Credentials(username="ann")
@@ -25,6 +25,6 @@ ANN = Credentials(username="ann")
 )
 def test_a_registry_by_any_of_its_names(key: str, registry: str, found: Credentials | None) -> None:
     async def ask() -> Credentials | None:
-        return await among({key: ANN})(registry)
+        return await BuildClient({key: ANN}).credentials_of(registry)
 
     assert asyncio.run(ask()) == found
