@@ -15,7 +15,7 @@ from guest_agent.engine.container import Container, Status
 from guest_agent.engine.links import named_links
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.go_numbers import parse_integer
-from guest_agent.wire.models import ContainerId
+from guest_agent.wire.models import ContainerId, Image, ImageId
 
 FILTERS = frozenset(
     "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
@@ -158,14 +158,25 @@ def _order_tests(filters: Filters, containers: Containers) -> list[Test]:
 
 
 def _ancestor_tests(filters: Filters, images: Images) -> list[Test]:
-    """Containers of the image, or of an image that was made from it: its layers begin with the ancestor's."""
+    """Containers of the image, or of an image that was made from it."""
     if "ancestor" not in filters:
         return []
+    known = {image.config.id: image for image in images.list()}
     descendants: set[str] = set()
     for ref in filters["ancestor"]:
-        try:
-            layers = images.find(ref).config.diff_ids
-        except NotFound:
-            continue  # an unknown ancestor has no descendants: dockerd shows an empty list
-        descendants |= {image.config.id for image in images.list() if image.config.diff_ids[: len(layers)] == layers}
+        with contextlib.suppress(NotFound):  # an unknown ancestor has no descendants: dockerd shows an empty list
+            ancestor = images.find(ref)
+            descendants |= {image.config.id for image in known.values() if descends(image, ancestor, known)}
     return [lambda one: one.image_id in descendants]
+
+
+def descends(image: Image, ancestor: Image, known: Mapping[ImageId, Image]) -> bool:
+    """By the line of parents; where that ends, by the layers: those of a pulled image are all that is known of it."""
+    first = image
+    while first.config.id != ancestor.config.id:
+        parent = known.get(ImageId(first.parent))
+        if parent is None:
+            layers, older = first.config.diff_ids, ancestor.config.diff_ids
+            return len(layers) > len(older) and layers[: len(older)] == older
+        first = parent
+    return True

@@ -124,6 +124,8 @@ class ImagesResource:
 
     async def remove(self, call: Call) -> Answer:
         query = call.query
+        if not call.name.strip():
+            raise InvalidArgument("image name cannot be blank")
         removed = await self._images.remove(call.name, query.flag("force"), query.flag("noprune"))
         return json_response([_deletion(item) for item in removed])
 

@@ -11,7 +11,7 @@ from guest_agent.engine.log_config import resolve_log_config
 from guest_agent.engine.parts import Parts
 from guest_agent.runtime.limit_checks import settle_limits
 from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
-from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.models import HostConfig
 
 _IPC_MODES = ("", "none", "private", "shareable", "host")
 #: Names of the runtime that other people's files have: all of them mean the one that there is.
@@ -19,10 +19,10 @@ _RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
 _LABELS_OFF = "label=disable"
 
 
-def settle_host_config(parts: Parts, wanted: HostConfig, config: ContainerConfig) -> tuple[HostConfig, tuple[str, ...]]:
+def settle_host_config(parts: Parts, wanted: HostConfig) -> tuple[HostConfig, tuple[str, ...]]:
     """The settings to store, and warnings. Raises InvalidArgument, HostFailed."""
     resources, warnings = settle_limits(wanted.resources, parts.host.support)
-    _check_modes(wanted, config)
+    _check_modes(wanted)
     _check_runtime(parts, wanted.runtime)
     if wanted.storage_opt:
         raise HostFailed("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
@@ -67,7 +67,7 @@ def _default_cgroupns(parts: Parts, privileged: bool) -> str:
     return "host" if privileged and parts.host.cgroups.version == 1 else "private"
 
 
-def _check_modes(wanted: HostConfig, config: ContainerConfig) -> None:
+def _check_modes(wanted: HostConfig) -> None:
     joinable = ("container:",)
     for name, mode, known, prefixes in (
         ("IPC", wanted.ipc_mode, _IPC_MODES, joinable),
@@ -78,8 +78,6 @@ def _check_modes(wanted: HostConfig, config: ContainerConfig) -> None:
     ):
         if mode not in known and not any(mode.startswith(start) and mode != start for start in prefixes):
             raise InvalidArgument(f"invalid {name} mode: {mode}")
-    if wanted.uts_mode == "host" and config.hostname:
-        raise InvalidArgument("conflicting options: hostname and the UTS mode")
 
 
 def _check_runtime(parts: Parts, name: str) -> None:

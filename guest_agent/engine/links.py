@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from guest_agent.engine.container import Container, Status
+from guest_agent.engine.mode_conflicts import HOST_AND_LINKS
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.wiring import is_user_defined
 from guest_agent.wire.errors import HostFailed, InvalidArgument, NotFound
@@ -67,27 +68,13 @@ def without_link(container: Container, alias: str) -> Container:
 
 def check_links(parts: Parts, host_config: HostConfig) -> None:
     """At a container's making. Raises InvalidArgument in dockerd's words."""
-    mode = host_config.network_mode
-    if host_config.links and mode == HOST:
-        raise _host_and_links()
-    if host_config.links and mode.startswith("container:"):
-        raise InvalidArgument(
-            "conflicting options: container type network can't be used with links. "
-            "This would result in undefined behavior"
-        )
     for name, _alias in _named(host_config):
         try:
             linked = parts.table.find(name)
         except NotFound as error:
             raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
         if linked.host_config.network_mode == HOST:
-            raise _host_and_links()
-
-
-def _host_and_links() -> InvalidArgument:
-    return InvalidArgument(
-        "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
-    )
+            raise InvalidArgument(HOST_AND_LINKS)
 
 
 def named_links(container: Container) -> list[tuple[str, str]]:

@@ -10,11 +10,12 @@ from guest_agent.engine.container import Container, State
 from guest_agent.engine.creation import merge_config, plan_argv, plan_exposed_ports
 from guest_agent.engine.host_settings import settle_host_config
 from guest_agent.engine.links import check_links
+from guest_agent.engine.mode_conflicts import check_network_mode
 from guest_agent.engine.mount_points import make_mount_points
 from guest_agent.engine.naming import check_name, choose_name, new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import CreateRequest
-from guest_agent.engine.wiring import check_mode, resolve_settings
+from guest_agent.engine.wiring import resolve_settings
 from guest_agent.images.platforms import Platform, host_platform, make_platform, parse_platform
 from guest_agent.linux.signals import parse_signal
 from guest_agent.runtime.privileges import parse_security_options, plan_capabilities
@@ -30,11 +31,12 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
 
     A provisional record belongs to a `run` that isn't acknowledged yet: it isn't waited for on the disk.
     """
+    check_network_mode(request.config, request.host_config)
     image = _find_image(parts, request.config.image)
     foreign = check_platform(request.config.image, image.config, request.platform)
     identity = ContainerId(new_id())
     name = _find_name(parts, request.name, identity)
-    host_config, warnings = settle_host_config(parts, request.host_config, request.config)
+    host_config, warnings = settle_host_config(parts, request.host_config)
     config = _complete_config(parts, merge_config(request.config, image.config.config), host_config, identity)
     _check(parts, config, host_config)
     check_links(parts, host_config)
@@ -132,7 +134,6 @@ def _check(parts: Parts, config: ContainerConfig, host_config: HostConfig) -> No
     plan_capabilities(host_config.cap_add, host_config.cap_drop, parts.host.capabilities)
     if config.stop_signal:
         parse_signal(config.stop_signal)
-    check_mode(host_config)
     if host_config.auto_remove and host_config.restart_policy.condition is not RestartCondition.NO:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     if host_config.init and parts.host.init_binary is None:

@@ -83,17 +83,6 @@ def _resolve(parts: Parts, reference: str, settings: EndpointSettings) -> Endpoi
     return resolved
 
 
-def check_mode(host_config: HostConfig) -> None:
-    """Raises InvalidArgument for what the mode contradicts, in dockerd's words."""
-    mode = host_config.network_mode
-    if mode.startswith(_SHARED) and host_config.port_bindings:
-        raise InvalidArgument("conflicting options: port publishing and the container type network mode")
-    if mode.startswith(_SHARED) and host_config.extra_hosts:
-        raise InvalidArgument("conflicting options: custom host-to-IP mapping and the network mode")
-    if mode.startswith(_SHARED) and host_config.dns:
-        raise InvalidArgument("conflicting options: dns and the network mode")
-
-
 # -- later
 
 
