@@ -7,12 +7,14 @@ of it is kept, and whether `logs` may read it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from guest_agent.engine.output import Limits
 from guest_agent.logs import syslog
 from guest_agent.wire.errors import InvalidArgument, Unsupported
+from guest_agent.wire.go_numbers import FALSE, TRUE, parse_integer, parse_truth
 from guest_agent.wire.models import HostConfig
 
 _METADATA = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
@@ -48,10 +50,7 @@ _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**1
 #: More are no size of anything, and in the end too much for a float.
 _MOST_DIGITS = 32
 
-_TRUE, _FALSE = (
-    frozenset({"1", "t", "T", "true", "TRUE", "True"}),
-    frozenset({"0", "f", "F", "false", "FALSE", "False"}),
-)
+_EXPRESSIONS = frozenset({"labels-regex", "env-regex"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,15 @@ def check_log_config(driver: str, options: Mapping[str, str]) -> None:
     _check_delivery(options)
     if driver not in DRIVERS:
         raise InvalidArgument(
-            f"logger: no log driver named '{driver}' is registered", f"there are: {', '.join(DRIVERS)}"
+            f'error looking up logging plugin {driver}: plugin "{driver}" not found', f"there are: {', '.join(DRIVERS)}"
         )
     known = DRIVERS[driver] or frozenset()
     for name in options:
         if name not in known and name not in _DELIVERY and name not in _CACHE:
             raise InvalidArgument(_unknown_option(driver, name))
     _check_rotation(driver, options)
+    for name in sorted(_EXPRESSIONS & options.keys()):
+        _check_expression(options[name])
     if driver == "syslog":
         syslog.check_options(options)
 
@@ -95,9 +96,10 @@ def _check_delivery(options: Mapping[str, str]) -> None:
     if "max-buffer-size" in options:
         if mode != "non-blocking":
             raise InvalidArgument("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
-        parse_size(options["max-buffer-size"])
+        with _blamed("error parsing option max-buffer-size"):
+            parse_size(options["max-buffer-size"])
     cached = options.get("cache-disabled", "")
-    if cached and cached not in _TRUE | _FALSE:
+    if cached and cached not in TRUE | FALSE:
         raise InvalidArgument(f"invalid value for option cache-disabled: {cached}")
 
 
@@ -107,12 +109,36 @@ def _unknown_option(driver: str, name: str) -> str:
     return f"unknown log opt '{name}' for {driver} log driver"
 
 
+def _check_expression(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise InvalidArgument(f"error parsing regexp: {error.msg}: `{text}`") from None
+
+
+@contextmanager
+def _blamed(what: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{what}: {error.message}" if what else error.message) from None
+
+
 def _check_rotation(driver: str, options: Mapping[str, str]) -> None:
+    """dockerd looks at these values when it starts a container; here they are wrong before there is one."""
+    is_local = driver == "local"
+    if "max-size" in options:
+        with _blamed(f"invalid value for max-size: {options['max-size']}" if is_local else ""):
+            parse_size(options["max-size"])
+    if "max-file" in options:
+        with _blamed(f"invalid value for max-file: {options['max-file']}" if is_local else ""):
+            parse_integer(options["max-file"])
+    with _blamed("error reading compress log option" if is_local else ""):
+        compresses = parse_truth(options.get("compress", str(is_local)))
     limits = _limits(driver, options)
-    compress = options.get("compress", "false")
-    if compress not in _TRUE | _FALSE:
-        raise InvalidArgument(f'strconv.ParseBool: parsing "{compress}": invalid syntax')
-    if compress in _TRUE and driver == "json-file" and (limits.count < 2 or not limits.size):
+    if compresses and is_local and limits.count < 2:
+        raise InvalidArgument("compression cannot be enabled when max file count is 1")
+    if compresses and not is_local and (limits.count < 2 or not limits.size):
         raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
 
 
@@ -141,10 +167,7 @@ def _limits(driver: str, options: Mapping[str, str]) -> Limits:
 
 
 def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+    count = parse_integer(text)
     if count < 1:
         raise InvalidArgument("max-file cannot be less than 1")
     return count
@@ -160,6 +183,6 @@ def parse_size(text: str) -> int:
 
 def check_readable(host: HostConfig) -> None:
     """Raises Unsupported where there is no log to read. The journal is one, with a cache of ours or without."""
-    uncached = host.log_driver == "syslog" and host.log_options.get("cache-disabled") in _TRUE
+    uncached = host.log_driver == "syslog" and host.log_options.get("cache-disabled") in TRUE
     if host.log_driver == "none" or uncached:
         raise Unsupported("configured logging driver does not support reading")

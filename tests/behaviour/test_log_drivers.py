@@ -59,7 +59,7 @@ def test_details(machine: Machine) -> None:
 
 def test_refusals(machine: Machine) -> None:
     refused = {
-        ("--log-driver", "papyrus"): "logger: no log driver named 'papyrus' is registered",
+        ("--log-driver", "papyrus"): 'error looking up logging plugin papyrus: plugin "papyrus" not found',
         ("--log-opt", "sizes=1"): "unknown log opt 'sizes' for json-file log driver",
         ("--log-opt", "max-file=0"): "max-file cannot be less than 1",
         ("--log-driver", "syslog", "--log-opt", "syslog-address=tcp://127.0.0.1:1"): (

@@ -33,7 +33,7 @@ def host(driver: str = "json-file", **options: str) -> HostConfig:
 @pytest.mark.parametrize(
     ("driver", "options", "message"),
     [
-        ("papyrus", {}, "logger: no log driver named 'papyrus' is registered"),
+        ("papyrus", {}, 'error looking up logging plugin papyrus: plugin "papyrus" not found'),
         ("json-file", {"sizes": "1"}, "unknown log opt 'sizes' for json-file log driver"),
         ("local", {"sizes": "1"}, "unknown log opt 'sizes' for log driver local"),
         ("journald", {"max-size": "1m"}, "unknown log opt 'max-size' for journald log driver"),
@@ -50,6 +50,26 @@ def host(driver: str = "json-file", **options: str) -> HostConfig:
         ("json-file", {"max-size": "0"}, "max-size must be a positive number"),
         ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"max-file": "x"}, 'strconv.Atoi: parsing "x": invalid syntax'),
+        ("json-file", {"max-file": "1_0"}, 'strconv.Atoi: parsing "1_0": invalid syntax'),
+        (
+            "json-file",
+            {"mode": "non-blocking", "max-buffer-size": "x"},
+            "error parsing option max-buffer-size: invalid size: 'x'",
+        ),
+        ("json-file", {"labels-regex": "("}, "error parsing regexp: missing ), unterminated subpattern: `(`"),
+        ("local", {"max-size": "x"}, "invalid value for max-size: x: invalid size: 'x'"),
+        ("local", {"max-file": "x"}, 'invalid value for max-file: x: strconv.Atoi: parsing "x": invalid syntax'),
+        (
+            "local",
+            {"compress": "x"},
+            'error reading compress log option: strconv.ParseBool: parsing "x": invalid syntax',
+        ),
+        ("local", {"max-file": "1"}, "compression cannot be enabled when max file count is 1"),
+        (
+            "json-file",
+            {"compress": "true", "max-size": "1m"},
+            "compress cannot be true when max-file is less than 2 or max-size is not set",
+        ),
         ("json-file", {"compress": "x"}, 'strconv.ParseBool: parsing "x": invalid syntax'),
         (
             "json-file",
@@ -67,6 +87,8 @@ def test_what_is_refused(driver: str, options: dict[str, str], message: str) -> 
 def test_what_is_taken() -> None:
     check_log_config("none", {"anything": "goes"})
     check_log_config("local", {"compress": "true"})
+    check_log_config("local", {"compress": "false", "max-file": "1"})
+    check_log_config("json-file", {"tag": "{{.Name}}", "labels-regex": "^a", "env-regex": "B$", "max-file": "2"})
     check_log_config("json-file", {"mode": "non-blocking", "max-buffer-size": "4m", "labels": "a", "env": "B"})
     check_log_config("json-file", {"max-size": "10m", "max-file": "3", "compress": "true"})
 
