@@ -23,7 +23,7 @@ class Settings:
     The folders' defaults depend on the machine: a native engine's are the system's, a VM machine's are the user's.
     """
 
-    __slots__ = ("_cache", "_config", "_data", "_environment", "_run", "host", "machine")
+    __slots__ = ("_cache", "_config", "_data", "_environment", "_run", "docker_context", "host", "machine")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Settings:
         self._cache = cache
         self._environment = environment or {}
         self.host = host  #: `unix:///path` of an engine that somebody else runs; "" = ours
+        self.docker_context = ""  #: the one of docker's that -c names; its engine is `host` then
         self.machine = machine or default_machine(sys.platform)
 
     @property
@@ -68,8 +69,11 @@ class Settings:
     @property
     def socket(self) -> str:
         """The path of the engine's socket."""
-        if self.host:
-            return self.host.removeprefix("unix://")
+        return self.host.removeprefix("unix://") if self.host else self.own_socket
+
+    @property
+    def own_socket(self) -> str:
+        """That of our machine's engine, whichever is spoken to."""
         return f"{self.run}/engine.sock" if self.is_native else f"{self.run}/machines/{self.machine}/engine.sock"
 
 

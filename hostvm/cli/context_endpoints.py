@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hostvm.cli import docker_contexts as store
+from hostvm.cli.docker_hosts import check_host
 from hostvm.cli.failure import Failure
 from hostvm.cli.kinds import parse_bool
 
@@ -46,15 +47,10 @@ def _resolve(folder: str, options: Mapping[str, str], find: Callable[[str], Docu
     paths = {name: options.get(name.partition(".")[0]) for name in store.TLS_FILES}
     files = {name: read_file(path) for name, path in paths.items() if path}
     skips = _parse_boolean(options.get("skip-tls-verify", "false"))
-    host = {"Host": _checked_host(options["host"])} if options.get("host") else {}
-    return Endpoint({**host, "SkipTLSVerify": skips}, files)
-
-
-def _checked_host(host: str) -> str:
-    scheme, _, address = host.partition("://")
-    if not (scheme and address):
-        raise Failure(f"unable to apply docker endpoint options: unable to parse docker host `{host}`")
-    return host
+    host = options.get("host", "")
+    if host:
+        check_host(host)
+    return Endpoint({**({"Host": host} if host else {}), "SkipTLSVerify": skips}, files)
 
 
 def _parse_boolean(text: str) -> bool:

@@ -73,7 +73,7 @@ def _host(document: Document) -> str:
 
 def ls(context: Context, arguments: Arguments) -> int:
     folder = docker_folder()
-    current = _current(folder)
+    current = _current(context, folder)
     documents = [_default(context), *store.list_contexts(folder)]
     records = [{**document, "Current": document["Name"] == current} for document in documents]
     records.sort(key=lambda record: str(record["Name"]))
@@ -86,16 +86,26 @@ def _default(context: Context) -> Document:
     return {
         "Name": _DEFAULT,
         "Metadata": {"Description": "hostvm's engine of the chosen machine"},
-        "Endpoints": {"docker": {"Host": f"unix://{context.settings.socket}", "SkipTLSVerify": False}},
+        "Endpoints": {"docker": {"Host": f"unix://{_default_socket(context)}", "SkipTLSVerify": False}},
     }
 
 
-def _current(folder: str) -> str:
+def _default_socket(context: Context) -> str:
+    settings = context.settings
+    return settings.socket if settings.docker_context in ("", _DEFAULT) else settings.own_socket
+
+
+def _current(context: Context, folder: str) -> str:
+    """As docker resolves it: what is said by an option, by the environment, by its configuration."""
+    if context.settings.docker_context:
+        return context.settings.docker_context
+    if os.environ.get("DOCKER_HOST"):
+        return _DEFAULT
     return os.environ.get("DOCKER_CONTEXT") or store.current_context(folder) or _DEFAULT
 
 
 def show_current(context: Context, arguments: Arguments) -> int:
-    write_out(_current(docker_folder()) + "\n")
+    write_out(_current(context, docker_folder()) + "\n")
     return 0
 
 
@@ -122,7 +132,7 @@ def _find(context: Context, folder: str, name: str) -> Document:
 
 def inspect(context: Context, arguments: Arguments) -> int:
     folder = docker_folder()
-    names = arguments.positional or [_current(folder)]
+    names = arguments.positional or [_current(context, folder)]
     records = [_described(folder, _find(context, folder, name)) for name in names]
     write_out(render_records(records, arguments.text("format")))
     return 0
@@ -162,7 +172,7 @@ def _choose_endpoint(context: Context, folder: str, arguments: Arguments) -> tup
         raise Failure("cannot use --docker flag when --from is set", 1)
     if options:
         return {}, resolve_endpoint(folder, options, lambda name: _find(context, folder, name))
-    base = _find(context, folder, model or _current(folder))
+    base = _find(context, folder, model or _current(context, folder))
     return base, read_endpoint(folder, base)
 
 
@@ -216,7 +226,8 @@ def rm(context: Context, arguments: Arguments) -> int:
     folder = docker_folder()
     complaints = []
     for name in arguments.positional:
-        complaint = _why_not_removed(folder, name, arguments.flag("force"))
+        is_current = _current(context, folder) == name
+        complaint = _why_not_removed(folder, name, arguments.flag("force"), is_current)
         if complaint:
             complaints.append(complaint)
             continue
@@ -227,13 +238,13 @@ def rm(context: Context, arguments: Arguments) -> int:
     return 0
 
 
-def _why_not_removed(folder: str, name: str, force: bool) -> str:
+def _why_not_removed(folder: str, name: str, force: bool, is_current: bool) -> str:
     if name == _DEFAULT:
         return 'context "default" cannot be removed'
     path = store.context_file(folder, name)
     if not force and not os.path.exists(path):
         return f'context "{name}": context not found: open {path}: no such file or directory'
-    if not force and _current(folder) == name:
+    if not force and is_current:
         return f'context "{name}" is in use, set -f flag to force remove'
     return ""
 

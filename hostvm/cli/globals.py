@@ -34,9 +34,9 @@ def take_globals(words: list[str], settings: Settings) -> list[str]:
 
 def _set(settings: Settings, name: str, value: str) -> None:
     if name in ("--host", "-H"):
-        settings.host = value
+        settings.host, settings.docker_context = value, ""
     elif name in ("--context", "-c"):
-        settings.host = _host_of_context(value)
+        settings.host, settings.docker_context = _host_of_context(value), value
     elif name in ("--machine", "-m"):
         settings.machine = value
     elif name == "--config":

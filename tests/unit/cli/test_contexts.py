@@ -19,7 +19,8 @@ Call = Callable[..., Outcome]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    for name in ("DOCKER_CONTEXT", "DOCKER_HOST"):
+        monkeypatch.delenv(name, raising=False)
     return str(tmp_path / "docker")
 
 
@@ -115,6 +116,62 @@ def test_options_as_docker_reads_them(hostvm: Call, folder: str, words: list[str
     """One pair is no CSV; a later --docker adds to the one before."""
     hostvm("context", "create", "far", *(part for word in words for part in ("--docker", word)))
     assert endpoint(folder, "far") == ({"Host": host, "SkipTLSVerify": skips}, {})
+
+
+_UNUSABLE = "unable to create docker endpoint config: unable to apply docker endpoint options: "
+_INVALID = "unable to create docker endpoint config: invalid docker endpoint options: "
+_SSH = f"{_INVALID}ssh host connection is not valid: "
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("far", f"{_UNUSABLE}unable to parse docker host `far`"),
+        ("far:2375", f"{_UNUSABLE}unable to parse docker host `far:2375`"),
+        ("tcp://", f"{_UNUSABLE}unable to parse docker host `tcp://`"),
+        ("npipe:////./pipe/docker", f"{_UNUSABLE}protocol not available"),
+        (f"unix:///{'x' * 108}", f'{_UNUSABLE}unix socket path "/{"x" * 108}" is too long'),
+        ("1.2.3.4:2375", f'{_INVALID}parse "1.2.3.4:2375": first path segment in URL cannot contain colon'),
+        ("://far", f'{_INVALID}parse "://far": missing protocol scheme'),
+        ("tcp://far:port", f'{_INVALID}parse "tcp://far:port": invalid port ":port" after host'),
+        ("tcp://[::1", f"{_INVALID}parse \"tcp://[::1\": missing ']' in host"),
+        ("tcp://a b", f'{_INVALID}parse "tcp://a b": invalid character " " in host name'),
+        ("tcp://far/%zz", f'{_INVALID}parse "tcp://far/%zz": invalid URL escape "%zz"'),
+        ("ssh://me:word@far", f"{_SSH}plain-text password is not supported"),
+        ("ssh://me@:22", f"{_SSH}no host specified"),
+        ("ssh://far?a=1", f'{_SSH}extra query after the host: "a=1"'),
+        ("ssh://far#a", f'{_SSH}extra fragment after the host: "a"'),
+    ],
+)
+def test_hosts_that_docker_refuses(hostvm: Call, host: str, message: str) -> None:
+    hostvm("context", "create", "here", "--docker", "host=tcp://x")
+    for verb, name in (("create", "far"), ("update", "here")):
+        outcome = hostvm("context", verb, name, "--docker", f"host={host}")
+        assert (outcome.code, outcome.err) == (1, f"{message}\n")
+
+
+@pytest.mark.parametrize(
+    "host", ["ssh://me@far:22/run/docker.sock", "ssh://[::1]", "tcp://[::1]:2375/below", "http+unix://%2Fx", "fd://3"]
+)
+def test_hosts_that_docker_takes(hostvm: Call, folder: str, host: str) -> None:
+    assert hostvm("context", "create", "far", "--docker", f"host={host}").code == 0
+    assert docker_contexts.find_host(folder, "far") == host
+
+
+def test_the_context_of_the_option_is_the_current_one(hostvm: Call, folder: str) -> None:
+    for name in ("far", "near"):
+        hostvm("context", "create", name, "--docker", f"host=unix:///run/{name}.sock")
+    hostvm("context", "use", "near")
+    assert hostvm("-c", "far", "context", "show").out == "far\n"
+    hostvm("-c", "far", "context", "create", "copy")
+    assert docker_contexts.find_host(folder, "copy") == "unix:///run/far.sock"
+    (shown,) = json.loads(hostvm("-c", "far", "context", "inspect").out)
+    assert shown["Name"] == "far"
+    table = hostvm("-c", "far", "context", "ls", "--format", "{{.Name}} {{.DockerEndpoint}}").out
+    listed = dict(line.split() for line in table.splitlines())
+    assert listed["far"] == "unix:///run/far.sock" != listed["default"]
+    assert hostvm("-c", "far", "context", "rm", "far").err == 'context "far" is in use, set -f flag to force remove\n'
+    assert hostvm("context", "show").out == "near\n"
 
 
 def test_an_import_that_is_no_context(hostvm: Call, tmp_path: Path) -> None:
