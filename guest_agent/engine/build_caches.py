@@ -54,16 +54,16 @@ class CacheFolders:
         sizes = await asyncio.to_thread(self._sizes, names)
         return tuple(self._describe(name, size) for name, size in zip(names, sizes, strict=True))
 
-    async def prune(self, names: Collection[str]) -> int:
-        """Remove those of them that nobody uses: bytes that are free again."""
+    async def prune(self, names: Collection[str]) -> tuple[frozenset[str], int]:
+        """Remove those of them that nobody uses: which these are, and bytes that are free again."""
         unused = [name for name in self._names() if name in names and not self._users.get(name)]
         if not unused:
-            return 0
+            return frozenset(), 0
         with self._records.transaction():
             for name in unused:
                 self._records.delete(_KIND, name)
         graves = [move_to_grave(self._paths.build_cache(name), self._paths.temporary) for name in unused]
-        return await asyncio.to_thread(_remove_all, graves)
+        return frozenset(unused), await asyncio.to_thread(_remove_all, graves)
 
     async def _take(self, name: str, sharing: str, undo: AsyncExitStack) -> str:
         if sharing == "locked":

@@ -9,7 +9,7 @@ from guest_agent.build.pruning import plan_prune
 from guest_agent.engine.build_caches import CacheFolders
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.parts import Parts
-from guest_agent.wire.cache_records import CacheRecord, PruneRequest
+from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
 from guest_agent.wire.models import DiffId
 
 
@@ -39,15 +39,15 @@ class CacheUsage:
             cache.drop_small()
         identities = [record.id for record in planned]
         layers = cache.drop(identities)
-        freed = await self.parts.tasks.finish(self._free(layers, identities), "prune of the build cache")
-        return planned, freed
+        folders, freed = await self.parts.tasks.finish(self._free(layers, identities), "prune of the build cache")
+        return tuple(one for one in planned if one.kind is RecordType.REGULAR or one.id in folders), freed
 
-    async def _free(self, layers: Collection[DiffId], folders: Sequence[str]) -> int:
-        """Bytes that were only for these."""
+    async def _free(self, layers: Collection[DiffId], folders: Sequence[str]) -> tuple[frozenset[str], int]:
+        """Of the folders those that were still unused, and the bytes that were only for all these."""
         parts = self.parts
         sizes = {diff_id: parts.layers.size(diff_id) for diff_id in layers}
         await parts.images.drop_unused_layers()
         freed = sum(size for diff_id, size in sizes.items() if not parts.layers.has(diff_id))
-        freed += await self.folders.prune(folders)
-        parts.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
-        return freed
+        gone, more = await self.folders.prune(folders)
+        parts.events.publish("builder", "prune", "", {"reclaimed": str(freed + more)})
+        return gone, freed + more

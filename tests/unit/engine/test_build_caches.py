@@ -74,8 +74,8 @@ def test_prune_leaves_what_is_used(paths: EnginePaths, records: Records) -> None
             Path(paths.build_cache(name), "file").write_bytes(b"x" * 10000)
         async with AsyncExitStack() as undo:
             await caches.take_all({"used": "shared"}, undo)
-            assert await caches.prune(["used", "nosuch"]) == 0
-            assert await caches.prune(["used", "unused"]) == 10000
+            assert await caches.prune(["used", "nosuch"]) == (frozenset(), 0)
+            assert await caches.prune(["used", "unused"]) == (frozenset({"unused"}), 10000)
             assert os.listdir(paths.build_caches) == ["used"] and not os.listdir(paths.temporary)
 
     asyncio.run(scenario())
