@@ -92,6 +92,14 @@ def _declared_names(dockerfile: Dockerfile) -> set[str]:
     return {name for one in instructions if isinstance(one, Arg) for name, _ in one.pairs}
 
 
+class TargetMissing(InvalidArgument):
+    """In the classic builder's words."""
+
+    def __init__(self, target: str, hint: str) -> None:
+        super().__init__(f"failed to reach build target {target} in Dockerfile", hint)
+        self.target = target
+
+
 class _Planner:
     def __init__(
         self,
@@ -113,7 +121,7 @@ class _Planner:
             return len(self._stages) - 1
         found = self._find_stage(target, len(self._stages))
         if found is None:
-            raise InvalidArgument(f"failed to reach build target {target} in Dockerfile", _names_hint(self._stages))
+            raise TargetMissing(target, _names_hint(self._stages))
         return found
 
     def needed_for(self, target: int) -> dict[int, PlannedStage]:

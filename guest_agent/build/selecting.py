@@ -83,6 +83,15 @@ def leads_out(path: str) -> bool:
     return posixpath.normpath(path).split("/")[0] == ".."
 
 
+class SourceMissing(NotFound):
+    """A file that COPY or ADD names isn't there; in the classic builder's words."""
+
+    def __init__(self, path: str, hint: str) -> None:
+        where = "file not found in build context or excluded by .dockerignore"
+        super().__init__(f"{where}: stat {path}: file does not exist", hint)
+        self.path = path
+
+
 def _find(tree: Tree, pattern: str) -> Iterator[tuple[str, str]]:
     """What a source means: each path as it is called, and with links resolved.
 
@@ -96,11 +105,7 @@ def _find(tree: Tree, pattern: str) -> Iterator[tuple[str, str]]:
         return
     path = resolve(tree, relative)
     if path is None:
-        raise NotFound(
-            "file not found in build context or excluded by .dockerignore: "
-            f"stat {relative or pattern}: file does not exist",
-            _closest(tree, relative),
-        )
+        raise SourceMissing(relative or pattern, _closest(tree, relative))
     yield relative, path
 
 

@@ -19,11 +19,10 @@ from guest_agent.buildkit.attributes import (
 )
 from guest_agent.buildkit.body import body, read_definition, uploaded
 from guest_agent.buildkit.builds import Builds
-from guest_agent.buildkit.faults import failure
+from guest_agent.buildkit.faults import failure, words_of
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
 from guest_agent.buildkit.progress import Progress, canonical
 from guest_agent.buildkit.sessions import Sessions
-from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 
@@ -71,7 +70,7 @@ class Job:
         try:
             await self._carry_out(attributes)
         except HostvmError as error:
-            message = _in_buildkits_words(error)
+            message = words_of(error, self.request.ref, self.progress.failed_base)
             self.progress.give_up(message)
             line = error.line if isinstance(error, DockerfileError) else self.progress.failed_line
             raise failure(message, attributes.get("filename", ""), self._dockerfile, line) from error
@@ -132,14 +131,6 @@ class Job:
                 await session.send_folder(tree, number)
             finally:
                 tree.close()
-
-
-def _in_buildkits_words(error: HostvmError) -> str:
-    if isinstance(error, BuildStepFailed):
-        return f'process "{error.command}" did not complete successfully: exit code: {error.code}'
-    if isinstance(error, DockerfileError):
-        return f"dockerfile parse error on line {error.line}: {error.reason}"
-    return error.message
 
 
 class Jobs:

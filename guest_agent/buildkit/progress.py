@@ -40,6 +40,8 @@ class Progress(BuildWatcher):
         self._vertices: dict[str, Vertex] = {}
         self._culprit = ""
         self.failed_line = 0  #: of the Dockerfile; 0 = not known
+        self.failed_base = ""  #: the image of the FROM that failed
+        self._bases: dict[int, str] = {}
         self._steps: dict[tuple[int, int], str] = {}
 
     # -- who watches
@@ -87,6 +89,7 @@ class Progress(BuildWatcher):
         """Every step's line, none of them begun."""
         vertices = []
         for planned in plan.stages:
+            self._bases[planned.stage.index] = planned.base.image
             for place, name in _step_names(planned, len(plan.stages) > 1):
                 digest = self._digest(f"{planned.stage.index} {place} {name}")
                 self._steps[planned.stage.index, place] = digest
@@ -113,6 +116,7 @@ class Progress(BuildWatcher):
     def failed(self, stage: int, place: int, line: int) -> None:
         if not self.failed_line:
             self.failed_line, self._culprit = line, self._steps.get((stage, place), "")
+            self.failed_base = "" if place else self._bases.get(stage, "")
 
     def ended(self, stage: int, place: int) -> None:
         digest = self._steps.get((stage, place))

@@ -24,8 +24,10 @@ class BuildRequest:
     arguments: Mapping[str, str | None] = field(default_factory=dict)  #: None takes the name back
     labels: Mapping[str, str] = field(default_factory=dict)
     no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()  #: names, in lower case
     pull: bool = False
     cache_from: tuple[str, ...] = ()
+    own_cache_too: bool = False  #: beside `cache_from`, which stands alone with the classic builder
     platform: str = ""
     squash: bool = False
     network_mode: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guest_agent.build.cache import BuildCache
+from guest_agent.build.instructions import Stage
 from guest_agent.build.planning import BuildPlan
 from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.trees import ContextTree, Tree
@@ -52,22 +53,28 @@ class BuildSession:
     #: As many steps at once as there are processors.
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
-    def find_step(self, key: str) -> StepResult | None:
+    def find_step(self, key: str, stage: Stage) -> StepResult | None:
         """What an earlier build, or another stage of this one, came to."""
-        if self.request.no_cache or self.request.cache_from:
+        request = self.request
+        if self._starts_over(stage) or (request.cache_from and not request.own_cache_too):
             return None
         found = self.steps.get(key) or self.cache.find(key)
         if found is not None and found.diff_id and not self.staging.reuse(DiffId(found.diff_id)):
             return None
         return found
 
-    def find_in_images(self, snapshot: Snapshot, created_by: str) -> StepResult | None:
+    def find_in_images(self, snapshot: Snapshot, created_by: str, stage: Stage) -> StepResult | None:
         """--cache-from: an image that began as this stage did, and went on with this very step."""
+        if self._starts_over(stage):
+            return None
         for image in self.sources:
             found = _next_of(image, snapshot, created_by)
             if found is not None and (not found.diff_id or self.staging.reuse(DiffId(found.diff_id))):
                 return found
         return None
+
+    def _starts_over(self, stage: Stage) -> bool:
+        return self.request.no_cache or stage.name in self.request.no_cache_stages
 
     def check_may_work(self) -> None:
         """Before anything that a cached build does without. Raises NotCached."""

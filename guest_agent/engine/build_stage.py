@@ -194,13 +194,13 @@ class StageBuild:
 
         `told`: the history's words tell all that the step follows from. Only then an image's layer may stand for it.
         """
-        session, created_by = self._session, " ".join(words)
-        found = session.find_step(key)
+        session, stage, created_by = self._session, self._planned.stage, " ".join(words)
+        found = session.find_step(key, stage)
         if found is None and told:
-            found = session.find_in_images(snapshot, created_by)
+            found = session.find_in_images(snapshot, created_by, stage)
         if found is not None:
             self._say(" ---> Using cache\n")
-            session.watcher.cached(self._planned.stage.index, self._place)
+            session.watcher.cached(stage.index, self._place)
         else:
             session.check_may_work()
             diff_id = await work()

@@ -9,6 +9,7 @@ import re
 import stat
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
@@ -24,6 +25,7 @@ from urllib.request import (
 
 from guest_agent.build.trees import ContextTree, Entry, TreeReader, empty_tree
 from guest_agent.images.dialling import Dialler
+from guest_agent.images.transport import reason
 from guest_agent.wire.errors import HostFailed, InvalidArgument, PeerMisbehaved, Unavailable
 
 _TIMEOUT = 60.0
@@ -106,7 +108,7 @@ class Download:
                     self._write(target, data)
                 modified = answer.headers.get("Last-Modified", "")
         except (OSError, HTTPException, ValueError) as error:  # OSError: a line that broke, or urllib's own
-            raise Unavailable(f"{self._url}: {error}") from error
+            raise Unavailable(_words(self._url, error)) from error
         finally:
             self._dialler.close()
         if expected.isdecimal() and int(expected) != size:
@@ -149,6 +151,14 @@ class _Handler(HTTPHandler, HTTPSHandler):
 
     def https_open(self, request: Request) -> HTTPResponse:
         return self.do_open(self._dialler.https, request)
+
+
+def _words(url: str, error: Exception) -> str:
+    """urllib has the line's own error inside of one of its own."""
+    if isinstance(error, HTTPError):
+        return f"{url}: {error}"
+    cause = error.reason if isinstance(error, URLError) else error
+    return f'Get "{url}": {reason(cause)}' if isinstance(cause, OSError) else f"{url}: {cause}"
 
 
 def _time_of(text: str) -> int:

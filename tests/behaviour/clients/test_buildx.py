@@ -73,7 +73,8 @@ def test_an_image_with_all_that_it_takes(machine: Machine, build: Build, context
     assert made["Id"] == identity.read_text()
     again = build("-q", *map(str, options[:-2]), str(context))
     assert again.out.strip() == made["Id"]
-    assert build(*map(str, options), str(context)).err.count("CACHED") == 4
+    for more, cached in (([], 4), (["--cache-from", "mine:1"], 4), (["--no-cache-filter", "tools"], 3)):
+        assert build(*more, *map(str, options), str(context)).err.count("CACHED") == cached
 
 
 def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path) -> None:
@@ -88,6 +89,9 @@ def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path
     parsed = build(str(context)).err
     assert "dockerfile parse error on line 2: unknown instruction: FOO" in parsed and "2 | >>> FOO bar" in parsed
     assert "failed to read dockerfile: open nothing" in build("-f", str(context / "nothing"), str(context)).err
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY none /\n")
+    assert re.search(r'failed to calculate checksum of ref \S+: "/none": not found', build(str(context)).err)
+    assert 'target stage "none" could not be found' in build("--target", "none", str(context)).err
 
 
 def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: Build, context: Path) -> None:

@@ -36,6 +36,7 @@ def test_everything_that_buildx_gives() -> None:
     assert request.network_mode == "host" and request.extra_hosts == ("one:10.0.0.1", "two:::1")
     assert request.resources.ulimits == (Ulimit("nofile", 10, 20), Ulimit("core", 0, 0))
     assert request.shm_size == 1 << 20 and request.cache_from == ("cached:1",)
+    assert request.own_cache_too and not request.no_cache_stages
     assert request.named_images == {"base": "busybox"} and wanted.contexts == {"other": "other"}
 
 
@@ -86,3 +87,8 @@ def test_only_the_dockerfiles_own_front_end_is_here() -> None:
         check_syntax(b"# syntax=other/one\n", {})
     with pytest.raises(Unsupported):
         check_syntax(b"FROM x", {"BUILDKIT_SYNTAX": "docker/dockerfilelike"})
+
+
+def test_some_stages_without_the_cache() -> None:
+    request = plan_build_request({"no-cache": "One,two"}, ()).request
+    assert not request.no_cache and request.no_cache_stages == {"one", "two"}

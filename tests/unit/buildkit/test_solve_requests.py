@@ -37,7 +37,7 @@ def test_nothing_is_lost_that_buildkit_knows() -> None:
         shm_size=1 << 20,
     )
     asked = dataclasses.replace(request, remote="client-session", network_mode="host")
-    assert there_and_back(asked).request == dataclasses.replace(request, in_parts=True)
+    assert there_and_back(asked).request == dataclasses.replace(request, in_parts=True, own_cache_too=True)
 
 
 def test_where_the_context_is() -> None:

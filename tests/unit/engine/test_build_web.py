@@ -127,7 +127,7 @@ def test_a_line_that_breaks_is_not_the_hosts_fault(listener: socket.socket, tmp_
 
     thread = threading.Thread(target=serve)
     thread.start()
-    with pytest.raises(Unavailable, match="Connection reset by peer"):
+    with pytest.raises(Unavailable, match=r'^Get "http://.*": connection reset by peer'):
         Download(url_of(listener), str(tmp_path)).file()
     thread.join()
     assert open_descriptors() <= before
