@@ -179,7 +179,7 @@ async def _follow_ports(parts: Parts, container: Container, before: tuple[Endpoi
     try:
         bindings = plan_published(parts, container) if leading is not None else ()
         if leading is not None and bindings:
-            ports = await parts.networks.publish(container.id, leading.address, bindings)
+            ports = await parts.networks.publish(container.id, leading.address, bindings, leading.address6)
     finally:
         await _store_ports(parts, container, ports)
 

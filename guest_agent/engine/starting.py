@@ -249,7 +249,7 @@ class Start:
         leading = publishing_endpoint(self.network.endpoints)
         if self.reservation is not None and leading is not None:
             with step("publish"):
-                await self.parts.networks.activate(self.reservation, leading.address)
+                await self.parts.networks.activate(self.reservation, leading.address, leading.address6)
 
     def _let_go(self, stdio: Stdio) -> None:
         with step("start"):

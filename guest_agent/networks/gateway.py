@@ -24,10 +24,13 @@ class HeldPort(Protocol):
     def fileno(self) -> int:
         """The descriptor, or -1 while there is none."""
 
-    async def serve(self, address: str) -> None:
-        """Whoever comes is led to that address, when this returns. Idempotent; may raise HostvmError."""
+    async def serve(self, address: str, address6: str = "") -> None:
+        """Whoever comes is led to that address, when this returns. Idempotent; may raise HostvmError.
 
-    def resume(self, address: str) -> None:
+        `address6` is the same container's, "" where it has none: for who comes by IPv6, where the gateway can tell.
+        """
+
+    def resume(self, address: str, address6: str = "") -> None:
         """The same for what a predecessor had served: at once or in the background."""
 
     async def release(self) -> None:

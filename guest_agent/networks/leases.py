@@ -158,7 +158,8 @@ class LeasedPort:
     def fileno(self) -> int:
         return self._stream.fileno() if self._stream else -1
 
-    async def serve(self, address: str) -> None:
+    async def serve(self, address: str, address6: str = "") -> None:
+        """The host side is told of one address, whoever comes."""
         self._address = address
         if self._stream is None:
             return  # it is being bound, and will be served
@@ -170,7 +171,7 @@ class LeasedPort:
         except TimeoutError:
             raise Unavailable("the machine's host side doesn't serve a published port in time") from None
 
-    def resume(self, address: str) -> None:
+    def resume(self, address: str, address6: str = "") -> None:
         self._address = address
         if self._stream is not None:
             self._start(self._resume())

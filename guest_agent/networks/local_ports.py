@@ -11,7 +11,7 @@ from contextlib import suppress
 from guest_agent.networks.datagrams import DatagramRelay
 from guest_agent.networks.gateway import HeldPort
 from guest_agent.networks.ports import PortRecord, check_address, refusal
-from guest_agent.networks.streams import StreamRelay
+from guest_agent.networks.streams import StreamRelay, Target, Targets
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.listening import PortRefused, hold_port
 from guest_agent.wire.models import PortBinding, Protocol
@@ -33,17 +33,17 @@ class LocalPort:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    async def serve(self, address: str) -> None:
-        self.resume(address)
+    async def serve(self, address: str, address6: str = "") -> None:
+        self.resume(address, address6)
 
-    def resume(self, address: str) -> None:
+    def resume(self, address: str, address6: str = "") -> None:
         if self._relay is not None:
             return
-        target = _always((address, self._record.container_port.number))
-        if self._record.container_port.protocol is Protocol.TCP:
-            self._relay = StreamRelay(self._socket, target, self._buffer)
+        port = self._record.container_port
+        if port.protocol is Protocol.TCP:
+            self._relay = StreamRelay(self._socket, _targets(port.number, address, address6), self._buffer)
         else:
-            self._relay = DatagramRelay(self._socket, target)
+            self._relay = DatagramRelay(self._socket, lambda: (address, port.number))
 
     async def release(self) -> None:
         """Nobody gets in any more, although the holder may have its copy for another moment."""
@@ -113,8 +113,13 @@ class LocalGateway:
         return LocalPort(one, record, self._buffer)
 
 
-def _always(target: tuple[str, int]) -> Callable[[], tuple[str, int]]:
-    return lambda: target
+def _targets(port: int, address: str, address6: str) -> Targets:
+    """Who comes by IPv6 is led on by it, as dockerd does; where nobody listens there, which is the end of it for
+    dockerd, by IPv4.
+    """
+    plain: list[Target] = [(address, port)]
+    both = [(address6, port), *plain] if address6 else plain
+    return lambda client: plain if "." in client else both
 
 
 def _ignore(_container_id: str) -> None:

@@ -101,7 +101,7 @@ class Networks:
                     self._enter(container_id, endpoint)
                 leading = publishing_endpoint(endpoints)
                 if leading is not None:
-                    failures += self._publisher.adopt(container_id, leading.address, ports)
+                    failures += self._publisher.adopt(container_id, leading.address, ports, leading.address6)
             self._publisher.forget_others(live)
             self._exposure.adopt(_on_host_network(live))
             self._names.adopt(live)
@@ -309,18 +309,18 @@ class Networks:
         with translated("publish ports"):
             return await self._publisher.reserve(container_id, name or container_id[:12], bindings)
 
-    async def activate(self, reservation: Reservation, address: str) -> None:
-        """Leads the reserved ports to that address. Idempotent; on failure they stay reserved."""
+    async def activate(self, reservation: Reservation, address: str, address6: str = "") -> None:
+        """Leads the reserved ports to these addresses of one place. Idempotent; on failure they stay reserved."""
         with translated("publish ports"):
-            await self._publisher.activate(reservation.container_id, address)
+            await self._publisher.activate(reservation.container_id, address, address6)
 
     async def publish(
-        self, container_id: str, address: str, bindings: Iterable[PortBinding]
+        self, container_id: str, address: str, bindings: Iterable[PortBinding], address6: str = ""
     ) -> tuple[PublishedPort, ...]:
         """`reserve` and `activate` in one; nothing is held when it fails."""
         reservation = await self.reserve(container_id, bindings)
         try:
-            await self.activate(reservation, address)
+            await self.activate(reservation, address, address6)
         except BaseException:
             await self.release(container_id)
             raise

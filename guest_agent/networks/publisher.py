@@ -91,8 +91,11 @@ class Publisher:
             raise
         return Reservation(container_id, publication.ports)
 
-    async def activate(self, container_id: str, address: str) -> None:
-        """Leads the held ports to that address. Raises NftablesError; then they are held as before."""
+    async def activate(self, container_id: str, address: str, address6: str = "") -> None:
+        """Leads the held ports to that address, and who comes by IPv6 to `address6`, where the container has one.
+
+        Raises NftablesError; then they are held as before.
+        """
         publication = self._publications.get(container_id)
         if publication is None or publication.address or not publication.held:
             return
@@ -102,7 +105,7 @@ class Publisher:
         except NftablesError:
             publication.address = ""
             raise
-        await at_once(one.serve(address) for one in publication.held)
+        await at_once(one.serve(address, address6) for one in publication.held)
         self._forget_old_flows(publication)
 
     async def release(self, container_id: str) -> None:
@@ -119,7 +122,9 @@ class Publisher:
             finally:
                 self._hold_only(container_id, {})
 
-    def adopt(self, container_id: str, address: str, ports: Iterable[PublishedPort]) -> list[HostvmError]:
+    def adopt(
+        self, container_id: str, address: str, ports: Iterable[PublishedPort], address6: str = ""
+    ) -> list[HostvmError]:
         """Takes a running container's ports back from the holder; holds again what was lost. Answers what failed.
 
         The maps are not touched: `rebuild` follows once all are adopted.
@@ -133,7 +138,7 @@ class Publisher:
         if restored:
             self._hand_over(container_id)
         for one in publication.held:
-            one.resume(address)
+            one.resume(address, address6)
         return failures
 
     def forget_others(self, live: Iterable[str]) -> None:

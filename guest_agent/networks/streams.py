@@ -13,26 +13,28 @@ import asyncio
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 CHUNK = 256 << 10
 #: Seconds after which accepting is tried again when descriptors or memory ran out.
 ACCEPT_PAUSE = 0.1
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-Target = Callable[[], tuple[str, int]]
+Target = tuple[str, int]
+#: A client's address -> where it is led to: the first of these where somebody listens.
+Targets = Callable[[str], Sequence[Target]]
 
 
 class StreamRelay:
-    """Accepts on a listening socket, which stays the caller's, and connects each connection with the target.
+    """Accepts on a listening socket, which stays the caller's, and connects each connection with a target.
 
-    The target is asked for at every connection. Must be made and used on the loop's thread.
+    The targets are asked for at every connection. Must be made and used on the loop's thread.
     """
 
-    def __init__(self, listener: socket.socket, target: Target, buffer: bytearray) -> None:
+    def __init__(self, listener: socket.socket, targets: Targets, buffer: bytearray) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._target = target
+        self._targets = targets
         self._buffer = buffer
         self._connections: set[_Connection] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -49,14 +51,15 @@ class StreamRelay:
 
     def _accept(self) -> None:
         try:
-            client, _ = self._listener.accept()
+            client, peer = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError:
             self._rest()
             return
         try:
-            self._connections.add(_Connection(client, self._target(), self._buffer, self._connections.discard))
+            targets = self._targets(str(peer[0]))
+            self._connections.add(_Connection(client, targets, self._buffer, self._connections.discard))
         except OSError:
             _reset(client)
 
@@ -70,41 +73,49 @@ class _Connection:
     def __init__(
         self,
         client: socket.socket,
-        target: tuple[str, int],
+        targets: Sequence[Target],
         buffer: bytearray,
         forget: Callable[[_Connection], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._client = client
+        self._left = list(targets)
+        self._buffer = buffer
         self._forget = forget
-        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-        self._server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._directions = [
-            _Direction(self._loop, client, self._server, buffer, self._ended),
-            _Direction(self._loop, self._server, client, buffer, self._ended),
-        ]
-        try:
-            self._connect(target)
-        except OSError:
-            self._server.close()
-            raise
+        self._directions: list[_Direction] = []
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server = self._connect_next()
 
-    def _connect(self, target: tuple[str, int]) -> None:
-        self._client.setblocking(False)
-        for one in (self._client, self._server):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        error = self._server.connect_ex(target)
-        if error not in (0, errno.EINPROGRESS):
-            raise OSError(error, "connect")
-        self._loop.add_writer(self._server, self._connected)
+    def _connect_next(self) -> socket.socket:
+        """Raises OSError where none is left."""
+        while self._left:
+            target = self._left.pop(0)
+            family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+            server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if server.connect_ex(target) in (0, errno.EINPROGRESS):
+                self._loop.add_writer(server, self._connected)
+                return server
+            server.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "connect")
 
     def _connected(self) -> None:
         self._loop.remove_writer(self._server)
         if self._server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.close()
+            self._go_on()
             return
+        for source, sink in ((self._client, self._server), (self._server, self._client)):
+            self._directions.append(_Direction(self._loop, source, sink, self._buffer, self._ended))
         for direction in self._directions:
             direction.start()
+
+    def _go_on(self) -> None:
+        self._server.close()
+        try:
+            self._server = self._connect_next()
+        except OSError:
+            self.close()
 
     def _ended(self, clean: bool) -> None:
         if not clean:

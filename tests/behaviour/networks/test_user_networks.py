@@ -23,11 +23,14 @@ from tests.behaviour.networks.surroundings import (
     ID,
     OTHER_ID,
     MemoryHolder,
+    binding,
+    call_tcp,
     in_loop,
     make_host,
     make_networks,
     networks,
     open_in,
+    serve_tcp,
     shell,
 )
 from tests.behaviour.networks.test_names import ANSWER, ask, ask_by_stream, serve_names, settings
@@ -132,6 +135,27 @@ async def test_the_next_engine_has_everything_and_what_nobody_knows_goes() -> No
     await second.remove_all()
     os.close(joined.namespace)
     assert "hvtest" not in shell("nft list ruleset") and "br-" not in shell("ip -o link")
+
+
+@isolated
+@in_loop
+async def test_who_comes_by_ipv6_is_led_to_the_address_of_ipv6() -> None:
+    """By IPv4 where nobody listens there; and who comes by IPv4 never to the other."""
+    make_host()
+    async with networks() as ours:
+        joined = attached(ours, ID, member(made(ours, ipv6=True)))
+        place = joined.endpoints[0]
+        bindings = [binding(port, 8000 + port) for port in (6, 4, 5)]
+        await ours.publish(ID, place.address, bindings, place.address6)
+        serve_tcp(joined.namespace, 6, place.address6)
+        serve_tcp(joined.namespace, 4)
+        assert await asyncio.to_thread(call_tcp, "::1", 8006) == f"{place.gateway6} hello"
+        assert await asyncio.to_thread(call_tcp, "::1", 8004) == f"{place.gateway} hello"
+        assert await asyncio.to_thread(call_tcp, "127.0.0.1", 8004) == f"{place.gateway} hello"
+        for address, port in (("127.0.0.1", 8006), ("::1", 8005)):
+            with pytest.raises(OSError):
+                await asyncio.to_thread(call_tcp, address, port)
+        os.close(joined.namespace)
 
 
 @isolated
