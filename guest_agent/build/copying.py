@@ -9,7 +9,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,15 +34,25 @@ class Attributes:
     mode: int | None = None  #: of files and folders, without the type
 
 
-def copy_selection(tree: Tree, selection: Selection, root: str, target: str, attributes: Attributes) -> None:
+def copy_selection(
+    tree: Tree,
+    selection: Selection,
+    root: str,
+    target: str,
+    attributes: Attributes,
+    unwanted: Callable[[], bool] = lambda: False,
+) -> None:
     """`target` is absolute inside; a slash at its end, or a folder there, makes it the folder of the copies.
 
+    Ends before its time once it is `unwanted`, which is asked for each file: there may be a million of them.
     Raises InvalidArgument where the root is in the way, HostFailed (disk full).
     """
     writer = _Writer(tree, root, attributes)
     try:
         into_folder = selection.into_folder or target.endswith("/") or writer.is_folder(target)
         for item in selection.items:
+            if unwanted():
+                return
             writer.put(item, posixpath.join(target, item.target) if into_folder else target)
         writer.finish()
     except OSError as error:

@@ -199,14 +199,15 @@ def _walk(tree: Tree, folder: str, target: str, ignored: IgnorePatterns) -> Iter
         place, below, inner = pending.pop()
         for name in tree.names(place):
             path, relative = posixpath.join(place, name), posixpath.join(inner, name)
+            goes_to = path if below == place else posixpath.join(below, name)  # the same text is kept once
             found = tree.find(path)
             if found is None:
                 continue
             taken = not ignored.matches(relative)
             if taken:
-                yield Item(path, found, posixpath.join(below, name))
+                yield Item(path, found, goes_to)
             if found.is_folder and (taken or ignored.needs_walk(relative)):
-                pending.append((path, posixpath.join(below, name), relative))
+                pending.append((path, goes_to, relative))
 
 
 def _with_parents(tree: Tree, pattern: str, name: str, path: str, ignored: IgnorePatterns) -> Iterator[Item]:

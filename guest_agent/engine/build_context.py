@@ -112,7 +112,7 @@ def _split(whole: ContextTree, request: BuildRequest) -> BuildBody:
         context, dockerfile = _without_ignored(context, request.dockerfile)
     secrets = {unquote(name): whole.read(f"secret/{name}", _MOST_SECRET) for name in whole.names("secret")}
     named = {unquote(name): whole.below(f"named/{name}") for name in whole.names("named")}
-    return BuildBody(whole, context, dockerfile, secrets, named)
+    return BuildBody(whole.without_entries(), context, dockerfile, secrets, named)
 
 
 def _without_ignored(tree: ContextTree, name: str) -> tuple[ContextTree, bytes]:

@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Event
 
 from guest_agent.build.copying import Attributes, copy_selection, make_folder
 from guest_agent.build.instructions import Copy
@@ -16,7 +18,7 @@ from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Batch, Origins, Wanted, copy_failed, expand_sources, source_key
 from guest_agent.runtime.users import resolve_user
-from guest_agent.store.threads import finish_in_thread
+from guest_agent.store.threads import finish_in, finish_in_thread
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
 _OCTAL = re.compile(r"[0-7]{1,4}")
@@ -67,10 +69,16 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
         async with build_root(session.parts, snapshot.diff_ids) as root:
             attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
             for one in written:
-                await finish_in_thread(copy_selection, one.tree, one.selection, root.path, planned.target, attributes)
+                await _write(one, root.path, planned.target, attributes)
             return await keep_changes(session.parts, root, session.staging)
     except HostvmError as error:
         raise copy_failed(keyword, error) from error
+
+
+async def _write(batch: Batch, root: str, target: str, attributes: Attributes) -> None:
+    stop = Event()
+    copy = partial(copy_selection, batch.tree, batch.selection, root, target, attributes, stop.is_set)
+    await finish_in(None, copy, abort=stop.set)
 
 
 async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str) -> str:

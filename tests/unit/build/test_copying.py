@@ -83,6 +83,12 @@ def targets(tree: ContextTree, *sources: str, **options: object) -> list[str]:
     return [item.target for item in select(tree, sources, excludes, bool(options.get("parents"))).items]
 
 
+def test_what_nobody_waits_for_any_more_ends_in_the_middle(project: ContextTree, tmp_path: Path) -> None:
+    answers = iter((False, True))
+    copy_selection(project, select(project, ["."]), str(tmp_path), "/", Attributes((0, 0)), lambda: next(answers))
+    assert not os.path.exists(tmp_path / "a.txt") and next(answers, None) is None
+
+
 def test_sources(project: ContextTree) -> None:
     assert targets(project, "a.txt") == ["a.txt"]
     assert targets(project, "/a.txt", "./b.txt") == ["a.txt", "b.txt"]

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import tarfile
+import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,11 @@ from typing import cast
 
 import pytest
 
+from guest_agent.build.copying import Attributes
 from guest_agent.build.planning import PlannedStage
 from guest_agent.build.selecting import select_everything
-from guest_agent.build.trees import ContextTree, TreeReader
-from guest_agent.engine import build_sources
+from guest_agent.build.trees import ContextTree, TreeReader, empty_tree
+from guest_agent.engine import build_files, build_sources
 from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_roots import BuildRoot, keep_changes
 from guest_agent.engine.build_session import BuildSession
@@ -61,6 +63,28 @@ def test_a_layers_folder_is_walked_by_nobody_any_more(tmp_path: Path, monkeypatc
     async def scenario() -> None:
         await held.cancel(keep_changes(parts, root, cast(Staging, None)))
         assert aborted == [measured]
+
+    asyncio.run(scenario())
+
+
+def test_a_copy_of_a_million_files_ends_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+
+    def copy_many(*arguments: object) -> None:
+        begun.set()
+        unwanted = cast(Callable[[], bool], arguments[-1])
+        while not unwanted():
+            os.sched_yield()
+
+    monkeypatch.setattr(build_files, "copy_selection", copy_many)
+    batch = Batch(empty_tree(), select_everything(empty_tree()))
+
+    async def scenario() -> None:
+        copying = asyncio.ensure_future(build_files._write(batch, str(tmp_path), "/", Attributes()))
+        await asyncio.to_thread(begun.wait)
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
 
     asyncio.run(scenario())
 
