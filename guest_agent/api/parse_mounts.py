@@ -42,6 +42,7 @@ def _parse_bind(bind: str, driver: str) -> MountRequest:
     kind = MountType.BIND if is_path else MountType.VOLUME
     _check_place(kind, target, f"invalid volume specification: '{bind}': ")
     given = mode.split(",")
+    _check_words(kind, given, f"invalid volume specification: '{bind}': ")
     if not is_path and source:
         _check_volume_name(source)
     return MountRequest(
@@ -63,6 +64,13 @@ def is_mode(text: str) -> bool:
     words = text.split(",") if text else []
     known = all(any(word in kind for kind in _MODE_WORDS) for word in words)
     return known and all(sum(word in kind for word in words) <= 1 for kind in _MODE_WORDS)
+
+
+def _check_words(kind: MountType, words: Iterable[str], before: str) -> None:
+    """Propagation is for folders of the host, and to take what the image has for volumes."""
+    foreign, field = (_PROPAGATIONS, "BindOptions") if kind is MountType.VOLUME else ({"nocopy"}, "VolumeOptions")
+    if not foreign.isdisjoint(words):
+        raise InvalidArgument(f'{before}invalid mount config for type "{kind}": field {field} must not be specified')
 
 
 def _check_place(kind: MountType | str, target: str, before: str = "") -> None:

@@ -96,7 +96,7 @@ async def _connect(parts: Parts, container: Container, undo: AsyncExitStack) -> 
     mode = container.host_config.network_mode or "default"
     networks, identity = parts.networks, container.id
     if mode.startswith("container:"):
-        other = find_running(parts, mode.partition(":")[2])
+        other = find_running(parts, mode.partition(":")[2], identity)
         _write_names(parts, container, Attachments((), -1))
         return f"/proc/{other.state.pid}/ns/net"
     if mode == "host":

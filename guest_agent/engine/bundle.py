@@ -109,9 +109,11 @@ def _find_shared_memory(parts: Parts, container: Container) -> str:
     return "/dev/shm" if donor.host_config.ipc_mode == "host" else parts.paths.shared_memory(donor.id)
 
 
-def find_running(parts: Parts, reference: str) -> Container:
-    """The container whose network another one joins. Conflict where it doesn't run."""
+def find_running(parts: Parts, reference: str, joining: str) -> Container:
+    """The container whose network another one joins. Conflict where it doesn't run, HostFailed where it is itself."""
     container = parts.table.find(reference)
+    if container.id == joining:
+        raise HostFailed("cannot join own network")
     if not container.running:
         raise Conflict(f"cannot join network of a non running container: {container.id}")
     return container

@@ -52,9 +52,12 @@ def parse_volumes_from(text: str) -> tuple[str, str]:
 
 
 def plan_inherited(source: Container, *, read_only: bool) -> list[MountPoint]:
-    """Another container's mounts: its anonymous volumes stay its own, and nothing is filled from our image."""
+    """Another container's mounts, of which nothing is filled from our image.
+
+    Its anonymous volumes go with whoever had them last.
+    """
     return [
-        dataclasses.replace(point, read_only=point.read_only or read_only, mode="", anonymous=False, fill=False)
+        dataclasses.replace(point, read_only=point.read_only or read_only, mode="", fill=False)
         for point in source.mount_points
     ]
 

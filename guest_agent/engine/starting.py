@@ -159,7 +159,7 @@ class Start:
             self.undo.callback(self._close_namespace)
             return _Network((networks.static_endpoint("none"),), _fd_path(namespace), namespace)
         if mode.startswith("container:"):
-            other = find_running(self.parts, mode.partition(":")[2])
+            other = find_running(self.parts, mode.partition(":")[2], identity)
             return _Network((), f"/proc/{other.state.pid}/ns/net", files_of=other)
         return self._wire_own()
 

@@ -113,7 +113,9 @@ def plan_hosts(
 
     `gateway` is what `host-gateway` stands for.
     """
-    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short, dot, _ = full.partition(".")
+    names = f"{full} {short}" if dot else full
     return _format_hosts(
         [*_DEFAULT_HOSTS, *parse_extra_hosts(extra, gateway), *((address, names) for address in addresses)]
     )

@@ -85,6 +85,31 @@ def check_address(host_ip: str) -> None:
         raise InvalidArgument(f"invalid IP address {host_ip!r}", hint="publish on an address of this host") from None
 
 
+def find_clash(binding: PortBinding, taken: Iterable[PublishedPort]) -> str:
+    """The address at which one of these has the very port that is asked for; "" = none has."""
+    for port in taken:
+        same = port.host_port == binding.host_port and port.container_port.protocol == binding.container_port.protocol
+        if same and not binding.host_port_end and _overlap(binding.host_ip, port.host_ip):
+            return binding.host_ip or port.host_ip
+    return ""
+
+
+def _overlap(wanted: str, taken: str) -> bool:
+    if not wanted or wanted == taken:
+        return True
+    every = ANY_IPV6 if ":" in wanted else ANY_IPV4
+    return (":" in wanted) == (":" in taken) and every in (wanted, taken)
+
+
+def allocated(binding: PortBinding, address: str, endpoint: str, owner: str) -> AddressInUse:
+    """docker's words where another container has it: it looks there before it asks the kernel."""
+    return AddressInUse(
+        f"driver failed programming external connectivity on endpoint {endpoint}: "
+        f"Bind for {address}:{binding.host_port} failed: port is already allocated",
+        f"container {owner[:12]} publishes it; stop that one, or publish another port",
+    )
+
+
 def refusal(binding: PortBinding, code: int, address: str, endpoint: str, hint: str = "") -> HostvmError:
     """In docker's words; `endpoint` is how those name the container, `address` is what was refused with errno `code`.
 

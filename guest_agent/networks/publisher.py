@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from guest_agent.linux.netlink_conntrack import Flow, forget_flows
 from guest_agent.linux.nftables import Nftables, NftablesError
 from guest_agent.networks.gateway import HeldPort, PortGateway
-from guest_agent.networks.ports import format_note, parse_note, plan_bindings, plan_order
+from guest_agent.networks.ports import allocated, find_clash, format_note, parse_note, plan_bindings, plan_order
 from guest_agent.networks.rules import Translation, plan_add, plan_rebuild, plan_remove
 from guest_agent.networks.settings import DescriptorHolder
-from guest_agent.wire.errors import AddressInUse, HostvmError
+from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import PortBinding, Protocol, PublishedPort
 
 KEY_PREFIX = "ports:"
@@ -78,11 +78,9 @@ class Publisher:
         """Holds all or none. What the container held before is let go first."""
         await self.release(container_id)
         endpoint = f"{name} ({secrets.token_hex(32)})"
-        try:
-            held = await self._gateway.hold(plan_order(bindings), container_id, endpoint)
-        except AddressInUse as failure:
-            failure.hint = self._owner_hint(failure) or failure.hint
-            raise
+        wanted = plan_order(bindings)
+        self._refuse_allocated(wanted, endpoint)
+        held = await self._gateway.hold(wanted, container_id, endpoint)
         self._publications[container_id] = publication = _Publication(held)
         try:
             self._hand_over(container_id)
@@ -222,13 +220,13 @@ class Publisher:
         pairs = zip(fds, records, strict=True)
         return [self._gateway.take_back(fd, record, container_id) for fd, record in pairs]
 
-    def _owner_hint(self, failure: AddressInUse) -> str:
-        """Says so when it is one of our own containers that has the port."""
+    def _refuse_allocated(self, wanted: Sequence[PortBinding], endpoint: str) -> None:
+        """Raises AddressInUse where one of our own containers has a port."""
         for container_id, publication in self._publications.items():
-            for port in publication.ports:
-                if f":{port.host_port}: bind" in failure.message:
-                    return f"container {container_id[:12]} publishes it; stop that one, or publish another port"
-        return ""
+            ports = publication.ports
+            for binding in wanted:
+                if address := find_clash(binding, ports):
+                    raise allocated(binding, address, endpoint, container_id)
 
 
 def _key(container_id: str, start: int) -> str:

@@ -39,7 +39,7 @@ def find_devices(wanted: Sequence[Device]) -> tuple[DeviceNode, ...]:
         _check_permissions(device)
         target = device.container_path or device.host_path
         if os.path.isdir(device.host_path):
-            found.extend(_nodes_below(os.path.realpath(device.host_path), target, device.permissions))
+            found.extend(_require_nodes(device, target))
         else:
             found.append(_require_node(device, target))
     return tuple(found)
@@ -56,14 +56,25 @@ def _check_permissions(device: Device) -> None:
         raise InvalidArgument(f"invalid device mode: {permissions}", "a device's mode is made of r, w and m")
 
 
+def _require_nodes(device: Device, target: str) -> Sequence[DeviceNode]:
+    nodes = list(_nodes_below(os.path.realpath(device.host_path), target, device.permissions))
+    if not nodes:
+        raise _no_device(device)
+    return nodes
+
+
 def _require_node(device: Device, target: str) -> DeviceNode:
     node = _find_node(device.host_path, target, device.permissions)
     if node is None:
-        reason = "not a device node" if os.path.exists(device.host_path) else "no such file or directory"
-        raise InvalidArgument(
-            f'error gathering device information while adding custom device "{device.host_path}": {reason}'
-        )
+        raise _no_device(device)
     return node
+
+
+def _no_device(device: Device) -> InvalidArgument:
+    reason = "not a device node" if os.path.exists(device.host_path) else "no such file or directory"
+    return InvalidArgument(
+        f'error gathering device information while adding custom device "{device.host_path}": {reason}'
+    )
 
 
 def _nodes_below(folder: str, target: str, permissions: str) -> Iterator[DeviceNode]:

@@ -8,13 +8,13 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def plan_environment(hostname: str, given: Sequence[str], *, tty: bool, home: str) -> tuple[str, ...]:
-    """PATH, HOSTNAME and TERM first, what the image and the user gave over them, HOME where nobody said anything."""
+    """PATH, HOSTNAME and TERM first, what the image and the user gave over them, HOME where nobody said what it is."""
     defaults = [f"PATH={DEFAULT_PATH}"]
     if hostname:
         defaults.append(f"HOSTNAME={hostname}")
     if tty:
         defaults.append("TERM=xterm")
-    merged = replace_or_append(defaults, given)
+    merged = tuple(item for item in replace_or_append(defaults, given) if item != "HOME=")
     return merged if has_variable(merged, "HOME") else (*merged, f"HOME={home or '/'}")
 
 

@@ -5,6 +5,7 @@ The files are read with RESOLVE_IN_ROOT: an image whose /etc/passwd is a link to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from guest_agent.wire.errors import InvalidArgument
 
 #: Ids are 31 bits there: minID and maxID of moby/sys/user.
 MAXIMUM_ID = (1 << 31) - 1
+#: What Go's strconv.Atoi reads.
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def _find_entry(passwd: Sequence[PasswdEntry], user: str) -> PasswdEntry:
     for entry in passwd:
         if entry.name == wanted or (not user and entry.uid == 0):
             return entry
-    if not wanted.isdecimal():
+    if not _NUMBER.fullmatch(wanted):
         raise InvalidArgument(
             f"unable to find user {user}: no matching entries in passwd file",
             "name a user that the image has, or a numeric id",
@@ -94,7 +97,7 @@ def _find_gid(groups: Sequence[GroupEntry], wanted: str) -> int:
     for group in groups:
         if group.name == wanted:
             return group.gid
-    if not wanted.isdecimal():
+    if not _NUMBER.fullmatch(wanted):
         raise InvalidArgument(
             f"unable to find group {wanted}: no matching entries in group file",
             "name a group that the image has, or a numeric id",
@@ -104,7 +107,7 @@ def _find_gid(groups: Sequence[GroupEntry], wanted: str) -> int:
 
 def _checked_id(text: str) -> int:
     number = int(text[:20])
-    if number > MAXIMUM_ID:
+    if not 0 <= number <= MAXIMUM_ID:
         raise InvalidArgument("uids and gids must be in range 0-2147483647")
     return number
 

@@ -111,6 +111,11 @@ def test_a_donor_need_not_run_when_its_guest_is_made(machine: Machine) -> None:
         (("--mount", "type=image,source=busybox,target=/v"), "mount type unknown"),
         (("--volumes-from", "nobody"), "No such container: nobody"),
         (("-v", "/a:/b:ro,rw"), "invalid mode: ro,rw"),
+        (("-v", "/a:/b:nocopy"), 'invalid mount config for type "bind": field VolumeOptions must not be specified'),
+        (("-v", "a:/b:shared"), 'invalid mount config for type "volume": field BindOptions must not be specified'),
+        (("--device", "/etc"), 'adding custom device "/etc": not a device node'),
+        (("--network", "container:me", "--name", "me"), "cannot join own network"),
+        (("--network", "container:me", "--hostname", "x"), "conflicting options: hostname and the network mode"),
         (("--volume-driver", "far", "-v", "vv:/v"), 'error looking up volume plugin far: plugin "far" not found'),
     ],
 )  # fmt: skip

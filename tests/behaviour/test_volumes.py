@@ -112,7 +112,10 @@ def test_volumes_from(machine: Machine, tmp_path: Path) -> None:
     covered = ("--volumes-from", "donor", "-v", "other:/n")
     assert machine(*ONCE, *covered, "busybox", "sh", "-c", "ls /n; cat /b/file") == "bound"
     assert machine.docker(*ONCE, "--volumes-from", "donor", "busybox", "cat", "/anonymous/x") == "a"
+    machine("create", "--name", "heir", "--volumes-from", "donor", "busybox")
     machine("rm", "-v", "donor")
+    assert machine(*ONCE, "--volumes-from", "heir", "busybox", "cat", "/anonymous/x") == "a"
+    machine("rm", "-v", "heir")
     assert machine("volume", "ls", "-q").split() == ["named", "other"]
 
 

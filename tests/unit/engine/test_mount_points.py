@@ -47,7 +47,7 @@ def test_others_mounts_come_first_and_the_users_take_their_place() -> None:
         ContainerConfig(volumes=("/data",)), HostConfig(mounts=(MountRequest(BIND, "/src", "/mine"),)), inherited
     )
     assert points == (
-        MountPoint(VOLUME, "/data", "/v/_data", "v", "local", read_only=True),
+        MountPoint(VOLUME, "/data", "/v/_data", "v", "local", read_only=True, anonymous=True),
         MountPoint(BIND, "/src", "/mine", propagation="rprivate"),
     )
 

@@ -89,6 +89,7 @@ def test_hosts_has_dockers_lines_in_dockers_order() -> None:
         "172.30.0.2\tbox.example.com box",
     ]
     assert len(lines) == 10
+    assert plan_hosts("box.example.com", ["172.30.0.2"]).splitlines()[-1] == "172.30.0.2\tbox.example.com box"
 
 
 def test_on_the_hosts_network_its_file_is_kept() -> None:

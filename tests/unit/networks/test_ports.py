@@ -8,7 +8,9 @@ import pytest
 
 from guest_agent.networks.ports import (
     PortRecord,
+    allocated,
     check_address,
+    find_clash,
     format_note,
     parse_note,
     plan_bindings,
@@ -66,3 +68,24 @@ def test_both_families_of_a_port_are_one_binding() -> None:
     assert plan_bindings(ports[:1]) == [PortBinding(WEB, "0.0.0.0", 8080)]
     assert plan_bindings(ports[1:]) == [PortBinding(WEB, "::", 8080)]
     assert plan_bindings([PublishedPort(WEB, "127.0.0.1", 1)]) == [PortBinding(WEB, "127.0.0.1", 1)]
+
+
+def test_a_port_that_another_container_has() -> None:
+    """docker's allocator refuses it before the kernel is asked, in words that everybody searches for."""
+    ours = [PublishedPort(ContainerPort(80), "0.0.0.0", 8080), PublishedPort(ContainerPort(80), "127.0.0.1", 9000)]
+    for host_ip, port, clash in (
+        ("", 8080, "0.0.0.0"),
+        ("127.0.0.1", 8080, "127.0.0.1"),
+        ("::1", 8080, ""),
+        ("0.0.0.0", 9000, "0.0.0.0"),
+        ("127.0.0.2", 9000, ""),
+        ("", 8081, ""),
+    ):
+        assert find_clash(PortBinding(ContainerPort(81), host_ip, port), ours) == clash
+    assert find_clash(PortBinding(ContainerPort(81, Protocol.UDP), "", 8080), ours) == ""
+    failure = allocated(PortBinding(ContainerPort(80), "", 8080), "0.0.0.0", "web (1)", "f" * 64)
+    assert failure.message == (
+        "driver failed programming external connectivity on endpoint web (1): "
+        "Bind for 0.0.0.0:8080 failed: port is already allocated"
+    )
+    assert "container ffffffffffff publishes it" in failure.hint

@@ -68,6 +68,8 @@ def test_users_as_docker_finds_them(user: str, wanted: ResolvedUser) -> None:
         ("nobody", "unable to find user nobody: no matching entries in passwd file"),
         ("root:nogroup", "unable to find group nogroup: no matching entries in group file"),
         ("4294967296", "uids and gids must be in range 0-2147483647"),
+        ("-1", "uids and gids must be in range 0-2147483647"),
+        ("0:-1", "uids and gids must be in range 0-2147483647"),
     ],
 )
 def test_unknown_users(user: str, message: str) -> None:
