@@ -87,6 +87,7 @@ def test_passwd_of_any_kind_is_read(text: str) -> None:
 def test_environment() -> None:
     planned = plan_environment("web", ["A=1", "PATH=/x"], tty=True, home="/root")
     assert planned == ("PATH=/x", "HOSTNAME=web", "TERM=xterm", "A=1", "HOME=/root")
+    assert plan_environment("", ["HOME="], tty=False, home="/root")[-1] == "HOME=/root"
     assert replace_or_append(["A=1", "B=2"], ["A"]) == ("B=2",)
 
 
