@@ -158,7 +158,7 @@ def test_an_agent_is_asked_through_the_session(machine: Machine, build: Build, c
         asked = build("--ssh", f"default={place}", str(context))
         assert asked.code == 0 and "answer 12" in asked.err, asked.err
     finally:
-        agent.kill()
+        agent.terminate()  # then it removes its socket
         agent.wait()
 
 

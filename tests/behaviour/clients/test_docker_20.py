@@ -45,7 +45,7 @@ def agent_at(place: Path) -> Iterator[None]:
         wait_for(place.exists, "the agent's socket")
         yield
     finally:
-        agent.kill()
+        agent.terminate()  # then it removes its socket
         agent.wait()
 
 
