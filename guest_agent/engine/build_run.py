@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from guest_agent.engine.build_roots import BuildRoot
-from guest_agent.engine.bundle import find_running, plan_hosts_file, write_config
+from guest_agent.engine.bundle import borrow_files, find_running, plan_hosts_file, write_config
 from guest_agent.engine.container import Container
 from guest_agent.engine.descriptors import PipeSource
 from guest_agent.engine.failpoints import failpoint
@@ -97,7 +97,7 @@ async def _connect(parts: Parts, container: Container, undo: AsyncExitStack) -> 
     networks, identity = parts.networks, container.id
     if mode.startswith("container:"):
         other = find_running(parts, mode.partition(":")[2], identity)
-        _write_names(parts, container, Attachments((), -1))
+        borrow_files(parts, container, other)
         return f"/proc/{other.state.pid}/ns/net"
     if mode == "host":
         _write_names(parts, container, Attachments((networks.static_endpoint("host"),), -1))

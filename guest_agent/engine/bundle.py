@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 
 from guest_agent.engine.container import Container
@@ -20,6 +21,12 @@ from guest_agent.wire.mounts import Mount, MountPoint, MountType
 
 #: Files that the engine writes and the container sees at these places.
 ENGINE_FILES = {"hosts": "/etc/hosts", "hostname": "/etc/hostname", "resolv.conf": "/etc/resolv.conf"}
+
+
+def borrow_files(parts: Parts, container: Container, other: Container) -> None:
+    """Whoever shares another's network has its names as well: those of this moment."""
+    for name in ENGINE_FILES:
+        shutil.copyfile(f"{parts.paths.bundle(other.id)}/{name}", f"{parts.paths.bundle(container.id)}/{name}")
 
 
 def plan_hosts_file(parts: Parts, container: Container, endpoints: Iterable[Endpoint]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from guest_agent.engine.bundle import ENGINE_FILES, find_running, plan_hosts_file, write_config
+from guest_agent.engine.bundle import borrow_files, find_running, plan_hosts_file, write_config
 from guest_agent.engine.container import Container, State
 from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.failpoints import failpoint
@@ -179,13 +179,10 @@ class Start:
 
     def _write_files(self) -> None:
         with step("files"):
-            bundle = self.parts.paths.bundle(self.container.id)
             if self.network.files_of is not None:
-                other = self.parts.paths.bundle(self.network.files_of.id)
-                for name in ENGINE_FILES:
-                    shutil.copyfile(f"{other}/{name}", f"{bundle}/{name}")
+                borrow_files(self.parts, self.container, self.network.files_of)
             else:
-                self._write_name_files(bundle)
+                self._write_name_files(self.parts.paths.bundle(self.container.id))
             write_config(self.parts, self.container, self.network.path)
 
     def _write_name_files(self, bundle: str) -> None:

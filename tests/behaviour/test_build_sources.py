@@ -328,6 +328,9 @@ def test_what_is_around_a_step(machine: Machine, project: Project) -> None:
     hits, shared, files, networks, *others = machine.attempt("run", "--rm", "around").out.split()
     assert (hits, shared, files, networks) == ("1", "16384", "321", "lo")
     assert int(others[0]) >= 1 and others[1:] == ["0"], "the host's own interfaces; and no name in the image"
+    donor = machine("run", "-d", "--add-host", "known:127.0.0.7", "busybox", "sleep", "3600")
+    machine.docker("build", "--network", f"container:{donor}", project("FROM busybox\nRUN ping -c1 known"))
+    machine("rm", "-f", donor)
     unknown = machine.fails(1, "build", project("FROM busybox\nRUN --network=nothing true"))
     assert 'invalid network mode "nothing"' in unknown
     machine("rmi", "around")
