@@ -80,6 +80,10 @@ class StageState:
         """What the history says was run by an instruction that ran nothing."""
         return (*self.shell, "#(nop) ", comment)
 
+    def copied(self, comment: str) -> tuple[str, ...]:
+        """The same of COPY and ADD, which the classic builder has in one word."""
+        return (*self.shell, f"#(nop) {comment}")
+
 
 def apply(state: StageState, instruction: Instruction) -> tuple[StageState, str]:
     """The next state, and the comment. Not for RUN, COPY and ADD. Raises DockerfileError."""

@@ -125,7 +125,7 @@ class StageBuild:
             async def work() -> str:
                 return await perform_copy(self._session, origins, snapshot, planned)
 
-            key, words = snapshot.next_key(planned.identity), snapshot.state.nothing(planned.comment)
+            key, words = snapshot.next_key(planned.identity), snapshot.state.copied(planned.comment)
             return await self._take_or_make(snapshot, key, words, work, told=copy.unpack is None)
         finally:
             await origins.close()

@@ -62,13 +62,9 @@ def make_container(parts: Parts, request: CreateRequest, provisional: bool) -> t
 
 
 def _find_image(parts: Parts, name: str) -> Image:
-    """docker names the tag that was looked for, too."""
     if not name:
         raise InvalidArgument("no command specified")  # as dockerd has it: there is no image to have one
-    try:
-        return parts.images.find(name)
-    except NotFound as error:
-        raise NotFound(f"No such image: {with_tag(name)}", error.hint) from None
+    return parts.images.find(name)
 
 
 def with_tag(name: str) -> str:

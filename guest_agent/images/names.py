@@ -25,6 +25,14 @@ _TAG_TIME = "tag-time"
 ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
+def in_full(text: str) -> str:
+    """What a user's text says, as docker repeats it: a name with its tag; what can be an id only with its algorithm."""
+    try:
+        return parse_reference(text).with_default_tag().familiar
+    except InvalidArgument:
+        return f"sha256:{text.removeprefix('sha256:')}"
+
+
 class Names:
     """Every name, and the image that it stands for."""
 

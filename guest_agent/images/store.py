@@ -17,7 +17,7 @@ from guest_agent.images.configs import parse_config, parse_time
 from guest_agent.images.contracts import ImageLayers, LayerStaging
 from guest_agent.images.downloads import Downloads
 from guest_agent.images.image_records import ImageRecords, Stored, no_such_image
-from guest_agent.images.names import ID_PREFIX, Names
+from guest_agent.images.names import ID_PREFIX, Names, in_full
 from guest_agent.images.provenance import KnownBlob, Provenance
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.removal import Users, chain_ids, check_deletable, check_untaggable
@@ -231,7 +231,7 @@ class ImageStore:
         if len(found) > 1:
             raise InvalidArgument(f"ambiguous image ID prefix: {text}")
         if not found:
-            raise no_such_image(text)
+            raise no_such_image(in_full(text))
         return found[0]
 
     def _images_by_id(self, text: str) -> list[ImageId]:

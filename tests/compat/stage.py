@@ -17,7 +17,7 @@ from tests.bench.processes import run
 #: Archive of the tests' own images -> the names that suites know it by.
 NAMES = {
     "busybox": (
-        *("busybox:latest", "busybox:1.27.2", "busybox:1.31.0-uclibc"),
+        *("busybox:latest", "busybox:1.27.0.2", "busybox:1.27.2", "busybox:1.31.0-uclibc"),
         *("alpine:latest", "alpine:edge", "alpine:3.10", "alpine:3.10.1", "alpine:3.12", "hello-world:latest"),
     ),
     "stack": ("python:3.13-alpine", "python:3.14-alpine"),

@@ -44,6 +44,7 @@ def test_a_line_of_env_sees_what_was_before_it() -> None:
     assert state.config.environment == ("PATH=/bin", "a=2", "b=1", "c=1 x")
     assert comment == "ENV a=2 b=1 c=1 x"
     assert " ".join(state.nothing(comment)) == "/bin/sh -c #(nop)  ENV a=2 b=1 c=1 x"
+    assert state.copied("COPY a in / ") == ("/bin/sh", "-c", "#(nop) COPY a in / ")
 
 
 def test_arguments() -> None:

@@ -78,6 +78,9 @@ def test_find(fixture: Fixture) -> None:
         assert fixture.images.find(text).config.id == image_id
     with pytest.raises(NotFound, match=r"^No such image: app:2$"):
         fixture.images.find("app:2")
+    for text, said in (("nosuch", "nosuch:latest"), ("ab" * 32, "sha256:" + "ab" * 32)):
+        with pytest.raises(NotFound, match=f"^No such image: {said}$"):
+            fixture.images.find(text)
     with pytest.raises(InvalidArgument, match="invalid reference format"):
         fixture.images.find("A B")
 
