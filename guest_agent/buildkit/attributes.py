@@ -21,7 +21,7 @@ FRONT_END = "dockerfile.v0"
 #: Exporters that make an image here: "moby" is the docker driver's.
 IMAGE_EXPORTERS = ("moby", "image")
 LOCAL, TAR = "local", "tar"
-_IMAGE = "docker-image://"
+IMAGE = "docker-image://"
 _LOCAL = "local:"
 #: A context that the client brings as a tar has an address below this.
 UPLOADED = "http://buildkit-session/"
@@ -54,7 +54,7 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         if exporter.type not in (*IMAGE_EXPORTERS, LOCAL, TAR):
             raise Unsupported(f'exporter "{exporter.type}" could not be found')
     named = dict(_below(attributes, "context:"))
-    images = {_context_name(name): value.removeprefix(_IMAGE) for name, value in named.items() if _IMAGE in value[:15]}
+    images = {_context_name(name): value.removeprefix(IMAGE) for name, value in named.items() if IMAGE in value[:15]}
     folders = {_context_name(name): value.removeprefix(_LOCAL) for name, value in named.items() if _LOCAL in value[:6]}
     _check_contexts(named)
     remote = attributes.get("context", "")
@@ -108,7 +108,7 @@ def _check_supported(attributes: Mapping[str, str]) -> None:
 
 def _check_contexts(named: Mapping[str, str]) -> None:
     for name, value in named.items():
-        if not value.startswith((_IMAGE, _LOCAL)):
+        if not value.startswith((IMAGE, _LOCAL)):
             raise Unsupported(f"the build context {name}={value} is of a kind that is not supported")
 
 

@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from types import MappingProxyType
 
 from guest_agent.build.reading import DockerfileError
 from guest_agent.buildkit.asking import SessionClient
@@ -25,6 +27,7 @@ from guest_agent.buildkit.progress import Progress, canonical
 from guest_agent.buildkit.sessions import Sessions
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
+from guest_agent.wire.models import ImageConfig
 
 #: Seconds for a job that its client begins at the same time as it asks for it. BuildKit's own are 3.
 _PATIENCE = 10.0
@@ -59,8 +62,15 @@ class Job:
         """What was built; "" before."""
         return self._result.image
 
-    async def build(self, frontend: str, attributes: Mapping[str, str]) -> None:
-        """`image` is known then.
+    @property
+    def config(self) -> ImageConfig | None:
+        """Its configuration, also of a result that isn't an image."""
+        return self._result.config
+
+    async def build(
+        self, frontend: str, attributes: Mapping[str, str], others: Mapping[str, ImageConfig] = MappingProxyType({})
+    ) -> None:
+        """`image` is known then. `others` are the results of other jobs, by their ids.
 
         Raises CallFailed in BuildKit's words; its code is UNKNOWN, whose name isn't shown.
         """
@@ -68,7 +78,7 @@ class Job:
             wanted = f"front end {frontend}" if frontend else "build from a definition"
             raise CallFailed(Code.UNKNOWN, f"a {wanted} is not supported: only {FRONT_END} is")
         try:
-            await self._carry_out(attributes)
+            await self._carry_out(attributes, others)
         except HostvmError as error:
             message = words_of(error, self.request.ref, self.progress.failed_base)
             self.progress.give_up(message)
@@ -78,7 +88,7 @@ class Job:
             self.progress.give_up("context canceled")
             raise
 
-    async def _carry_out(self, attributes: Mapping[str, str]) -> None:
+    async def _carry_out(self, attributes: Mapping[str, str], others: Mapping[str, ImageConfig]) -> None:
         wanted = plan_build_request(attributes, exporters_of(self.request))
         session = await self._sessions.wait_connected(
             attributes.get(f"local-sessionid:{wanted.context_folder}", "") or self.request.session
@@ -92,7 +102,8 @@ class Job:
         else:
             chunks = body(session, wanted, definition, self.progress)
         client = SessionClient(session)
-        building = self._builds.build(wanted.request, chunks, self.progress, client, self._result)
+        request = replace(wanted.request, unstored=others)
+        building = self._builds.build(request, chunks, self.progress, client, self._result)
         async with aclosing(building) as reports:
             async for _report in reports:
                 await self.progress.room()
@@ -155,6 +166,11 @@ class Jobs:
             job.progress.end()
             job.close()
             self._over.append((ref, job.progress))
+
+    def results(self) -> dict[str, ImageConfig]:
+        """Of those that have been built and wait for their clients."""
+        configs = [job.config for job in self._jobs.values()]
+        return {config.id: config for config in configs if config is not None}
 
     async def find_progress(self, ref: str) -> Progress:
         """Of one that runs, or has. Raises NotFound if it doesn't come."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from guest_agent.rpc.protobuf import data, flag, integer, message, messages, text, text_map, texts
+from guest_agent.rpc.protobuf import data, datas, flag, integer, message, messages, text, text_map, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +194,58 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    identifier: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    digest: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """pb.Op of solver/pb/ops.proto."""
+
+    inputs: tuple[Input, ...] = messages(1, Input)
+    source: Source | None = message(3, Source)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationNote:
+    """Of a map: an operation's digest, and what is noted of it, which may be nothing."""
+
+    digest: str = text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """LLB: encoded operations, each behind its inputs, which are known by their digests. The last one is the end."""
+
+    operations: tuple[bytes, ...] = datas(1)
+    notes: tuple[OperationNote, ...] = messages(2, OperationNote)
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionEntry:
+    """Of a map."""
+
+    key: str = text(1)
+    value: Definition | None = message(2, Definition)
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeSolveRequest:
     definition: bytes = data(1)
     frontend: str = text(2)
     frontend_opt: Mapping[str, str] = text_map(3)
+    frontend_inputs: tuple[DefinitionEntry, ...] = messages(13, DefinitionEntry)
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
     id: str = text(1)
+    definition: Definition | None = message(2, Definition)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from guest_agent.buildkit.messages import (
     Worker,
     WorkersResponse,
 )
+from guest_agent.buildkit.references import define, resolve
 from guest_agent.buildkit.sessions import Sessions
 from guest_agent.rpc.peer import Call, Handler
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
@@ -44,7 +45,16 @@ _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
 #: Says which job a call to the gateway belongs to.
 _BUILD_ID = "buildkit-controlapi-buildid"
 #: What the gateway can do. Clients ask for no more than is named here.
-_CAPABILITIES = ("solve.base", "return", "returnmap", "proto.refarray", "importcaches", "gateway.evaluate")
+_CAPABILITIES = (
+    "solve.base",
+    "return",
+    "returnmap",
+    "proto.refarray",
+    "importcaches",
+    "gateway.evaluate",
+    "reference.output",
+    "frontend.inputs",
+)
 #: Where --add-host=NAME:host-gateway leads.
 _GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 #: Whose protocol this is.
@@ -113,8 +123,8 @@ class BuildKit:
     async def _bridge_solve(self, call: Call) -> None:
         job = await self._job_of(call)
         request = await _read(call, BridgeSolveRequest)
-        await job.build(request.frontend, request.frontend_opt)
-        await call.send(encode(BridgeSolveResponse(result=Result(Ref(job.image or "result")))))
+        await job.build(request.frontend, resolve(request.frontend_opt, request.frontend_inputs), self.jobs.results())
+        await call.send(encode(BridgeSolveResponse(result=Result(Ref(job.image, define(job.image))))))
 
     async def _return(self, call: Call) -> None:
         job = await self._job_of(call)

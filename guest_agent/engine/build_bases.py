@@ -15,7 +15,7 @@ from guest_agent.images.pull import pull
 from guest_agent.images.reference import parse_reference
 from guest_agent.runtime.environment import DEFAULT_PATH, has_variable
 from guest_agent.wire.errors import NotFound
-from guest_agent.wire.models import ContainerConfig, Image
+from guest_agent.wire.models import ContainerConfig, Image, ImageConfig
 
 
 async def begin_stage(session: BuildSession, planned: PlannedStage) -> Snapshot:
@@ -33,7 +33,7 @@ async def begin_stage(session: BuildSession, planned: PlannedStage) -> Snapshot:
     if name == SCRATCH:
         return Snapshot(key=f"{SCRATCH} {session.platform}", state=state)
     image = await find_image(session, planned.stage.index, name, planned.platform)
-    return _from_image(state, image)
+    return _from_image(state, image, is_stored=session.parts.images.has(image.id))
 
 
 def _continue(before: Snapshot) -> Snapshot:
@@ -43,24 +43,24 @@ def _continue(before: Snapshot) -> Snapshot:
     return replace(before, state=replace(before.state, command_set=False))
 
 
-def _from_image(state: StageState, image: Image) -> Snapshot:
+def _from_image(state: StageState, image: ImageConfig, is_stored: bool) -> Snapshot:
     from dataclasses import replace
 
-    config = image.config.config
+    config = image.config
     if not has_variable(config.environment, "PATH"):
         config = replace(config, environment=(*config.environment, f"PATH={DEFAULT_PATH}"))
     return Snapshot(
-        key=image.config.id,
-        state=replace(state, config=config, author=image.config.author),
-        diff_ids=image.config.diff_ids,
-        history=image.config.history,
-        created=image.config.created,
-        parent=image.config.id,
-        base_layers=len(image.config.diff_ids),
+        key=image.id,
+        state=replace(state, config=config, author=image.author),
+        diff_ids=image.diff_ids,
+        history=image.history,
+        created=image.created,
+        parent=image.id if is_stored else "",
+        base_layers=len(image.diff_ids),
     )
 
 
-async def find_image(session: BuildSession, stage: int, name: str, platform: str = "") -> Image:
+async def find_image(session: BuildSession, stage: int, name: str, platform: str = "") -> ImageConfig:
     """The image with its layers kept for the build. Pulled where it is missing, of another platform, or --pull says so.
 
     Two stages that want the same one wait for the same pull.
@@ -70,14 +70,16 @@ async def find_image(session: BuildSession, stage: int, name: str, platform: str
     if key not in session.pulls:
         session.pulls[key] = asyncio.ensure_future(_provide(session, stage, name, wanted))
     image = await asyncio.shield(session.pulls[key])
-    for diff_id in image.config.diff_ids:
+    for diff_id in image.diff_ids:
         if not session.staging.reuse(diff_id):
             raise NotFound(f"layer {diff_id} of the image {name} is missing")
     return image
 
 
-async def _provide(session: BuildSession, stage: int, name: str, platform: str) -> Image:
+async def _provide(session: BuildSession, stage: int, name: str, platform: str) -> ImageConfig:
     images = session.parts.images
+    if name in session.request.unstored:
+        return session.request.unstored[name]
     if not session.request.pull:
         try:
             found = images.find(name)
@@ -85,7 +87,7 @@ async def _provide(session: BuildSession, stage: int, name: str, platform: str) 
             pass
         else:
             if _fits(found, platform):
-                return found
+                return found.config
     session.check_may_work()
     credentials = await session.client.credentials_of(parse_reference(name).domain)
     pulling = pull(images, name, platform, session.parts.registries, credentials)
@@ -93,7 +95,7 @@ async def _provide(session: BuildSession, stage: int, name: str, platform: str) 
         async for report in reports:
             session.output.report(stage, report)
             await session.reports.room()
-    return images.find(name)
+    return images.find(name).config
 
 
 def _fits(image: Image, platform: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guest_agent.wire.errors import Conflict, InvalidArgument
-from guest_agent.wire.models import Credentials
+from guest_agent.wire.models import Credentials, ImageConfig
 from guest_agent.wire.resources import Resources
 
 
@@ -41,6 +41,7 @@ class BuildRequest:
     credentials: Mapping[str, Credentials] = field(default_factory=dict)  #: by registry
     in_parts: bool = False
     named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
+    unstored: Mapping[str, ImageConfig] = field(default_factory=dict)  #: by id: what builds hold that make no image
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
     context_key: str = ""  #: the client's word for its context: the same only where the context is
     cached_only: bool = False  #: without the context; where a step has to be carried out, the build is NotCached

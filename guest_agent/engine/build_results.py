@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from guest_agent.build.trees import ContextTree
 from guest_agent.engine.build_context import read_tree
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.parts import Parts
-from guest_agent.wire.models import DiffId, ImageId
+from guest_agent.wire.models import DiffId, ImageConfig
 
 
 class BuildResult:
@@ -19,13 +19,18 @@ class BuildResult:
         self._parts = parts
         self._layers: tuple[DiffId, ...] = ()
         self._held: list[DiffId] = []
-        self.image = ""  #: of a build for files only there is no such image
+        self.config: ImageConfig | None = None  #: of a build for files only there is no such image
 
-    def take(self, image: ImageId, layers: Sequence[DiffId]) -> None:
+    @property
+    def image(self) -> str:
+        """Its id, "" before."""
+        return self.config.id if self.config else ""
+
+    def take(self, config: ImageConfig) -> None:
         """For the build, while it keeps the layers itself."""
         self.close()
-        self.image, self._layers = image, tuple(layers)
-        self._held = [layer for layer in layers if self._parts.layers.hold(layer)]
+        self.config, self._layers = config, config.diff_ids
+        self._held = [layer for layer in config.diff_ids if self._parts.layers.hold(layer)]
 
     def close(self) -> None:
         held, self._held = self._held, []

@@ -21,7 +21,7 @@ from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.parts import Parts
 from guest_agent.images.platforms import Platform
 from guest_agent.layers.store import Staging
-from guest_agent.wire.models import DiffId, Image, ImageConfig
+from guest_agent.wire.models import DiffId, ImageConfig
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +49,7 @@ class BuildSession:
     client: BuildClient
     steps: dict[str, StepResult] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    pulls: dict[str, asyncio.Task[Image]] = field(default_factory=dict)
+    pulls: dict[str, asyncio.Task[ImageConfig]] = field(default_factory=dict)
     #: As many steps at once as there are processors.
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

@@ -108,7 +108,7 @@ class Origins:
         if image == SCRATCH:
             return ()
         try:
-            return (await find_image(self._session, self._planned.stage.index, image)).config.diff_ids
+            return (await find_image(self._session, self._planned.stage.index, image)).diff_ids
         except HostvmError as error:
             raise type(error)(f"invalid from flag value {name}: {error.message}", error.hint) from error
 

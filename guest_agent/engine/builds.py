@@ -35,7 +35,7 @@ from guest_agent.engine.build_usage import CacheUsage
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
-from guest_agent.images.configs import encode_config
+from guest_agent.images.configs import encode_config, parse_config
 from guest_agent.images.platforms import Platform, host_platform, parse_platform
 from guest_agent.images.reference import Reference, parse_reference
 from guest_agent.images.store import NewImage
@@ -132,7 +132,7 @@ class Builds:
                     snapshot = await squash(session, snapshot)
                 identity = await self._keep(session, snapshot, names)
                 if ways.result is not None:
-                    ways.result.take(identity, snapshot.diff_ids)
+                    ways.result.take(self._config_of(identity, session, snapshot))
             except BaseException:
                 if not request.cached_only:
                     await self._keep_layers(session)
@@ -148,7 +148,8 @@ class Builds:
         contexts = frozenset((*body.named, *request.named_images))
 
         def find_triggers(name: str) -> tuple[str, ...]:
-            known = self._find_sources([request.named_images.get(name, name)])
+            image = request.named_images.get(name, name)
+            known = [request.unstored[image]] if image in request.unstored else self._find_sources([image])
             return known[0].config.on_build if known else ()
 
         plan = plan_build(dockerfile, request.target, given, platforms, contexts, find_triggers)
@@ -233,6 +234,11 @@ class Builds:
         self._remember(session)
         failpoint("build.image.after")
         return identity
+
+    def _config_of(self, identity: ImageId, session: BuildSession, snapshot: Snapshot) -> ImageConfig:
+        """Of a build for files there may be no image."""
+        images = self._parts.images
+        return images.get(identity).config if images.has(identity) else parse_config(_encode(session, snapshot))
 
     async def _keep_layers(self, session: BuildSession) -> None:
         """For the cache alone."""

@@ -65,6 +65,10 @@ def texts(number: int) -> tuple[str, ...]:
     return cast("tuple[str, ...]", _declare((), _Kind(number, _BYTES, _each(_to_bytes), _to_text, tuple)))
 
 
+def datas(number: int) -> tuple[bytes, ...]:
+    return cast("tuple[bytes, ...]", _declare((), _Kind(number, _BYTES, _each(bytes), _plain, tuple)))
+
+
 def message(number: int, kind: type[_M]) -> _M | None:
     """None where there is none."""
     return cast("_M | None", _declare(None, _Kind(number, _BYTES, _one_if(encode), _decoder(kind))))

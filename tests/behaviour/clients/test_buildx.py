@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -187,6 +188,40 @@ def test_compose_builds_its_services(machine: Machine, context: Path) -> None:
     assert ran.code == 0, ran.err
     assert re.search(r"one-1 +\| one", ran.out) and re.search(r"two-1 +\| two", ran.out)
     assert machine.command([*compose, "down", "--rmi", "local"]).code == 0
+
+
+BAKED = """
+target "hidden" {
+  dockerfile-inline = "FROM busybox\\nRUN echo hidden > /file\\nENV WORD=said\\nONBUILD RUN echo triggered > /more\\n"
+  output = ["type=local,dest=out"]
+}
+target "top" {
+  dockerfile-inline = "FROM base\\nRUN cat /file /more; echo $WORD\\nCOPY --from=base /file /copied\\n"
+  contexts = { base = "target:hidden" }
+  tags = ["top"]
+}
+target "linked" {
+  dockerfile-inline = "FROM base\\nCMD cat /copied /more\\n"
+  contexts = { base = "target:top" }
+  tags = ["linked:1", "linked:2"]
+}
+"""
+
+
+def test_bake_builds_targets_upon_each_other(machine: Machine, build: Build, context: Path) -> None:
+    """Of the one that is wanted as files there is no image, but what stands upon it."""
+    (context / "docker-bake.hcl").write_text(BAKED)
+    words = ["--progress", "plain", "--metadata-file", "metadata", "-f", "docker-bake.hcl", "hidden", "linked"]
+    baking = ["sh", "-c", f'cd {context} && exec "$0" buildx bake "$@"', programs.DOCKER_26, *words]
+    baked = machine.command(baking)
+    assert baked.code == 0, baked.err
+    assert re.search(r"#\d+ [\d.]+ hidden\n#\d+ [\d.]+ triggered\n#\d+ [\d.]+ said", baked.err)
+    assert machine("run", "--rm", "linked:2", "sh", "-c", "cat /copied /more; echo $WORD") == "hidden\ntriggered\nsaid"
+    assert (context / "out" / "file").read_text() == "hidden\n"
+    metadata = json.loads((context / "metadata").read_text())
+    assert metadata["linked"]["containerimage.digest"] == machine.inspect("linked:1")["Id"]
+    machine("rmi", "-f", "linked:1", "linked:2")
+    machine("image", "prune", "-f")
 
 
 def test_buildx_asks_after_its_builder(machine: Machine, build: Build, tmp_path: Path) -> None:

@@ -32,9 +32,10 @@ from guest_agent.rpc.protobuf import decode, encode
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.cache_records import CacheRecord, PruneRequest, RecordType
 from guest_agent.wire.errors import HostvmError
-from guest_agent.wire.models import Credentials
+from guest_agent.wire.models import ContainerConfig, Credentials, ImageConfig, ImageId
 
 IMAGE = "sha256:" + "1" * 64
+CONFIG = ImageConfig(ImageId(IMAGE), "amd64", "linux", "", "", ContainerConfig(), ())
 CACHED = (
     CacheRecord(
         "step", RecordType.REGULAR, 30, "1970-01-02T00:00:00.000000005Z", 2 * 10**9, 3, "RUN x", "base", shared=True
@@ -83,7 +84,7 @@ async def connected(
 
 class PretendedResult(BuildResult):
     def __init__(self) -> None:
-        self.image = ""
+        self.config = None
         self.closed = False
 
     async def export(self) -> AsyncGenerator[bytes, None]:
@@ -137,7 +138,7 @@ class PretendedBuilds:
                 raise self.error
             yield {"stream": "Step 1/1 : FROM scratch\n"}
             if result is not None:
-                result.image = IMAGE
+                result.config = CONFIG
             yield {"aux": {"ID": IMAGE}}
         finally:
             self.cancelled.set()

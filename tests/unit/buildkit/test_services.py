@@ -13,6 +13,7 @@ from guest_agent.buildkit.messages import (
     BridgeSolveRequest,
     BridgeSolveResponse,
     CredentialsResponse,
+    DefinitionEntry,
     Empty,
     Exporter,
     Pong,
@@ -51,14 +52,17 @@ def a_client() -> PretendedClient:
 
 
 async def solve(
-    talk: Conversation, attributes: dict[str, str], exporters: tuple[Exporter, ...] = (_MOBY,)
+    talk: Conversation,
+    attributes: dict[str, str],
+    exporters: tuple[Exporter, ...] = (_MOBY,),
+    inputs: tuple[DefinitionEntry, ...] = (),
 ) -> tuple[SolveResponse, list[StatusResponse]]:
     """The three calls of buildx at the same time, and the Return at the end."""
     request = SolveRequest("job", session="s1", exporters=exporters)
     control = asyncio.create_task(talk.control.ask(f"{_CONTROL}/Solve", encode(request)))
     watching = asyncio.create_task(watch(talk))
     try:
-        asked = encode(BridgeSolveRequest(frontend="dockerfile.v0", frontend_opt=attributes))
+        asked = encode(BridgeSolveRequest(frontend="dockerfile.v0", frontend_opt=attributes, frontend_inputs=inputs))
         answer = decode(BridgeSolveResponse, await talk.control.ask(f"{_BRIDGE}/Solve", asked, _JOB))
         returned = ReturnRequest(answer.result)
     except CallFailed as error:
@@ -100,6 +104,31 @@ def test_a_build_is_made_of_what_the_client_has() -> None:
     converse(client, work)
     of_context = [asked for asked in client.asked if asked["dir-name"] == ["context"]]
     assert of_context[-1]["exclude-patterns"] == ["left"]
+
+
+def test_a_build_upon_what_another_one_came_to() -> None:
+    """bake's `target:`. It has no image where it is wanted as files: the job itself holds it, as long as it lasts."""
+
+    async def work(talk: Conversation) -> None:
+        first = asyncio.create_task(
+            talk.control.ask(
+                f"{_CONTROL}/Solve", encode(SolveRequest("first", session="s1", exporters=(Exporter("tar"),)))
+            )
+        )
+        asked = encode(BridgeSolveRequest(frontend="dockerfile.v0"))
+        of_first = [("buildkit-controlapi-buildid", "first")]
+        answer = decode(BridgeSolveResponse, await talk.control.ask(f"{_BRIDGE}/Solve", asked, of_first))
+        assert answer.result is not None and answer.result.ref is not None
+        await solve(
+            talk, {"context:base": "input:base"}, (_MOBY,), (DefinitionEntry("base", answer.result.ref.definition),)
+        )
+        assert talk.builds.requests[1].named_images == {"base": IMAGE}
+        assert list(talk.builds.requests[1].unstored) == [IMAGE] and not talk.builds.results[0].closed
+        await talk.control.ask(f"{_BRIDGE}/Return", encode(ReturnRequest()), of_first)
+        await first
+        assert talk.builds.results[0].closed
+
+    converse(a_client(), work)
 
 
 def test_a_job_may_be_over_before_its_status_is_asked_for() -> None:
