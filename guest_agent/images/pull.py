@@ -148,7 +148,7 @@ class _Pull:
 
     async def _fetch_layers(self, resolved: _Resolved, staging: LayerStaging) -> None:
         """All of them, or the first error; nothing goes on behind its back then."""
-        missing = self._missing(resolved.layers, staging)
+        missing = self._missing(resolved.layers, staging, tell_of_reused=not self._store.has(resolved.config.id))
         downloads, settings = self._store.downloads, self.transport.settings
         report = self.progress.put_nowait
         works = [
@@ -162,12 +162,18 @@ class _Pull:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
 
-    def _missing(self, layers: Sequence[tuple[Descriptor, DiffId]], staging: LayerStaging) -> dict[Descriptor, DiffId]:
-        """Each missing layer once; says of all what will become of them."""
+    def _missing(
+        self, layers: Sequence[tuple[Descriptor, DiffId]], staging: LayerStaging, tell_of_reused: bool
+    ) -> dict[Descriptor, DiffId]:
+        """Each missing layer once; says of all what will become of them.
+
+        `tell_of_reused`: docker is silent about the layers of an image that it has.
+        """
         missing = {}
         for descriptor, diff_id in layers:
             if staging.reuse(diff_id):
-                self.progress.put_nowait(step("Already exists", short(descriptor.digest)))
+                if tell_of_reused:
+                    self.progress.put_nowait(step("Already exists", short(descriptor.digest)))
             elif descriptor not in missing:
                 self.progress.put_nowait(step("Pulling fs layer", short(descriptor.digest)))
                 missing[descriptor] = diff_id

@@ -89,6 +89,7 @@ def test_up_to_date_and_after_a_restart(registry: RegistryProcess, stores: Store
     assert stores.warnings == []
     lines = asyncio.run(stores.pull(f"{registry.address}/base:1"))
     assert lines[-1] == {"status": f"Status: Image is up to date for {registry.address}/base:1"}
+    assert len(lines) == 3, "where it's from, its digest and the status: no word of its layers"
 
 
 def test_by_digest(registry: RegistryProcess, stores: Stores, tmp_path: Path) -> None:
