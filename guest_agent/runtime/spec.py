@@ -168,7 +168,8 @@ def _add_process(inputs: SpecInputs, spec: Json) -> None:
 
 
 def _wants_init(inputs: SpecInputs) -> bool:
-    return bool(inputs.host_config.init and inputs.init_binary and inputs.host_config.pid_mode != "host")
+    """Only as the first process of a namespace of its own: others' have one, the host's or a container's."""
+    return bool(inputs.host_config.init and inputs.init_binary and not inputs.host_config.pid_mode)
 
 
 def _add_root(inputs: SpecInputs, spec: Json) -> None:

@@ -224,6 +224,13 @@ def test_init_comes_first() -> None:
     assert planned["mounts"][-1]["source"] == "/usr/bin/tini-static"
 
 
+@pytest.mark.parametrize("mode", ["host", "container:x"])
+def test_no_init_among_other_s_processes(mode: str) -> None:
+    planned: Any = plan_spec(replace(inputs(init=True, pid_mode=mode), init_binary="/usr/bin/tini-static", pid_pid=7))
+    assert planned["process"]["args"] == ["true"]
+    assert not any(mount["destination"] == "/sbin/docker-init" for mount in planned["mounts"])
+
+
 def test_sysctls_are_checked() -> None:
     assert spec(sysctls={"net.core.somaxconn": "9"})["linux"]["sysctl"]["net.core.somaxconn"] == "9"
     with pytest.raises(InvalidArgument, match=r"sysctl 'vm\.swappiness' is not allowed"):
