@@ -33,10 +33,11 @@ class ExecsResource:
     async def start(self, call: Call) -> Answer:
         """As with dockerd the head of the answer goes out before the command is started, and what keeps it from
         starting is told in the stream: a client that reads the stream past its own buffer, as docker-py does, would
-        lose output that comes together with the head.
+        lose output that comes together with the head. So is that it was started before: compose's watch starts each
+        of its commands twice, the second time for the head of the answer alone.
         """
         body = read_fields(await call.request.json())
-        exec_id = self._execs.find_startable(call.name).id
+        exec_id = self._execs.find_active(call.name).id
         raw, size = body.flag("Tty"), body.size("ConsoleSize")
         if body.flag("Detach"):
             await self._execs.start(exec_id, True, size)

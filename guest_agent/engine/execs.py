@@ -117,11 +117,9 @@ class Execs:
         """Its maker has seen what came of it; idempotent."""
         self._execs.pop(exec_id, None)
 
-    def find_startable(self, exec_id: str) -> Exec:
-        """Raises NotFound, also where its container has ended since; Conflict where it was started before."""
+    def find_active(self, exec_id: str) -> Exec:
+        """Whether it was started doesn't matter. Raises NotFound, also where its container has ended since."""
         one = self.find(exec_id)
-        if one.started:
-            raise Conflict(f"Error: Exec command {exec_id} has already run")
         container = self._parts.table.find(one.container_id)
         if container.state.started_ns != one.since_ns or container.state.status is Status.EXITED:
             raise _unknown(exec_id)
@@ -129,8 +127,13 @@ class Execs:
         return one
 
     async def start(self, exec_id: str, detach: bool, console_size: tuple[int, int]) -> Attachment | None:
-        """Run it; None with `detach`. Raises CommandNotFound and the like before anything runs."""
-        one = self.find_startable(exec_id)
+        """Run it; None with `detach`. Raises CommandNotFound and the like before anything runs, Conflict the second
+        time.
+        """
+        one = self.find_active(exec_id)
+        if one.started:
+            state = "is already running" if one.exit_code is None else "has already run"
+            raise Conflict(f"Error: Exec command {exec_id} {state}")
         container = self._parts.table.find(one.container_id)
         request = one.request
         size = console_size if any(console_size) else request.console_size

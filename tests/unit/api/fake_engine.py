@@ -359,7 +359,7 @@ class FakeExecs:
         self._execs[exec_id] = FakeExec(exec_id, container.id, request)
         return exec_id
 
-    def find_startable(self, exec_id: str) -> FakeExec:
+    def find_active(self, exec_id: str) -> FakeExec:
         return self.find(exec_id)
 
     async def start(self, exec_id: str, detach: bool, console_size: tuple[int, int]) -> Attachment | None:
