@@ -38,11 +38,11 @@ def render_config(config: ContainerConfig) -> Json:
         "OpenStdin": config.open_stdin,
         "StdinOnce": config.stdin_once,
         "Env": list(config.environment),
-        "Cmd": _words(config.command) or None,
+        "Cmd": _words(config.command),
         "Image": config.image,
         "Volumes": _flags(config.volumes),
         "WorkingDir": config.working_dir,
-        "Entrypoint": _words(config.entrypoint) or None,
+        "Entrypoint": _words(config.entrypoint),
         "OnBuild": _or_null(config.on_build),
         "Labels": dict(config.labels),
     }

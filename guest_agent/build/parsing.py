@@ -42,7 +42,7 @@ _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m"
 
 def parse_dockerfile(data: bytes, name: str = "Dockerfile") -> Dockerfile:
     """Raises InvalidArgument: one line with the number of the faulty line, in dockerd's words."""
-    if not data.strip():
+    if not data:
         raise InvalidArgument(f"the Dockerfile ({name}) cannot be empty")
     lines, escape = read_lines(data)
     if not lines:

@@ -92,14 +92,6 @@ def _declared_names(dockerfile: Dockerfile) -> set[str]:
     return {name for one in instructions if isinstance(one, Arg) for name, _ in one.pairs}
 
 
-class TargetMissing(InvalidArgument):
-    """In the classic builder's words."""
-
-    def __init__(self, target: str, hint: str) -> None:
-        super().__init__(f"failed to reach build target {target} in Dockerfile", hint)
-        self.target = target
-
-
 class _Planner:
     def __init__(
         self,
@@ -121,7 +113,7 @@ class _Planner:
             return len(self._stages) - 1
         found = self._find_stage(target, len(self._stages))
         if found is None:
-            raise TargetMissing(target, _names_hint(self._stages))
+            raise InvalidArgument(f'target stage "{target}" could not be found', _names_hint(self._stages))
         return found
 
     def needed_for(self, target: int) -> dict[int, PlannedStage]:
@@ -137,6 +129,7 @@ class _Planner:
     def _plan(self, stage: Stage) -> PlannedStage:
         base = self._base(stage)
         instructions = (*stage.instructions, *self._triggers(base))
+        _check_numbers(instructions, stage.index)
         origins = {name: self._origin(name, stage.index) for name in _origin_names(instructions)}
         needs = {origin.stage for origin in (base, *origins.values()) if origin.stage is not None}
         return PlannedStage(stage, base, self._expand(stage, stage.platform), origins, frozenset(needs))
@@ -170,9 +163,8 @@ class _Planner:
         named = [stage.index for stage in self._stages[:before] if stage.name and stage.name == name.lower()]
         if named:
             return named[-1]
-        number = name.lstrip("0") or "0"
-        if by_number and name.isascii() and name.isdecimal() and len(number) < 10 and int(number) < before:
-            return int(number)
+        if by_number and name.isascii() and name.isdecimal() and _number(name) < before:
+            return _number(name)
         return None
 
     def _expand(self, stage: Stage, text: str) -> str:
@@ -193,6 +185,20 @@ def _origin_names(instructions: Iterable[Instruction]) -> Iterator[str]:
             yield instruction.origin
         elif isinstance(instruction, Run):
             yield from (mount.origin for mount in instruction.mounts if mount.origin)
+
+
+def _check_numbers(instructions: Iterable[Instruction], current: int) -> None:
+    """A number in COPY --from is never an image."""
+    for instruction in instructions:
+        name = instruction.origin if isinstance(instruction, Copy) else ""
+        if name.isascii() and name.isdecimal() and _number(name) >= current:
+            reason = "refers to current build stage" if _number(name) == current else "index out of bounds"
+            raise InvalidArgument(f"invalid from flag value {name}: {reason}")
+
+
+def _number(digits: str) -> int:
+    """A stage's; a huge one stays one that no stage has."""
+    return int(digits.lstrip("0")[:10] or "0")
 
 
 def _evaluate_globals(dockerfile: Dockerfile, given: Mapping[str, str], platforms: Platforms) -> dict[str, str]:

@@ -27,7 +27,7 @@ class DockerfileError(InvalidArgument):
     """A fault of the Dockerfile, with its line in front, as dockerd words it."""
 
     def __init__(self, line: int, message: str, hint: str = "") -> None:
-        super().__init__(f"dockerfile parse error line {line}: {message}", hint)
+        super().__init__(f"dockerfile parse error on line {line}: {message}", hint)
         self.line = line
         self.reason = message  #: without the line
 

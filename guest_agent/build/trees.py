@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import posixpath
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -341,8 +342,5 @@ def _make_entry(entry: TarEntry, device: int, digest: bytes = b"", offset: int =
 
 
 def _clean(name: bytes) -> str:
-    """Relative to the root. TarError if it would lead outside."""
-    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise TarError(f"{shown(name)} leads outside of the archive")
-    return os.fsdecode(b"/".join(parts))
+    """Relative to the root, above which there is nothing: `../a` is `a`, as for dockerd."""
+    return os.fsdecode(posixpath.normpath(b"//" + name).lstrip(b"/"))

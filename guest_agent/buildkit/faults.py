@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from guest_agent.build.planning import TargetMissing
-from guest_agent.build.reading import DockerfileError, find_last_line
+from guest_agent.build.reading import find_last_line
 from guest_agent.build.selecting import SourceMissing
 from guest_agent.buildkit.messages import Detail, RpcStatus
 from guest_agent.buildkit.progress import canonical
@@ -22,10 +21,6 @@ def words_of(error: HostvmError, job: str, base: str) -> str:
     """BuildKit's for what our own build says in the classic builder's. `base` is the image whose FROM has failed."""
     if isinstance(error, BuildStepFailed):
         return f'process "{error.command}" did not complete successfully: exit code: {error.code}'
-    if isinstance(error, DockerfileError):
-        return f"dockerfile parse error on line {error.line}: {error.reason}"
-    if isinstance(error, TargetMissing):
-        return f'target stage "{error.target}" could not be found'
     if isinstance(error.__cause__, SourceMissing):
         path = error.__cause__.path.lstrip("/")
         return f'failed to compute cache key: failed to calculate checksum of ref {job}: "/{path}": not found'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 from guest_agent.build.planning import SCRATCH, PlannedStage
 from guest_agent.build.snapshots import Snapshot
@@ -31,33 +32,32 @@ async def begin_stage(session: BuildSession, planned: PlannedStage) -> Snapshot:
     if planned.base.context:
         name = session.request.named_images[planned.base.context]
     if name == SCRATCH:
-        return Snapshot(key=f"{SCRATCH} {session.platform}", state=state)
+        return Snapshot(key=f"{SCRATCH} {session.platform}", state=replace(state, config=_with_path(ContainerConfig())))
     image = await find_image(session, planned.stage.index, name, planned.platform)
     return _from_image(state, image, is_stored=session.parts.images.has(image.id))
 
 
 def _continue(before: Snapshot) -> Snapshot:
     """A stage on top of a stage: its ARGs hold on (as with BuildKit), its CMD counts as inherited."""
-    from dataclasses import replace
-
     return replace(before, state=replace(before.state, command_set=False))
 
 
 def _from_image(state: StageState, image: ImageConfig, is_stored: bool) -> Snapshot:
-    from dataclasses import replace
-
-    config = image.config
-    if not has_variable(config.environment, "PATH"):
-        config = replace(config, environment=(*config.environment, f"PATH={DEFAULT_PATH}"))
     return Snapshot(
         key=image.id,
-        state=replace(state, config=config, author=image.author),
+        state=replace(state, config=_with_path(image.config), author=image.author),
         diff_ids=image.diff_ids,
         history=image.history,
         created=image.created,
         parent=image.id if is_stored else "",
         base_layers=len(image.diff_ids),
     )
+
+
+def _with_path(config: ContainerConfig) -> ContainerConfig:
+    if has_variable(config.environment, "PATH"):
+        return config
+    return replace(config, environment=(*config.environment, f"PATH={DEFAULT_PATH}"))
 
 
 async def find_image(session: BuildSession, stage: int, name: str, platform: str = "") -> ImageConfig:

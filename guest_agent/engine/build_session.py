@@ -48,6 +48,7 @@ class BuildSession:
     watcher: BuildWatcher
     client: BuildClient
     steps: dict[str, StepResult] = field(default_factory=dict)
+    making: dict[str, asyncio.Future[StepResult]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, asyncio.Task[ImageConfig]] = field(default_factory=dict)
     #: As many steps at once as there are processors.
@@ -62,6 +63,10 @@ class BuildSession:
         if found is not None and found.diff_id and not self.staging.reuse(DiffId(found.diff_id)):
             return None
         return found
+
+    def find_in_making(self, key: str, stage: Stage) -> asyncio.Future[StepResult] | None:
+        """The same step of another stage, that isn't done yet."""
+        return None if self._starts_over(stage) else self.making.get(key)
 
     def find_in_images(self, snapshot: Snapshot, created_by: str, stage: Stage) -> StepResult | None:
         """--cache-from: an image that began as this stage did, and went on with this very step."""

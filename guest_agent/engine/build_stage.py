@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from guest_agent.build.instructions import Copy, Instruction, Run, WorkingDir
 from guest_agent.build.parsing import parse_trigger
-from guest_agent.build.planning import PlannedStage
+from guest_agent.build.planning import SCRATCH, PlannedStage
 from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.state import apply, describe_run, find_program, identify_run, plan_run_words
 from guest_agent.build.variables import environment_of
@@ -22,7 +22,8 @@ from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_run import RunPlan, run_step
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
-from guest_agent.wire.errors import HostvmError
+from guest_agent.engine.creation import plan_argv
+from guest_agent.wire.errors import HostvmError, InvalidArgument
 from guest_agent.wire.models import ContainerConfig, HostConfig
 from guest_agent.wire.times import rfc3339_padded
 
@@ -156,7 +157,9 @@ class StageBuild:
         async with build_root(session.parts, snapshot.diff_ids, mounted.stubs) as root:
             self._say(f" ---> Running in {root.id[:12]}\n")
             plan = RunPlan(
-                self._plan_config(snapshot, argv, mounted), self._plan_host(run.network), tuple(mounted.points)
+                self._plan_config(snapshot, argv or _own_command(snapshot), mounted),
+                self._plan_host(run.network),
+                tuple(mounted.points),
             )
             code = await run_step(session.parts, root, plan, self._repeat)
             if code:
@@ -198,18 +201,31 @@ class StageBuild:
         found = session.find_step(key, stage)
         if found is None and told:
             found = session.find_in_images(snapshot, created_by, stage)
+        if found is None and (making := session.find_in_making(key, stage)) is not None:
+            found = await asyncio.shield(making)
         if found is not None:
             self._say(" ---> Using cache\n")
             session.watcher.cached(stage.index, self._place)
         else:
             session.check_may_work()
-            diff_id = await work()
-            found = StepResult(rfc3339_padded(time.time_ns()), diff_id)
+            found = await self._make(key, work)
         found = replace(found, description=created_by, parent=snapshot.made_by)
         session.steps[key] = found
         after = snapshot.after(key, words, found)
         self._say(f" ---> {_short(after.key)}\n")
         return after
+
+    async def _make(self, key: str, work: Work) -> StepResult:
+        """Stages that come to the same step meanwhile wait for it; where it fails, so does the build."""
+        making = self._session.making
+        making[key] = made = asyncio.get_running_loop().create_future()
+        try:
+            result = StepResult(rfc3339_padded(time.time_ns()), await work())
+            made.set_result(result)
+            return result
+        finally:
+            made.cancel()
+            del making[key]
 
     def _fail(self, line: int) -> None:
         self._session.watcher.failed(self._planned.stage.index, self._place, line)
@@ -228,8 +244,17 @@ class StageBuild:
         await self._session.reports.room()
 
 
+def _own_command(snapshot: Snapshot) -> tuple[str, ...]:
+    """What `RUN []` runs: what a container of the image so far would."""
+    words = plan_argv(snapshot.state.config)
+    if not words:
+        raise InvalidArgument("no command specified")
+    return words
+
+
 def _short(key: str) -> str:
-    return key.removeprefix("sha256:")[:12]
+    """Nothing for a stage that begins with nothing."""
+    return "" if key.startswith(SCRATCH) else key.removeprefix("sha256:")[:12]
 
 
 def _shown(source: str) -> str:

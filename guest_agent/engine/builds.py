@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from guest_agent.build.instructions import Label
 from guest_agent.build.parsing import parse_dockerfile
-from guest_agent.build.planning import BuildPlan, plan_build
+from guest_agent.build.planning import SCRATCH, BuildPlan, plan_build
 from guest_agent.build.reading import Line
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.variables import PROXIES, Platforms
@@ -128,6 +128,8 @@ class Builds:
             undo.callback(self._usage.sessions.remove, session)
             try:
                 snapshot = await self._run_stages(session)
+                if _is_nothing(snapshot) and not request.takes_nothing:
+                    raise InvalidArgument("No image was generated. Is your Dockerfile empty?")
                 if request.squash:
                     snapshot = await squash(session, snapshot)
                 identity = await self._keep(session, snapshot, names)
@@ -306,6 +308,10 @@ def _literal(text: str, escape: str) -> str:
     """Quoted so that nothing in it is expanded."""
     special = (escape, '"', "$", "'")
     return '"' + "".join(escape + letter if letter in special[:3] else letter for letter in text) + '"'
+
+
+def _is_nothing(snapshot: Snapshot) -> bool:
+    return snapshot.key.startswith(SCRATCH)
 
 
 def _is_base(snapshot: Snapshot) -> bool:

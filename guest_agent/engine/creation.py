@@ -11,6 +11,7 @@ from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, HostConfig, PortBinding
 
 T = TypeVar("T")
+_Words = tuple[str, ...] | None
 
 
 def merge_config(wanted: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
@@ -41,15 +42,14 @@ def _merge_environment(wanted: tuple[str, ...], image: tuple[str, ...]) -> tuple
     return (*wanted, *(variable for variable in image if variable.partition("=")[0] not in said))
 
 
-def _merge_command(wanted: ContainerConfig, image: ContainerConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _merge_command(wanted: ContainerConfig, image: ContainerConfig) -> tuple[_Words, _Words]:
     entrypoint, command = wanted.entrypoint, wanted.command
     if not entrypoint and not command:
         command = image.command
     if entrypoint is None:
         entrypoint = image.entrypoint
     # `--entrypoint ""` arrives as [""]: it clears the image's.
-    words = tuple(entrypoint or ())
-    return (() if words == ("",) else words), tuple(command or ())
+    return (None if entrypoint == ("",) else entrypoint), command
 
 
 def _union(first: Iterable[T], second: Iterable[T]) -> tuple[T, ...]:

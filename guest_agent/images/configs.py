@@ -133,20 +133,25 @@ def _plain_origin(config: ContainerConfig) -> dict[str, Any]:
 def _plain_config(config: ContainerConfig) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "User": config.user,
-        "ExposedPorts": {str(port): {} for port in config.exposed_ports},
+        "ExposedPorts": {port: {} for port in sorted(map(str, config.exposed_ports))},
         "Env": list(config.environment),
         "Entrypoint": _list_or_none(config.entrypoint),
         "Cmd": _list_or_none(config.command),
-        "Volumes": {path: {} for path in config.volumes},
+        "Volumes": {path: {} for path in sorted(config.volumes)},
         "WorkingDir": config.working_dir,
-        "Labels": dict(config.labels),
+        "Labels": dict(sorted(config.labels.items())),
         "StopSignal": config.stop_signal,
         "StopTimeout": config.stop_timeout,
         "Healthcheck": _plain_healthcheck(config.healthcheck),
         "Shell": list(config.shell),
         "OnBuild": list(config.on_build),
     }
-    return {key: value for key, value in plain.items() if value or value == 0}
+    return {key: value for key, value in plain.items() if value or value == 0 or _is_none_on_purpose(key, value)}
+
+
+def _is_none_on_purpose(key: str, value: Any) -> bool:
+    """`CMD []` is another thing than no CMD."""
+    return key in ("Cmd", "Entrypoint") and value == []
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -113,9 +113,10 @@ class TarDecoder:
     def finish(self) -> None:
         """Call at the stream's end: TarError if it ended inside an entry.
 
-        A missing end marker is accepted, as by every other reader.
+        A missing end marker is accepted, as by every other reader, and so is the last content's missing padding: the
+        docker CLI's `build -f -` ends with it.
         """
-        inside = self._content or self._padding or self._buffer or self._special or self._pax
+        inside = self._content or self._buffer or self._special or self._pax
         if inside and not self.ended:
             raise TarError("unexpected end of the archive")
 

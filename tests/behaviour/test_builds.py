@@ -182,6 +182,23 @@ def test_an_image_says_what_ran_last(machine: Machine, project: Project) -> None
     machine("rmi", "telling")
 
 
+def test_docker_finds_the_classic_builders_ways(machine: Machine, project: Project) -> None:
+    """What moby's own tests of it look at."""
+    made = "RUN cat /proc/sys/kernel/random/uuid > /id"
+    twice = project(f"FROM busybox AS a\n{made}\nFROM busybox\n{made}\nCOPY --from=a /id /b\nRUN cmp /id /b\nRUN []")
+    out = machine.docker("build", "-t", "ways", twice)
+    assert out.count(" ---> Using cache\n") == 1, "one stage waits for what the other one makes"
+    ports = [project(f"FROM scratch\nEXPOSE {order}\nCMD []") for order in ("80 2375", "2375 80")]
+    first, second = (machine.docker("build", "-q", folder) for folder in ports)
+    assert first == second
+    assert machine.docker("inspect", "-f", "{{json .Config.Cmd}}{{.Config.Env}}", first).startswith("[][PATH=/usr/")
+    assert "Step 1/3 : FROM scratch\n ---> \nStep 2/3" in machine.docker("build", ports[0])
+    piped = f"printf 'FROM busybox\\nCMD echo piped' | DOCKER_BUILDKIT=0 {DOCKER} build -q -t ways -f - {twice}"
+    machine.command(["sh", "-c", piped])
+    assert machine.docker("run", "--rm", "ways") == "piped"
+    machine.docker("rmi", "ways", first)
+
+
 FAILURES = {
     "a command": (
         "FROM busybox\nRUN echo shown; exit 7",
@@ -189,8 +206,9 @@ FAILURES = {
         "'/bin/sh -c echo shown; exit 7' returned a non-zero code: 7",
     ),
     "a file": ("FROM busybox\nCOPY no /", 1, "file not found in build context or excluded by .dockerignore: stat no: "),
-    "an instruction": ("FROM busybox\nRNU x", 1, "dockerfile parse error line 2: unknown instruction: RNU"),
+    "an instruction": ("FROM busybox\nRNU x", 1, "dockerfile parse error on line 2: unknown instruction: RNU"),
     "a user": ("FROM busybox\nUSER nobody-here\nRUN true", 1, "unable to find user nobody-here"),
+    "a step": ("FROM scratch", 1, "No image was generated. Is your Dockerfile empty?"),
     "everything": ("", 1, "the Dockerfile (Dockerfile) cannot be empty"),
 }
 
@@ -267,7 +285,6 @@ def test_hostile_contexts(machine: Machine) -> None:
 
     outside: dict[str, bytes | str] = {"Dockerfile": b"FROM scratch\nCOPY e /c", "e": "../../../etc/passwd"}
     assert "file not found in build context" in fails(hostile(outside))
-    assert "leads outside of the archive" in fails(hostile({"../x": b""}))
     assert "unexpected end of the archive" in fails(hostile({"x": b"y" * 9000})[:5000])
     assert "unexpected end of the compressed data" in fails(gzip.compress(hostile({}))[:60])
     strange = hostile({"\udcff\n": b"x", "a": "/etc", "a/x": b"inside", "link": "/nowhere"})

@@ -75,8 +75,8 @@ def test_credentials() -> None:
 
 
 def test_an_early_error_is_an_answer_a_later_one_a_line(api: Api) -> None:
-    api.engine.builds.error = InvalidArgument("dockerfile parse error line 2: unknown instruction: FOO")
-    assert api.message("POST", "/build", b"tar") == (400, "dockerfile parse error line 2: unknown instruction: FOO")
+    api.engine.builds.error = InvalidArgument("dockerfile parse error on line 2: unknown instruction: FOO")
+    assert api.message("POST", "/build", b"tar") == (400, "dockerfile parse error on line 2: unknown instruction: FOO")
     api.engine.builds.error = BuildStepFailed("x", 7, "a hint")
     lines = api.ask("POST", "/build?t=x", b"tar").read().splitlines()
     last = json.loads(lines[-1])

@@ -43,7 +43,7 @@ def test_directives() -> None:
     assert [line.text for line in lines] == ["a  b\\", "c"]
     assert (
         failure("# escape=x\nFROM a")
-        == "dockerfile parse error line 1: invalid escape token 'x' does not match ` or \\"
+        == "dockerfile parse error on line 1: invalid escape token 'x' does not match ` or \\"
     )
     assert read_lines(b"# a comment\n# escape=`\nRUN a\\\n b")[1] == "\\"
 
@@ -151,38 +151,41 @@ def test_a_trigger_keeps_its_words() -> None:
         ("", "the Dockerfile (Dockerfile) cannot be empty"),
         ("# nothing", "file with no instructions"),
         ("ARG a", "no build stage in current context"),
-        ("RUN x\nFROM a", "dockerfile parse error line 1: no build stage in current context"),
-        ("FROM a\nFOO x", "dockerfile parse error line 2: unknown instruction: FOO"),
-        ("FROM a b", "dockerfile parse error line 1: FROM requires either one or three arguments"),
-        ("FROM", "dockerfile parse error line 1: FROM requires either one or three arguments"),
+        ("RUN x\nFROM a", "dockerfile parse error on line 1: no build stage in current context"),
+        ("FROM a\nFOO x", "dockerfile parse error on line 2: unknown instruction: FOO"),
+        ("FROM a b", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
+        ("FROM", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
         (
             "FROM a AS 1x",
-            'dockerfile parse error line 1: invalid name for build stage: "1x", '
+            'dockerfile parse error on line 1: invalid name for build stage: "1x", '
             "name can't start with a number or contain symbols",
         ),
-        ("FROM a\nENV x", "dockerfile parse error line 2: ENV must have two arguments"),
-        ("FROM a\nENV", "dockerfile parse error line 2: ENV requires at least one argument"),
+        ("FROM a\nENV x", "dockerfile parse error on line 2: ENV must have two arguments"),
+        ("FROM a\nENV", "dockerfile parse error on line 2: ENV requires at least one argument"),
         (
             "FROM a\nENV a=b c",
-            'dockerfile parse error line 2: Syntax error - can\'t find = in "c". Must be of the form: name=value',
+            'dockerfile parse error on line 2: Syntax error - can\'t find = in "c". Must be of the form: name=value',
         ),
-        ("FROM a\nENV =b", "dockerfile parse error line 2: ENV names can not be blank"),
+        ("FROM a\nENV =b", "dockerfile parse error on line 2: ENV names can not be blank"),
         (
             "FROM a\nCOPY x",
-            "dockerfile parse error line 2: COPY requires at least two arguments, but only one was provided. "
+            "dockerfile parse error on line 2: COPY requires at least two arguments, but only one was provided. "
             "Destination could not be determined",
         ),
-        ("FROM a\nRUN --foo x", "dockerfile parse error line 2: unknown flag: foo"),
-        ("FROM a\nRUN --security=insecure x", "dockerfile parse error line 2: security mode insecure is not allowed"),
-        ("FROM a\nRUN --mount=type=cache x", "dockerfile parse error line 2: cache mount type requires target"),
-        ("FROM a\nSHELL x", "dockerfile parse error line 2: SHELL requires the arguments to be in JSON form"),
-        ("FROM a\nHEALTHCHECK FOO x", 'dockerfile parse error line 2: Unknown type "FOO" in HEALTHCHECK (try CMD)'),
-        ("FROM a\nONBUILD FROM x", "dockerfile parse error line 2: FROM isn't allowed as an ONBUILD trigger"),
-        ("FROM a\nRUN <<EOF\nx", "dockerfile parse error line 2: unterminated heredoc"),
-        ("FROM a\nUSER a b", "dockerfile parse error line 2: USER requires exactly one argument"),
+        ("FROM a\nRUN --foo x", "dockerfile parse error on line 2: unknown flag: foo"),
+        (
+            "FROM a\nRUN --security=insecure x",
+            "dockerfile parse error on line 2: security mode insecure is not allowed",
+        ),
+        ("FROM a\nRUN --mount=type=cache x", "dockerfile parse error on line 2: cache mount type requires target"),
+        ("FROM a\nSHELL x", "dockerfile parse error on line 2: SHELL requires the arguments to be in JSON form"),
+        ("FROM a\nHEALTHCHECK FOO x", 'dockerfile parse error on line 2: Unknown type "FOO" in HEALTHCHECK (try CMD)'),
+        ("FROM a\nONBUILD FROM x", "dockerfile parse error on line 2: FROM isn't allowed as an ONBUILD trigger"),
+        ("FROM a\nRUN <<EOF\nx", "dockerfile parse error on line 2: unterminated heredoc"),
+        ("FROM a\nUSER a b", "dockerfile parse error on line 2: USER requires exactly one argument"),
         (
             'FROM a\nCMD ["a", 1]',
-            "dockerfile parse error line 2: when using JSON array syntax, arrays must be comprised of strings only",
+            "dockerfile parse error on line 2: when using JSON array syntax, arrays must be comprised of strings only",
         ),
     ],
 )

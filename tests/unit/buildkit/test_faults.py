@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from guest_agent.build.planning import TargetMissing
 from guest_agent.build.reading import DockerfileError
 from guest_agent.build.selecting import SourceMissing
 from guest_agent.buildkit.faults import failure, words_of
@@ -46,7 +45,6 @@ def a_copy_without_source() -> HostvmError:
     [
         (BuildStepFailed("false", 1), "", 'process "false" did not complete successfully: exit code: 1'),
         (DockerfileError(3, "no"), "", "dockerfile parse error on line 3: no"),
-        (TargetMissing("none", ""), "", 'target stage "none" could not be found'),
         (
             a_copy_without_source(),
             "",

@@ -23,9 +23,9 @@ IMAGE = ContainerConfig(entrypoint=("entry",), command=("default",))
         (None, None, (("entry",), ("default",))),
         (None, (), (("entry",), ("default",))),
         (None, ("mine",), (("entry",), ("mine",))),
-        (("other",), None, (("other",), ())),
+        (("other",), None, (("other",), None)),
         (("other",), ("mine",), (("other",), ("mine",))),
-        (("",), ("mine",), ((), ("mine",))),
+        (("",), ("mine",), (None, ("mine",))),
         ((), None, ((), ("default",))),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_flipped_byte_never_raises_anything_else(
 
 def test_truncation_is_an_error() -> None:
     data = _write([("a", b"x" * 5000, 0o644, 0, 0)], tarfile.PAX_FORMAT)
-    for length in (100, 512, 700, 512 + 5000):
+    for length in (100, 512, 700, 512 + 4999):
         with pytest.raises(TarError, match="unexpected end of the archive"):
             _read(data[:length], [333])
 
@@ -90,6 +90,12 @@ def test_truncation_is_an_error() -> None:
 def test_a_missing_end_marker_is_accepted() -> None:
     data = _write([("a", b"x" * 512, 0o644, 0, 0)], tarfile.PAX_FORMAT)
     assert len(_read(data[: 2 * BLOCK], [100])) == 1
+
+
+def test_the_last_padding_may_be_missing() -> None:
+    data = _write([("a", b"x" * 700, 0o644, 0, 0)], tarfile.PAX_FORMAT)
+    for length in (BLOCK + 700, BLOCK + 701):
+        assert len(_read(data[:length], [100])) == 1
 
 
 def test_huge_headers_are_refused_before_they_are_read() -> None:
