@@ -184,7 +184,7 @@ def test_an_image_says_what_ran_last(machine: Machine, project: Project) -> None
 
 def test_docker_finds_the_classic_builders_ways(machine: Machine, project: Project) -> None:
     """What moby's own tests of it look at."""
-    made = "RUN cat /proc/sys/kernel/random/uuid > /id"
+    made = "RUN cat /proc/sys/kernel/random/uuid > /id; echo once"
     twice = project(f"FROM busybox AS a\n{made}\nFROM busybox\n{made}\nCOPY --from=a /id /b\nRUN cmp /id /b\nRUN []")
     out = machine.docker("build", "-t", "ways", twice)
     assert out.count(" ---> Using cache\n") == 1, "one stage waits for what the other one makes"

@@ -37,7 +37,8 @@ def test_nothing_is_lost_that_buildkit_knows() -> None:
         shm_size=1 << 20,
     )
     asked = dataclasses.replace(request, remote="client-session", network_mode="host")
-    assert there_and_back(asked).request == dataclasses.replace(request, in_parts=True, own_cache_too=True)
+    expected = dataclasses.replace(request, in_parts=True, own_cache_too=True, takes_nothing=True)
+    assert there_and_back(asked).request == expected
 
 
 def test_where_the_context_is() -> None:
