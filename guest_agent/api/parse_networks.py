@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from guest_agent.api.fields import Fields
 from guest_agent.wire.errors import InvalidArgument
-from guest_agent.wire.networks import AddressRange, EndpointSettings, Network
+from guest_agent.wire.networks import AddressRange, EndpointSettings, Network, list_complaints
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
@@ -64,7 +64,7 @@ def _check_addresses(settings: EndpointSettings) -> None:
         *(f"invalid link-local IP address: {one}" for one in settings.link_local if not _is_address(one, (4, 6))),
     ]
     if errors:
-        raise InvalidArgument("\n".join(["invalid endpoint settings:", *errors]))
+        raise InvalidArgument(list_complaints(errors))
 
 
 def _is_address(text: str, versions: tuple[int, ...]) -> bool:
@@ -75,7 +75,8 @@ def _is_address(text: str, versions: tuple[int, ...]) -> bool:
         address = ip_address(text)
     except ValueError:
         return False
-    return address.version in versions and not address.is_unspecified
+    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
+    return address.version in versions and not address.is_unspecified and not mapped
 
 
 def _parse_mac(text: str) -> str:

@@ -14,12 +14,14 @@ from guest_agent.engine.container import Container
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.wiring import implied_settings, plan_member, plan_names, plan_published
-from guest_agent.networks.membership import Membership, publishing_endpoint
+from guest_agent.networks.membership import Membership, check_settings, publishing_endpoint
 from guest_agent.wire.errors import Forbidden, HostFailed, HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import Endpoint, PublishedPort
 from guest_agent.wire.networks import HOST, NONE, EndpointSettings, Network
 
 log = logging.getLogger(__name__)
+
+_HOST_ALONE = "container cannot be disconnected from host network or connected to host network"
 
 
 async def connect(parts: Parts, network: Network, reference: str, settings: EndpointSettings) -> None:
@@ -27,13 +29,13 @@ async def connect(parts: Parts, network: Network, reference: str, settings: Endp
     identity = parts.table.find(reference).id
     async with parts.table.live(identity).lock:
         container = parts.table.find(identity)
+        known = dataclasses.replace(settings, network=network.name, network_id=network.id)
+        check_settings(network, known)
         _check_modes(container, network)
         if any(one.network_id == network.id for one in implied_settings(parts, container)):
             _refuse_second(container, network)
             return
-        known = dataclasses.replace(settings, network=network.name, network_id=network.id)
         member = plan_member(parts, container, known)
-        parts.networks.check(member)
         networks = (*implied_settings(parts, container), known)
         wanted = dataclasses.replace(container, networks=networks, unconnected=False)
         if container.running:
@@ -53,7 +55,7 @@ async def disconnect(parts: Parts, network: Network, reference: str, force: bool
     async with parts.table.live(identity).lock:
         container = parts.table.find(identity)
         if network.name == HOST or container.host_config.network_mode == HOST:
-            raise InvalidArgument("container cannot be disconnected from host network or connected to host network")
+            raise InvalidArgument(_HOST_ALONE)
         left = tuple(one for one in implied_settings(parts, container) if one.network_id != network.id)
         endpoint = next((one for one in container.endpoints if one.network_id == network.id), None)
         if len(left) == len(implied_settings(parts, container)) and endpoint is None:
@@ -64,6 +66,22 @@ async def disconnect(parts: Parts, network: Network, reference: str, force: bool
         else:
             parts.table.save(unwanted)
             parts.tell_network(Endpoint(network.name, network.id), "disconnect", identity)
+
+
+async def forget(parts: Parts, network: str, reference: str, *, force: bool, missing: NotFound) -> None:
+    """Out of the record of a container goes a network that isn't there any more.
+
+    Raises what says that it is `missing` while the container runs, unless `force`.
+    """
+    identity = parts.table.find(reference).id
+    async with parts.table.live(identity).lock:
+        container = parts.table.find(identity)
+        if container.running and not force:
+            raise missing
+        left = tuple(one for one in container.networks if network not in (one.network, one.network_id))
+        if left == container.networks:
+            raise HostFailed(f"container {container.id} is not connected to the network {network}")
+        parts.table.save(dataclasses.replace(container, networks=left, unconnected=not left))
 
 
 def rename(parts: Parts, container: Container) -> Container:
@@ -100,14 +118,12 @@ def _refuse_second(container: Container, network: Network) -> None:
 
 def _check_modes(container: Container, network: Network) -> None:
     mode = container.host_config.network_mode
+    if network.name == HOST and mode != HOST:
+        raise InvalidArgument(_HOST_ALONE)
     if mode.startswith("container:") or mode == HOST:
         raise InvalidArgument(
             "container sharing network namespace with another container or host "
             "cannot be connected to any other network"
-        )
-    if network.name == HOST:
-        raise InvalidArgument(
-            "cannot connect container to host network - container must be created in host network mode"
         )
     if NONE in (mode, network.name):
         raise InvalidArgument(

@@ -168,10 +168,14 @@ class Containers:
         except NotFound as error:
             raise NotFound(f"Cannot kill container: {ref}: {error.message}") from None
         number = parse_signal(signal or "KILL")
+        stopping = number in _stopping_signals(container)
+        if container.state.status is Status.RESTARTING:  # there is no process; none is to be started again
+            if stopping:
+                self._end_restarting(container)
+            return
         if not container.running:
             raise Conflict(f"Cannot kill container: {ref}: Container {container.id} is not running")
-        stopping = {parse_signal("KILL"), parse_signal(container.config.stop_signal or DEFAULT_STOP_SIGNAL)}
-        if number in stopping:
+        if stopping:
             self._mark_stopped(container)
         self._kill(container, number)
         if number == parse_signal("KILL"):
@@ -391,6 +395,11 @@ def attach_client(parts: Parts, container: Container, request: AttachRequest, fr
         release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *run.stdio.held()),
         tell_detached=lambda: parts.tell(container, "detach"),
     )
+
+
+def _stopping_signals(container: Container) -> set[int]:
+    """Those by which a user means that it is to stay stopped."""
+    return {parse_signal("KILL"), parse_signal(container.config.stop_signal or DEFAULT_STOP_SIGNAL)}
 
 
 def _ends_pause(container: Container, number: int) -> bool:

@@ -10,7 +10,7 @@ from guest_agent.engine import connections
 from guest_agent.engine.naming import new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.wiring import find_network
-from guest_agent.wire.errors import Conflict, Forbidden, InvalidArgument
+from guest_agent.wire.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from guest_agent.wire.models import Endpoint
 from guest_agent.wire.networks import PREDEFINED, EndpointSettings, Network
 
@@ -76,7 +76,12 @@ class NetworkVerbs:
 
     async def disconnect(self, ref: str, container: str, force: bool) -> None:
         """Running or not. With `force` it is no error that there is no such container."""
-        await connections.disconnect(self._parts, find_network(self._parts, ref), container, force)
+        try:
+            network = find_network(self._parts, ref)
+        except NotFound as error:
+            await connections.forget(self._parts, ref, container, force=force, missing=error)
+        else:
+            await connections.disconnect(self._parts, network, container, force)
 
     def _remove(self, network: Network) -> None:
         if network.name in PREDEFINED:

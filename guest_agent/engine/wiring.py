@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from guest_agent.engine.container import Container
 from guest_agent.engine.creation import plan_port_bindings
 from guest_agent.engine.parts import Parts
-from guest_agent.networks.membership import Membership
+from guest_agent.networks.membership import Membership, check_settings
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import HostConfig, PortBinding
 from guest_agent.wire.networks import BRIDGE, DEFAULT, HOST, NONE, EndpointSettings, Network
@@ -51,6 +51,9 @@ def resolve_settings(
     The mode's network comes first. One that isn't there is an error of the start, as with dockerd.
     """
     mode, asked = host_config.network_mode, tuple(asked)
+    if mode in (HOST, NONE):
+        for one in asked:
+            _resolve(parts, one.network, one)
     if mode.startswith(_SHARED) or mode in (HOST, NONE) or (not asked and not is_user_defined(mode)):
         return ()
     settings = [_resolve(parts, BRIDGE if one.network == DEFAULT else one.network, one) for one in asked]
@@ -79,7 +82,10 @@ def _resolve(parts: Parts, reference: str, settings: EndpointSettings) -> Endpoi
     except NotFound:
         return settings
     resolved = dataclasses.replace(settings, network=network.name, network_id=network.id)
-    parts.networks.check(Membership(resolved))
+    try:
+        check_settings(network, resolved)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"invalid config for network {resolved.network}: {error.message}") from None
     return resolved
 
 

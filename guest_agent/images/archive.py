@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from time import monotonic
 from typing import Any
 
-from guest_agent.images.configs import parse_config
+from guest_agent.images.configs import is_next_step, parse_config
 from guest_agent.images.contracts import LayerStaging, LayerUnpacker
 from guest_agent.images.manifests import MAX_DOCUMENT, Index, Manifest, choose, parse_document, parse_manifest
 from guest_agent.images.platforms import host_platform
@@ -26,7 +26,7 @@ from guest_agent.store.tar import HARD_LINK, REGULAR, SYMBOLIC_LINK, TarEntry, T
 from guest_agent.store.tar_stream import TarStream
 from guest_agent.store.threads import finish_in_thread
 from guest_agent.wire.errors import HostvmError, InvalidArgument, PeerMisbehaved
-from guest_agent.wire.models import DiffId, ImageId
+from guest_agent.wire.models import DiffId, Digest, ImageId
 
 #: All documents of an archive together: a few kilobytes an image.
 _MAX_DOCUMENTS = 64 << 20
@@ -229,16 +229,22 @@ def _images(members: _Members) -> list[NewImage]:
 
 
 def _docker_images(members: _Members) -> Iterator[NewImage]:
-    """moby image/tarexport: a list of {"Config", "RepoTags", "Layers"}."""
+    """moby image/tarexport: a list of {"Config", "RepoTags", "Layers", "Parent"}."""
     try:
         listed = json.loads(members.documents["manifest.json"])
-        wanted = [(str(item["Config"]), item.get("RepoTags") or [], list(item["Layers"] or [])) for item in listed]
+        wanted = [
+            (str(item["Config"]), item.get("RepoTags") or [], list(item["Layers"] or []), str(item.get("Parent") or ""))
+            for item in listed
+        ]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PeerMisbehaved("manifest.json of the archive is malformed") from error
-    for config_name, tags, layers in wanted:
+    configs = {digest_of(data): parse_config(data) for data in (_document(members, name) for name, *_ in wanted)}
+    for config_name, tags, layers, parent in wanted:
         config = _document(members, config_name)
         _check_layers(members, config, [str(layer) for layer in layers], by_digest=False)
-        yield NewImage(config, tuple(parse_reference(str(tag)).with_default_tag() for tag in tags))
+        names = tuple(parse_reference(str(tag)).with_default_tag() for tag in tags)
+        known = parent in configs and is_next_step(configs[digest_of(config)], configs[Digest(parent)])
+        yield NewImage(config, names, parent=parent if known else "", tagged=False)
 
 
 def _oci_images(members: _Members) -> Iterator[NewImage]:
@@ -257,7 +263,7 @@ def _oci_images(members: _Members) -> Iterator[NewImage]:
             raise PeerMisbehaved("the archive holds an index in an index in an index")
         config = _blob(members, parsed.config.digest)
         _check_layers(members, config, [_blob_name(layer.digest) for layer in parsed.layers], by_digest=True)
-        yield NewImage(config, _oci_name(plain), manifest=data, manifest_digest=descriptor.digest)
+        yield NewImage(config, _oci_name(plain), manifest=data, manifest_digest=descriptor.digest, tagged=False)
 
 
 def _oci_name(plain: dict[str, Any]) -> tuple[Reference, ...]:

@@ -222,6 +222,11 @@ def _plain_history(entry: HistoryEntry) -> dict[str, Any]:
     return {**kept, "empty_layer": True} if entry.empty_layer else kept
 
 
+def is_next_step(child: ImageConfig, parent: ImageConfig) -> bool:
+    """Whether its history is the other one's and one line more: what dockerd asks of the parents in an archive."""
+    return child.history[:-1] == parent.history
+
+
 def parse_time(text: str) -> int:
     """RFC 3339 -> nanoseconds since the epoch; 0 for what isn't one, and for times before it."""
     match = _TIME.fullmatch(text)

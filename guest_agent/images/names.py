@@ -1,7 +1,7 @@
 """What images are called.
 
 Records: kind "tag", key a canonical reference with tag or digest: the image id; kind "tag-time", key image id: when it
-last got a name.
+was last given a name by a user.
 
 Changes come in two steps, so that memory never tells of what a full disk refused: `record` and `forget` within the
 transaction, `apply` and `forgotten` after it. Belongs to the main thread.
@@ -85,16 +85,19 @@ class Names:
         return [parse_reference(name) for name, value in self._records.items(_TAG) if value == image_id]
 
     def tagged_ns(self, image_id: ImageId) -> int:
-        """When it last got a name; 0 = never."""
+        """When a user last gave it a name; 0 = never."""
         return self._times.get(image_id, 0)
 
     # -- changing
 
-    def record(self, names: Sequence[Reference], image_id: ImageId) -> None:
-        """Within a transaction: give an image names, which are taken from other images if need be."""
+    def record(self, names: Sequence[Reference], image_id: ImageId, *, tagged: bool = True) -> None:
+        """Within a transaction: give an image names, which are taken from other images if need be.
+
+        Without `tagged` it isn't noted when.
+        """
         for name in names:
             self._records.put(_TAG, name.canonical, image_id)
-        if any(name.tag for name in names):
+        if tagged and any(name.tag for name in names):
             self._records.put(_TAG_TIME, image_id, str(time.time_ns()))
 
     def apply(self, names: Sequence[Reference], image_id: ImageId) -> None:

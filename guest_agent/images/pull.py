@@ -111,6 +111,7 @@ class _Pull:
             names=(*tags, self._reference.digested(digest)),
             manifest=resolved.manifest.data,
             manifest_digest=digest,
+            tagged=False,
             blobs={
                 diff_id: KnownBlob(layer.digest, layer.size, layer.media_type, self._reference.name)
                 for layer, diff_id in resolved.layers

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from guest_agent.images.configs import is_next_step
 from guest_agent.images.contracts import ImageLayers
 from guest_agent.images.manifests import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from guest_agent.images.reference import Reference, parse_reference
@@ -137,7 +138,7 @@ def plan_archive(chosen: Sequence[Chosen], sizes: Mapping[DiffId, int]) -> list[
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
     documents = {
         "index.json": index,
-        "manifest.json": [_listed(one) for one in chosen],
+        "manifest.json": [{**_listed(one), **_parent(one, chosen)} for one in chosen],
         "oci-layout": {"imageLayoutVersion": "1.0.0"},
         "repositories": _repositories(chosen),
     }
@@ -168,6 +169,13 @@ def _listed(one: Chosen) -> dict[str, Any]:
         "RepoTags": [name.familiar for name in one.names] or None,
         "Layers": [_blob_name(diff_id) for diff_id in one.image.config.diff_ids],
     }
+
+
+def _parent(one: Chosen, chosen: Sequence[Chosen]) -> dict[str, Any]:
+    """Where it is in the archive, too: dockerd refuses one from which there is more than a single step."""
+    parent = next((other for other in chosen if other.image.config.id == one.image.parent), None)
+    known = parent is not None and is_next_step(one.image.config, parent.image.config)
+    return {"Parent": one.image.parent} if known else {}
 
 
 def _repositories(chosen: Sequence[Chosen]) -> dict[str, dict[str, str]]:

@@ -38,6 +38,7 @@ class NewImage:
     manifest: bytes = b""
     manifest_digest: str = ""
     parent: str = ""
+    tagged: bool = True  #: by a user, just now; names that come along (pull, load) don't count as that
     blobs: Mapping[DiffId, KnownBlob] = field(default_factory=dict)  #: what its layers came as
 
 
@@ -94,8 +95,8 @@ class ImageStore:
                 await asyncio.to_thread(self._content.put, data)
             await asyncio.to_thread(staging.publish)
             before = self.records.find(config.id)
-            attached = before.attached if before else {}
-            self._record(new, Stored(config, new.manifest_digest, new.parent, digests, attached=attached), staging)
+            attached, parent = (before.attached, new.parent or before.parent) if before else ({}, new.parent)
+            self._record(new, Stored(config, new.manifest_digest, parent, digests, attached=attached), staging)
         return config.id
 
     def _record(self, new: NewImage, stored: Stored, staging: LayerStaging) -> None:
@@ -103,7 +104,7 @@ class ImageStore:
         with self._database.transaction():
             staging.record()
             self.records.record(stored)
-            self.names.record(new.names, config.id)
+            self.names.record(new.names, config.id, tagged=new.tagged)
             for diff_id, blob in new.blobs.items():
                 self.provenance.add(diff_id, blob)
         staging.recorded()

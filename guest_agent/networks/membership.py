@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from guest_agent.networks.addresses import Address, AddressPool, mac_address
@@ -12,7 +12,7 @@ from guest_agent.networks.sandbox import free_interface
 from guest_agent.networks.vlan_driver import routes_by_link
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 from guest_agent.wire.models import Endpoint
-from guest_agent.wire.networks import BRIDGE, EndpointSettings, Network
+from guest_agent.wire.networks import BRIDGE, PREDEFINED, EndpointSettings, Network, list_complaints
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,25 +41,26 @@ def make_pools(network: Network) -> tuple[AddressPool, ...]:
 
 def check_settings(network: Network, settings: EndpointSettings) -> None:
     """Raises InvalidArgument in dockerd's words, with everything that is wrong."""
-    errors = [error for text in (settings.address, settings.address6) if (error := _error_of(network, text))]
-    if network.name == BRIDGE and settings.aliases:
-        errors.append("network-scoped alias is supported only for containers in user defined networks")
+    errors = list(_errors_of(network, settings))
     if errors:
-        lines = "\n".join(["invalid endpoint settings:", *errors])
-        raise InvalidArgument(f"invalid config for network {settings.network}: {lines}")
+        raise InvalidArgument(list_complaints(errors))
+    for text in settings.link_local:
+        if not ip_address(text).is_link_local:
+            raise InvalidArgument(f"invalid link local IP address: {text}")
 
 
-def _error_of(network: Network, text: str) -> str:
-    if not text:
-        return ""
-    if network.name == BRIDGE:
-        return "user specified IP address is supported on user defined networks only"
-    if not network.configured:
-        return "user specified IP address is supported only when connecting to networks with user configured subnets"
+def _errors_of(network: Network, settings: EndpointSettings) -> Iterator[str]:
+    addresses = list(filter(None, (settings.address, settings.address6)))
+    if network.name in PREDEFINED and addresses:
+        yield "user specified IP address is supported on user defined networks only"
+    if network.name in PREDEFINED and settings.aliases:
+        yield "network-scoped alias is supported only for containers in user defined networks"
     ranges = (*network.ranges, *network.idle_ranges)
-    if not any(ip_address(text) in ip_network(one.subnet, strict=False) for one in ranges):
-        return f"no configured subnet or ip-range contain the IP address {text}"
-    return ""
+    for text in addresses:
+        if not network.configured and network.name != BRIDGE:
+            yield "user specified IP address is supported only when connecting to networks with user configured subnets"
+        elif not any(ip_address(text) in ip_network(one.subnet, strict=False) for one in ranges):
+            yield f"no configured subnet or ip-range contain the IP address {text}"
 
 
 def take_addresses(pools: Sequence[AddressPool], member: Membership) -> tuple[Address | None, Address | None]:

@@ -203,10 +203,6 @@ class Networks:
             with translated("take away the interfaces of the last run"):
                 await sandbox.take_links_away(names)
 
-    def check(self, member: Membership) -> None:
-        """Raises NotFound, and InvalidArgument where the network can't give what is asked for."""
-        self._users.check(member)
-
     def attach(self, container_id: str, members: Sequence[Membership]) -> Attachments:
         """A namespace with lo, and eth0 and so on, one for each network. Nothing is left when it fails."""
         namespace = self.loopback_only()

@@ -126,10 +126,6 @@ class UserNetworks:
 
     # -- members
 
-    def check(self, member: Membership) -> None:
-        """Raises NotFound and InvalidArgument."""
-        membership.check_settings(self.get(member.settings.network_id), member.settings)
-
     def admit(self, member: Membership, taken: Iterable[str]) -> Endpoint:
         """Gives addresses. `taken` are the interfaces that the container has."""
         network = self.get(member.settings.network_id)

@@ -224,7 +224,7 @@ class Image:
     created_ns: int  #: of `config.created`
     parent: str = ""
     manifest_digest: str = ""
-    tagged_ns: int = 0  #: when it last got a name
+    tagged_ns: int = 0  #: when a user last gave it a name; 0 = never
 
     @property
     def size(self) -> int:

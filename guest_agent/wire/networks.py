@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 #: The networks that there always are, and the word for the first of them.
@@ -58,3 +59,9 @@ class EndpointSettings:
     @property
     def has_ipam(self) -> bool:
         return bool(self.address or self.address6 or self.link_local)
+
+
+def list_complaints(errors: Sequence[str]) -> str:
+    """As dockerd joins what is wrong with an endpoint's settings."""
+    bullet = "* " if len(errors) > 1 else ""
+    return "\n".join(["invalid endpoint settings:", *(f"{bullet}{error}" for error in errors)])

@@ -53,6 +53,25 @@ def test_an_image_goes_out_and_comes_back(own: Machine, registry: RegistryProces
     assert own("run", "--rm", name, "echo", "back") == "back"
 
 
+def test_parents_come_back_with_the_images(own: Machine, tmp_path: Path) -> None:
+    """Within an archive, as dockerd's; and what is loaded over itself keeps parent and time (moby's TestSaveLoad…)."""
+    own("create", "--name", "one", "busybox")
+    older = own("commit", "one", "older:1")
+    own("create", "--name", "two", "older:1")
+    newer = own("commit", "two", "newer:1")
+    before = own.docker("image", "inspect", "newer:1", "older:1")
+    archive = str(tmp_path / "both.tar")
+    own("save", "-o", archive, "older:1", "newer:1")
+    own("load", "-i", archive)
+    assert own.docker("image", "inspect", "newer:1", "older:1") == before
+    own("rm", "one", "two")
+    own("rmi", "newer:1", "older:1")
+    own("load", "-i", archive)
+    loaded = json.loads(own("image", "inspect", newer, older))
+    assert [one["Parent"] for one in loaded] == [older, ""]
+    assert loaded[0]["Metadata"]["LastTagTime"] == "0001-01-01T00:00:00Z"
+
+
 def test_save_refuses_what_can_t_be(own: Machine, tmp_path: Path) -> None:
     complaint = own.fails(1, "save", "-o", str(tmp_path / "none/x.tar"), "busybox")
     assert complaint.startswith("failed to save image: invalid output path")

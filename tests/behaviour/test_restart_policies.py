@@ -60,6 +60,11 @@ def test_who_waits_for_a_container_that_restarts(machine: Machine) -> None:
     assert machine.status(name) in ("restarting", "running")
     machine("stop", "-t", "0", name)
     assert waiting.communicate()[0] == b"7\n"
+    machine("start", name)
+    wait_for(lambda: machine.status(name) == "restarting", "it to end")
+    machine("kill", "--signal", "HUP", name)
+    machine("kill", name)
+    assert machine.status(name) == "exited"
     waiting = machine.start("wait", machine("create", "--name", "never", "busybox"))
     assert waiting.communicate()[0] == b"0\n"
 

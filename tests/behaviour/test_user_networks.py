@@ -110,6 +110,22 @@ def test_connected_and_disconnected_while_it_runs_and_while_it_does_not(machine:
     assert sorted(one["Name"] for one in shown.values()) == ["client", "server"]
 
 
+def test_a_network_that_is_gone_and_networks_that_refuse(machine: Machine) -> None:
+    machine("network", "create", "gone")
+    machine("create", "--name", "left", "--network", "gone", "busybox", "sleep", "3600")
+    machine("network", "rm", "gone")
+    assert "is not connected to the network other" in machine.fails(1, "network", "disconnect", "other", "left")
+    machine("network", "disconnect", "-f", "gone", "left")
+    assert machine.inspect("left")["NetworkSettings"]["Networks"] == {}
+    machine("run", "-d", "--name", "bare", "--network", "none", "busybox", "sleep", "3600")
+    for network in ("bridge", "host", "none"):
+        complaint = machine.fails(1, "network", "connect", "--alias", "a", network, "bare")
+        assert "network-scoped alias is supported only for containers in user defined networks" in complaint
+    assert "connected to host network" in machine.fails(1, "network", "connect", "host", "bare")
+    complaint = machine.fails(125, "run", "--network", "none", "--ip", "10.0.0.9", "busybox", "true")
+    assert "invalid config for network none: invalid endpoint settings:" in complaint
+
+
 def test_from_the_default_network_to_one_with_names(machine: Machine) -> None:
     """The container gets a name server when the first such network comes, and its resolv.conf says so."""
     machine("network", "create", "named")

@@ -41,6 +41,9 @@ def test_a_container_is_connected_and_disconnected(api: Api) -> None:
 
 
 def test_what_is_no_address_is_refused(api: Api) -> None:
-    body = {"Container": "web", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "fd00::1", "IPv6Address": "x"}}}
+    body = {
+        "Container": "web",
+        "EndpointConfig": {"IPAMConfig": {"IPv4Address": "fd00::1", "IPv6Address": "::ffff:1.2.3.4"}},
+    }
     status, message = api.message("POST", "/networks/bridge/connect", body)
-    assert status == 400 and "invalid IPv4 address: fd00::1\ninvalid IPv6 address: x" in message
+    assert status == 400 and "* invalid IPv4 address: fd00::1\n* invalid IPv6 address: ::ffff:1.2.3.4" in message

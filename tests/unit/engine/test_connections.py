@@ -32,9 +32,6 @@ class RefusingNetworks:
     def all(self) -> tuple[Network, ...]:
         return BACK, FRONT
 
-    def check(self, member: object) -> None:
-        pass
-
     def admit(self, member: object, taken: object) -> Endpoint:
         return endpoint(BACK)
 

@@ -23,6 +23,7 @@ RANGES = (
 )
 LOOSE = Network("c" * 64, "loose", "bridge", 1, RANGES)
 DEFAULT = Network("d" * 64, "bridge", "bridge", 1)
+NO_NETWORK = Network("0" * 64, "none", "null", 1)
 BACK = Network("b" * 64, "back", "bridge", 1, RANGES, configured=True, ipv6=True)
 
 
@@ -74,7 +75,14 @@ def test_a_named_address_is_given_once_and_nothing_is_kept_after_a_refusal() -> 
         (BACK, EndpointSettings("back", address="10.8.0.2"), "no configured subnet or ip-range contain the IP address"),
         (LOOSE, EndpointSettings("loose", address="10.9.0.2"), "user configured subnets"),
         (DEFAULT, EndpointSettings("bridge", address="10.9.0.2"), "user defined networks only"),
-        (DEFAULT, EndpointSettings("bridge", aliases=("x",)), "network-scoped alias"),
+        (DEFAULT, EndpointSettings("bridge", aliases=("x",)), "invalid endpoint settings:\nnetwork-scoped alias"),
+        (NO_NETWORK, EndpointSettings("none", aliases=("x",)), "network-scoped alias"),
+        (
+            NO_NETWORK,
+            EndpointSettings("none", address="10.9.0.2"),
+            "only\n\\* user specified IP address is supported only",
+        ),
+        (BACK, EndpointSettings("back", link_local=("169.253.5.5",)), "invalid link local IP address: 169.253.5.5"),
     ],
 )
 def test_what_a_network_cannot_give(network: Network, settings: EndpointSettings, complaint: str) -> None:
