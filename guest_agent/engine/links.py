@@ -70,7 +70,7 @@ def check_links(parts: Parts, host_config: HostConfig) -> None:
     """At a container's making. Raises InvalidArgument in dockerd's words."""
     for name, _alias in _named(host_config):
         try:
-            linked = parts.table.find(name)
+            linked = _find_linked(parts, name)
         except NotFound as error:
             raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
         if linked.host_config.network_mode == HOST:
@@ -93,13 +93,23 @@ def find_links(parts: Parts, container: Container) -> tuple[Link, ...]:
 
 
 def _find(parts: Parts, container: Container, name: str, alias: str) -> Link:
-    linked = parts.table.find(name)
+    linked = _find_linked(parts, name)
     if not linked.running:
         raise InvalidArgument(f"Cannot link to a non running container: /{linked.name} AS /{container.name}/{alias}")
     address = _default_address(linked.endpoints)
     if not address:
         raise InvalidArgument(f"Cannot link to /{linked.name}, as it does not belong to the default network")
     return Link(alias, address, linked)
+
+
+def _find_linked(parts: Parts, name: str) -> Container:
+    """In place of a container that has another one's network docker links to that one. Raises NotFound."""
+    seen: list[Container] = []
+    linked = parts.table.find(name)
+    while linked.host_config.network_mode.startswith("container:") and linked not in seen:
+        seen.append(linked)
+        linked = parts.table.find(linked.host_config.network_mode.partition(":")[2])
+    return linked
 
 
 def link_variables(parts: Parts, container: Container) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 from http.client import HTTPConnection, HTTPSConnection
 from threading import Lock
@@ -54,11 +55,11 @@ class Dialler:
         """As socket.create_connection, whose sockets are seen by nobody until they are connected."""
         host = dial_address(address[0], self._host_address)
         failures: list[OSError] = []
-        for family, kind, protocol, _, place in socket.getaddrinfo(host, address[1], type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, place in _look_up(host, address[1]):
             try:
                 return self._connect(socket.socket(family, kind, protocol), place, timeout)
             except OSError as error:
-                failures.append(error)
+                failures.append(_in_go_s_words(error, place))
         raise failures[0]
 
     def _connect(self, line: socket.socket, place: Any, timeout: float | None) -> socket.socket:
@@ -80,6 +81,21 @@ class Dialler:
     def _check(self) -> None:
         if self._is_aborted:
             raise ConnectionAbortedError("canceled")
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"dial tcp: lookup {host}: no such host") from error
+
+
+def _in_go_s_words(error: OSError, place: tuple[str, int]) -> OSError:
+    """Of the same class, which its number makes; a timeout has neither number nor words."""
+    if error.errno is None or isinstance(error, ConnectionAbortedError):
+        return error
+    host = f"[{place[0]}]" if ":" in place[0] else place[0]
+    return OSError(error.errno, f"dial tcp {host}:{place[1]}: connect: {os.strerror(error.errno).lower()}")
 
 
 def dial_address(host: str, host_address: str) -> str:

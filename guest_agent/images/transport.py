@@ -8,7 +8,6 @@ secret itself) to another host.
 from __future__ import annotations
 
 import http.client
-import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -182,8 +181,6 @@ def unreachable(url: str, error: Exception) -> Unavailable:
 
 def reason(error: Exception) -> str:
     """A network error in few words."""
-    if isinstance(error, socket.gaierror):
-        return "no such host"
     if isinstance(error, TimeoutError):
         return "timeout awaiting the response"
     if isinstance(error, ssl.SSLCertVerificationError):

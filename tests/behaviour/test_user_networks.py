@@ -209,6 +209,9 @@ def test_links(machine: Machine) -> None:
     assert machine.inspect("web")["HostConfig"]["Links"] == ["/database:/web/db"]
     start(machine, "later", "--link", "database:db")
     assert f"DB_PORT=tcp://{address}:3306" in machine("exec", "later", "env").splitlines()
+    start(machine, "beside", "--network", "container:database")
+    hosts = machine("run", "--rm", "--link", "beside:pod", "busybox", "cat", "/etc/hosts")
+    assert [line for line in hosts.splitlines() if line.startswith(f"{address}\tpod ") and "database" in line]
     machine("network", "create", "named")
     start(machine, "server", "--network", "named")
     start(machine, "caller", "--network", "named", "--link", "server:alias")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from guest_agent.images.dialling import Dialler, dial_address
-from guest_agent.images.transport import RegistrySettings, Transport
+from guest_agent.images.transport import RegistrySettings, Transport, reason
 from tests.unit.descriptors import open_descriptors
 
 PATIENCE = 30.0
@@ -28,6 +28,21 @@ def test_loopback_is_the_users(host: str) -> None:
 @pytest.mark.parametrize("host", ["registry.example", "10.0.0.1", "localhost.example"])
 def test_other_hosts_are_themselves(host: str) -> None:
     assert dial_address(host, "10.0.2.2") == host
+
+
+@pytest.mark.parametrize(
+    ("host", "failure", "words"),
+    [
+        ("127.0.0.1", ConnectionRefusedError, "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("nosuchdomain.invalid", socket.gaierror, "dial tcp: lookup nosuchdomain.invalid: no such host"),
+    ],
+)
+def test_who_is_not_reached_is_told_as_go_does(host: str, failure: type[OSError], words: str) -> None:
+    dialler = Dialler()
+    with pytest.raises(failure) as caught:
+        dialler.http(host, 1, timeout=PATIENCE).connect()
+    assert reason(caught.value) == words
+    dialler.close()
 
 
 @pytest.fixture
