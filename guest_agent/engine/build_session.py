@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from guest_agent.build.cache import BuildCache
@@ -17,6 +18,7 @@ from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_output import BuildOutput
 from guest_agent.engine.build_reports import Reports
 from guest_agent.engine.build_requests import BuildRequest, NotCached
+from guest_agent.engine.build_turns import Turns
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.parts import Parts
 from guest_agent.images.platforms import Platform
@@ -47,26 +49,30 @@ class BuildSession:
     caches: CacheFolders
     watcher: BuildWatcher
     client: BuildClient
+    turns: Turns
+    running: Sequence[BuildSession]  #: all builds, this one included
     steps: dict[str, StepResult] = field(default_factory=dict)
-    making: dict[str, asyncio.Future[StepResult]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, asyncio.Task[ImageConfig]] = field(default_factory=dict)
     #: As many steps at once as there are processors.
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
+    def turn(self, key: str, stage: Stage) -> AbstractAsyncContextManager[None]:
+        """Alone with a step, among all builds; one that is made in any case waits for nobody."""
+        return nullcontext() if self._starts_over(stage) else self.turns.take(key)
+
     def find_step(self, key: str, stage: Stage) -> StepResult | None:
-        """What an earlier build, or another stage of this one, came to."""
+        """What an earlier build, another stage of this one, or one that runs beside it came to."""
         request = self.request
         if self._starts_over(stage) or (request.cache_from and not request.own_cache_too):
             return None
-        found = self.steps.get(key) or self.cache.find(key)
+        found = self.steps.get(key) or self.cache.find(key) or self._find_beside(key)
         if found is not None and found.diff_id and not self.staging.reuse(DiffId(found.diff_id)):
             return None
         return found
 
-    def find_in_making(self, key: str, stage: Stage) -> asyncio.Future[StepResult] | None:
-        """The same step of another stage, that isn't done yet."""
-        return None if self._starts_over(stage) else self.making.get(key)
+    def _find_beside(self, key: str) -> StepResult | None:
+        return next((one.steps[key] for one in self.running if key in one.steps), None)
 
     def find_in_images(self, snapshot: Snapshot, created_by: str, stage: Stage) -> StepResult | None:
         """--cache-from: an image that began as this stage did, and went on with this very step."""

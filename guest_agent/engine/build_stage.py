@@ -198,34 +198,22 @@ class StageBuild:
         `told`: the history's words tell all that the step follows from. Only then an image's layer may stand for it.
         """
         session, stage, created_by = self._session, self._planned.stage, " ".join(words)
-        found = session.find_step(key, stage)
-        if found is None and told:
-            found = session.find_in_images(snapshot, created_by, stage)
-        if found is None and (making := session.find_in_making(key, stage)) is not None:
-            found = await asyncio.shield(making)
-        if found is not None:
-            self._say(" ---> Using cache\n")
-            session.watcher.cached(stage.index, self._place)
-        else:
-            session.check_may_work()
-            found = await self._make(key, work)
-        found = replace(found, description=created_by, parent=snapshot.made_by)
-        session.steps[key] = found
+        async with session.turn(key, stage):
+            found = session.find_step(key, stage)
+            if found is None and told:
+                found = session.find_in_images(snapshot, created_by, stage)
+            if found is not None:
+                self._say(" ---> Using cache\n")
+                session.watcher.cached(stage.index, self._place)
+            else:
+                session.check_may_work()
+                diff_id = await work()
+                found = StepResult(rfc3339_padded(time.time_ns()), diff_id)
+            found = replace(found, description=created_by, parent=snapshot.made_by)
+            session.steps[key] = found
         after = snapshot.after(key, words, found)
         self._say(f" ---> {_short(after.key)}\n")
         return after
-
-    async def _make(self, key: str, work: Work) -> StepResult:
-        """Stages that come to the same step meanwhile wait for it; where it fails, so does the build."""
-        making = self._session.making
-        making[key] = made = asyncio.get_running_loop().create_future()
-        try:
-            result = StepResult(rfc3339_padded(time.time_ns()), await work())
-            made.set_result(result)
-            return result
-        finally:
-            made.cancel()
-            del making[key]
 
     def _fail(self, line: int) -> None:
         self._session.watcher.failed(self._planned.stage.index, self._place, line)

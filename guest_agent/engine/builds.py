@@ -31,6 +31,7 @@ from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_squash import squash
 from guest_agent.engine.build_stage import StageBuild
+from guest_agent.engine.build_turns import Turns
 from guest_agent.engine.build_usage import CacheUsage
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.failpoints import failpoint
@@ -63,6 +64,7 @@ class Builds:
         self._parts = parts
         self._caches = CacheFolders(parts.paths, parts.records)
         self._usage = CacheUsage(parts, self._caches)
+        self._turns = Turns()
 
     async def build(
         self,
@@ -184,6 +186,8 @@ class Builds:
             caches=self._caches,
             watcher=ways.watcher,
             client=ways.client,
+            turns=self._turns,
+            running=self._usage.sessions,
         )
 
     def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:

@@ -208,6 +208,22 @@ target "linked" {
 """
 
 
+def test_what_targets_have_in_common_is_made_once(machine: Machine, build: Build, context: Path) -> None:
+    """Although they are built at the same time; each made its own, and a layer of its own."""
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS base\nRUN cat /proc/sys/kernel/random/uuid > /id\nFROM base AS one\nRUN echo one > /name\n"
+        "FROM base AS two\nRUN echo two > /name\nFROM base AS three\nRUN echo three > /name\n"
+    )
+    names = ["one", "two", "three"]
+    targets = "".join(f'target "{name}" {{\n  target = "{name}"\n  tags = ["{name}"]\n}}\n' for name in names)
+    (context / "docker-bake.hcl").write_text(targets)
+    baking = ["sh", "-c", f'cd {context} && exec "$0" buildx bake --progress plain "$@"', programs.DOCKER_26, *names]
+    assert machine.command(baking).code == 0
+    assert len({machine("run", "--rm", name, "cat", "/id") for name in names}) == 1
+    assert [machine("run", "--rm", name, "cat", "/name") for name in names] == names
+    machine("rmi", *names)
+
+
 def test_bake_builds_targets_upon_each_other(machine: Machine, build: Build, context: Path) -> None:
     """Of the one that is wanted as files there is no image, but what stands upon it."""
     (context / "docker-bake.hcl").write_text(BAKED)
