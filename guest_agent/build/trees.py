@@ -149,7 +149,12 @@ class ContextTree:
         inner = {name[len(prefix) :]: entry for name, entry in self._entries.items() if name.startswith(prefix)}
         return ContextTree({"": Entry(stat.S_IFDIR | 0o755), **inner}, self._content, self.owned)
 
+    def forget(self) -> None:
+        """All entries; whoever still holds the tree, an error's frames perhaps, holds no million of them."""
+        self._entries, self._children = {}, None
+
     def close(self) -> None:
+        self.forget()
         if self._content >= 0:
             os.close(self._content)
             self._content = -1
@@ -256,6 +261,7 @@ class TreeReader:
         return ContextTree(self._entries, content, self._owned)
 
     def close(self) -> None:
+        self._entries = {}
         if self._content >= 0:
             os.close(self._content)
             self._content = -1

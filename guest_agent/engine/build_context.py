@@ -36,6 +36,13 @@ class BuildBody:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     named: Mapping[str, ContextTree] = field(default_factory=dict)
 
+    def close(self) -> None:
+        """The trees are empty from then on."""
+        self.whole.close()
+        for tree in (self.context, *self.named.values()):
+            if isinstance(tree, ContextTree):
+                tree.forget()
+
 
 class UnsentTree:
     """A context of which only the Dockerfile was sent: nothing is known of what is in it, or isn't."""

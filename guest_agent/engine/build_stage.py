@@ -23,6 +23,7 @@ from guest_agent.engine.build_run import RunPlan, run_step
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
 from guest_agent.engine.creation import plan_argv
+from guest_agent.engine.error_frames import forget_frames
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 from guest_agent.wire.models import ContainerConfig, HostConfig
 from guest_agent.wire.times import rfc3339_padded
@@ -89,9 +90,11 @@ class StageBuild:
             self._session.watcher.began(self._planned.stage.index, self._place)
             try:
                 return await self._perform(snapshot, instruction)
-            except HostvmError as error:
-                error.hint = error.hint or f"line {instruction.line.number}: {_shown(instruction.line.source)}"
-                self._fail(instruction.line.number if self._place else self._planned.stage.line.number)
+            except BaseException as error:
+                forget_frames(error)
+                if isinstance(error, HostvmError):
+                    error.hint = error.hint or f"line {instruction.line.number}: {_shown(instruction.line.source)}"
+                    self._fail(instruction.line.number if self._place else self._planned.stage.line.number)
                 raise
 
     def _stages_of(self, instruction: Instruction) -> list[int]:

@@ -124,7 +124,7 @@ class Builds:
         request = replace(request, resources=resources)
         body = await read_body(self._parts, request, chunks)
         with ExitStack() as undo:
-            undo.callback(body.whole.close)
+            undo.callback(body.close)
             session = self._open_session(request, body, platform, ways)
             self._usage.sessions.append(session)
             undo.callback(self._usage.sessions.remove, session)
