@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from guest_agent.engine import connections
 from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
@@ -345,16 +345,18 @@ class Containers:
         return _export(self._parts, container)
 
     async def commit(self, request: CommitRequest) -> ImageId:
-        """An image of what the container changed, paused meanwhile where that is asked for."""
+        """An image of what the container changed, paused meanwhile where that is asked for and it doesn't end."""
         container = self.find(request.container)
         pausing = request.pause and container.state.status is Status.RUNNING
         if pausing:
-            await self.pause(container.id)
+            with suppress(Conflict, NotFound):
+                await self.pause(container.id)
         try:
             return await commit_container(self._parts, container, request)
         finally:
             if pausing:
-                await self.unpause(container.id)
+                with suppress(Conflict, NotFound):
+                    await self.unpause(container.id)
 
     # -- small things
 

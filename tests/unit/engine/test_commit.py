@@ -1,0 +1,40 @@
+"""A container that ends while it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from guest_agent.engine import containers
+from guest_agent.engine.container import Status
+from guest_agent.engine.parts import Parts
+from guest_agent.engine.requests import CommitRequest
+from guest_agent.wire.errors import Conflict
+from guest_agent.wire.models import ImageId
+from tests.unit.engine.records import container
+
+MADE = ImageId("sha256:" + "1" * 64)
+
+
+@pytest.mark.parametrize("ends_before", ["pause", "unpause"])
+def test_what_ends_meanwhile_is_committed(monkeypatch: pytest.MonkeyPatch, ends_before: str) -> None:
+    """moby's TestRmiImgIDMultipleTag failed now and then: "is not paused", of a container whose command was short."""
+
+    async def commit(*_: object) -> ImageId:
+        return MADE
+
+    async def done(_: str) -> None:
+        pass
+
+    async def refuse(_: str) -> None:
+        raise Conflict(f"Container is not {ends_before}d")
+
+    table = SimpleNamespace(find=lambda _: container(Status.RUNNING))
+    ours = containers.Containers(cast(Parts, SimpleNamespace(table=table)))
+    monkeypatch.setattr(containers, "commit_container", commit)
+    for step in ("pause", "unpause"):
+        monkeypatch.setattr(ours, step, refuse if step == ends_before else done)
+    assert asyncio.run(ours.commit(CommitRequest("box"))) == MADE
