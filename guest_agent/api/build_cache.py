@@ -44,13 +44,16 @@ def render_cache_record(record: CacheRecord, version: tuple[int, int]) -> Json:
 
 def parse_prune(query: Query) -> PruneRequest:
     """Raises InvalidArgument."""
-    filters = query.filters(_FILTERS)
-    return PruneRequest(
-        everything=query.flag("all"),
-        keep_bytes=_keep_bytes(query),
-        unused_since_ns=_parse_until(filters, time.time_ns()),
-        conditions=tuple(_conditions(filters)),
-    )
+    filters, keep_bytes = query.filters(), _keep_bytes(query)
+    try:
+        return PruneRequest(
+            everything=query.flag("all"),
+            keep_bytes=keep_bytes,
+            unused_since_ns=_parse_until(filters.only(_FILTERS), time.time_ns()),
+            conditions=tuple(_conditions(filters)),
+        )
+    except InvalidArgument as error:
+        raise InvalidArgument(f"failed to prune build cache: {error.message}") from error
 
 
 def _conditions(filters: Filters) -> Iterator[Condition]:

@@ -105,10 +105,10 @@ def _port_tests(filters: Filters) -> Iterable[Test]:
 
 def _place_tests(filters: Filters) -> Iterable[Test]:
     """Volumes and networks by name or place."""
-    if "volume" in filters:
+    if filters.wants("volume"):
         volumes = set(filters["volume"])
         yield lambda one: any({mount.name or mount.source, mount.destination} & volumes for mount in one.mount_points)
-    if "network" in filters:
+    if filters.wants("network"):
         networks = filters["network"]
         yield lambda one: _in_network(one, networks)
 
@@ -117,7 +117,7 @@ def _in_network(container: Container, networks: tuple[str, ...]) -> bool:
     """By a network's name, or the beginning of its id."""
     found = render_networks(container)
     ids = [str(one["NetworkID"]) for one in found.values()]
-    return not found.keys().isdisjoint(networks) or any(one.startswith(networks) for one in ids)
+    return not found.keys().isdisjoint(networks) or any(one.startswith(networks) for one in ids if one)
 
 
 def _kind_tests(filters: Filters) -> Iterable[Test]:
@@ -159,7 +159,7 @@ def _order_tests(filters: Filters, containers: Containers) -> list[Test]:
 
 def _ancestor_tests(filters: Filters, images: Images) -> list[Test]:
     """Containers of the image, or of an image that was made from it."""
-    if "ancestor" not in filters:
+    if not filters.wants("ancestor"):
         return []
     known = {image.config.id: image for image in images.list()}
     descendants: set[str] = set()

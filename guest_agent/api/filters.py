@@ -36,6 +36,10 @@ class Filters:
         """Whether it is asked for without a value: `{"name": {}}`."""
         return name in self._values and not self._values[name]
 
+    def wants(self, name: str) -> bool:
+        """Whether it is asked for, be it without a value: nothing is any of none."""
+        return name in self._values
+
     def also(self, name: str, value: str) -> Filters:
         """The same with one more value."""
         return Filters({**self._values, name: (*self[name], value)})

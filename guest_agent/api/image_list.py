@@ -96,12 +96,11 @@ def prunable(images: Images, filters: Filters, used: Set[str], now_ns: int) -> l
 def search_filter(filters: Filters) -> Callable[[Json], bool]:
     """Which results of a search are wanted (moby registry/search.go). Raises InvalidArgument in docker's words."""
     least = max((_stars(text) for text in filters["stars"]), default=0)
-    official, automated = filters.flag("is-official"), filters.flag("is-automated")
+    official = filters.flag("is-official")
 
     def wanted(item: Json) -> bool:
-        """Nothing is automated any more, whatever the index says."""
         count = item["star_count"]
-        return isinstance(count, int) and count >= least and official in (None, item["is_official"]) and not automated
+        return isinstance(count, int) and count >= least and official in (None, item["is_official"])
 
     return wanted
 

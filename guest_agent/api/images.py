@@ -114,6 +114,8 @@ class ImagesResource:
         query = call.query
         filters = query.filters(SEARCH_FILTERS)
         wanted = search_filter(filters)
+        if filters.flag("is-automated"):
+            return json_response([])  # nothing is any more, whatever the index says
         found = await self._images.search(query.text("term"), query.integer("limit"))
         rendered = [render_found(item) for item in found]
         return json_response([item for item in rendered if wanted(item)])

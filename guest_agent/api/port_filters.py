@@ -19,11 +19,14 @@ def _ports(name: str, text: str) -> list[tuple[object, object]]:
     numbers, _, protocol = text.partition("/")
     first, dash, last = numbers.partition("-")
     try:
+        if not numbers:
+            raise InvalidArgument("Empty string specified for ports.")
         start, end = _port(first), _port(last if dash else first)
     except InvalidArgument as error:
         raise Misfiltered(f"error while looking up for {name} {text}: {error.message}") from error
     if end < start:
-        raise Misfiltered(f"error while looking up for {name} {text}: invalid range specified for port: {numbers}")
+        problem = f"Invalid range specified for the Port: {numbers}"
+        raise Misfiltered(f"error while looking up for {name} {text}: {problem}")
     return [(number, protocol or "tcp") for number in range(start, end + 1)]
 
 

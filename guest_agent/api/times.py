@@ -74,7 +74,7 @@ def _parse_date(text: str) -> int:
     try:
         moment = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{whole or '00'}{zone}")
     except ValueError as error:
-        raise InvalidArgument(f'parsing time "{text}": {error}') from error
+        raise InvalidArgument(f'parsing time "{text}": {str(error).split()[0]} out of range') from error
     return int(moment.timestamp()) * SECOND + int(fraction[:9].ljust(9, "0"))
 
 

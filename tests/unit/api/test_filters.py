@@ -48,7 +48,8 @@ def test_an_unknown_key_is_refused(api: Api, endpoint: str) -> None:
     method, path = endpoint.split()
     known = set(KEYS[endpoint].split())
     for key in sorted({key for keys in KEYS.values() for key in keys.split()} - known | {"color", "Label"}):
-        assert api.message(method, path, filters={key: ["x"]}) == (400, f"invalid filter '{key}'")
+        words = "failed to prune build cache: " if endpoint == "POST /build/prune" else ""
+        assert api.message(method, path, filters={key: ["x"]}) == (400, f"{words}invalid filter '{key}'")
 
 
 @pytest.mark.parametrize("endpoint", KEYS)
@@ -151,6 +152,10 @@ def names(api: Api, **query: object) -> list[str]:
         ({"volume": ["/data"]}, "web"),
         ({"volume": ["/srv/web"]}, "web"),
         ({"volume": ["/etc/web", "other"]}, "web"),
+        ({"volume": {}}, ""),
+        ({"network": {}}, ""),
+        ({"ancestor": {}}, ""),
+        ({"health": {}}, "new web job"),
         ({"volume": ["/var/volumes/cache/_data"]}, ""),  # where it has a name, that is it
         ({"status": ["running"], "name": ["job"]}, ""),
     ],
@@ -195,7 +200,8 @@ def test_which_filters_show_what_does_not_run(crowd: Api) -> None:
                                   "invalid syntax"),
         ({"expose": ["65536"]}, 500, "error while looking up for expose 65536: strconv.ParseUint: parsing \"65536\": "
                                      "value out of range"),
-        ({"expose": ["9-8"]}, 500, "error while looking up for expose 9-8: invalid range specified for port: 9-8"),
+        ({"expose": ["9-8"]}, 500, "error while looking up for expose 9-8: Invalid range specified for the Port: 9-8"),
+        ({"publish": [""]}, 500, "error while looking up for publish : Empty string specified for ports."),
     ],
 )  # fmt: skip
 def test_malformed_values_of_containers(api: Api, wanted: Wanted, status: int, message: str) -> None:
@@ -224,6 +230,8 @@ PRUNED = [
 UNTIL = [
     (["x"], 'failed to parse value as time or duration: "x"'),
     (["1h", "2h"], "more than one until filter specified"),
+    (["2006-13-02"], 'parsing time "2006-13-02": month out of range'),
+    (["2006-01-02T25"], 'parsing time "2006-01-02T25": hour out of range'),
     (["not-a-time"], 'parsing time "not-a-time" as "2006-01-02": cannot parse "not-a-time" as "2006"'),
 ]
 
