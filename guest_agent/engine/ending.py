@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that output may still come after the process has ended: a stranger may hold the pipe.
 _OUTPUT_GRACE = 2.0
+#: A stranger that prints without end is left after as many of these.
+_MOST_GRACES = 5
 
 #: Seconds by which clearing up (2 ms of work) lets the answers to those who waited for the end go first.
 _ANSWER_FIRST = 0.004
@@ -96,12 +98,17 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
 
 
 async def _drain_output(run: Run) -> None:
-    try:
-        async with asyncio.timeout(_OUTPUT_GRACE):
-            await run.output_ended.wait()
-    except TimeoutError:
-        if run.pump is not None:
-            run.pump.stop()
+    """All that it printed is in the log, if this engine has been kept from work for so long that it is behind."""
+    for _ in range(_MOST_GRACES):
+        try:
+            async with asyncio.timeout(_OUTPUT_GRACE):
+                await run.output_ended.wait()
+            return
+        except TimeoutError:
+            if run.pump is None or not run.pump.is_behind:
+                break
+    if run.pump is not None:
+        run.pump.stop()
 
 
 async def _release_as_far_as_possible(parts: Parts, container: Container) -> None:

@@ -142,6 +142,12 @@ class OutputPump:
         for fd in self._open:
             self._watch(fd)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something has been printed that isn't in the log yet."""
+        waiting = any(events_of(fd) & select.POLLIN for fd in self._open)
+        return waiting or self._first is not None or bool(self._ready)
+
     def stop(self) -> None:
         """Whatever is still to come is not waited for."""
         for fd in list(self._open):
