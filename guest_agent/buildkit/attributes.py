@@ -18,6 +18,7 @@ from guest_agent.wire.errors import InvalidArgument, Unsupported
 from guest_agent.wire.resources import Resources, Ulimit
 
 FRONT_END = "dockerfile.v0"
+HOST_NETWORK = "network.host"
 #: Exporters that make an image here: "moby" is the docker driver's.
 IMAGE_EXPORTERS = ("moby", "image")
 LOCAL, TAR = "local", "tar"
@@ -88,6 +89,14 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         attributes.get("contextkey", "context"),
         attributes.get("dockerfilekey", "dockerfile"),
     )
+
+
+def grants_host_network(entitlements: tuple[str, ...]) -> bool:
+    """Raises InvalidArgument for what nobody gets here, as dockerd's own configuration has it."""
+    for one in entitlements:
+        if one != HOST_NETWORK:
+            raise InvalidArgument(f"granting entitlement {one} is not allowed by build daemon configuration")
+    return bool(entitlements)
 
 
 def check_syntax(dockerfile: bytes, arguments: Mapping[str, str | None]) -> None:

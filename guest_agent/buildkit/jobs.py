@@ -17,6 +17,7 @@ from guest_agent.buildkit.attributes import (
     TAR,
     check_syntax,
     exporters_of,
+    grants_host_network,
     plan_build_request,
 )
 from guest_agent.buildkit.body import body, read_definition, uploaded
@@ -89,6 +90,7 @@ class Job:
             raise
 
     async def _carry_out(self, attributes: Mapping[str, str], others: Mapping[str, ImageConfig]) -> None:
+        host_network = grants_host_network(self.request.entitlements)
         wanted = plan_build_request(attributes, exporters_of(self.request))
         session = await self._sessions.wait_connected(
             attributes.get(f"local-sessionid:{wanted.context_folder}", "") or self.request.session
@@ -102,7 +104,7 @@ class Job:
         else:
             chunks = body(session, wanted, definition, self.progress)
         client = SessionClient(session)
-        request = replace(wanted.request, unstored=others)
+        request = replace(wanted.request, unstored=others, host_network=host_network)
         building = self._builds.build(request, chunks, self.progress, client, self._result)
         async with aclosing(building) as reports:
             async for _report in reports:

@@ -48,6 +48,7 @@ class SolveRequest:
     session: str = text(5)
     frontend: str = text(6)
     frontend_attrs: Mapping[str, str] = text_map(7)
+    entitlements: tuple[str, ...] = texts(9)
     exporters: tuple[Exporter, ...] = messages(13, Exporter)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 
-from guest_agent.buildkit.attributes import FRONT_END, IMAGE_EXPORTERS, UPLOADED
+from guest_agent.buildkit.attributes import FRONT_END, HOST_NETWORK, IMAGE_EXPORTERS, UPLOADED
 from guest_agent.buildkit.messages import Exporter, SolveRequest
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.images.reference import parse_reference
@@ -32,6 +32,7 @@ def plan_solve(request: BuildRequest, session: str, outputs: Sequence[Exporter])
         session=session,
         frontend=FRONT_END,
         frontend_attrs=dict(_attributes(request)),
+        entitlements=(HOST_NETWORK,) if request.network_mode == "host" else (),
         exporters=tuple(exporter for exporter in exporters if exporter.type != _CACHE_ONLY),
     )
 

@@ -31,6 +31,7 @@ class BuildRequest:
     platform: str = ""
     squash: bool = False
     network_mode: str = ""
+    host_network: bool = True  #: whether a step may have the host's network
     extra_hosts: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
     shm_size: int = 0  #: 0 = docker's default

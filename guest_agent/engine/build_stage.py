@@ -24,7 +24,7 @@ from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
 from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.error_frames import forget_frames
-from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.wire.errors import Forbidden, HostvmError, InvalidArgument
 from guest_agent.wire.models import ContainerConfig, HostConfig
 from guest_agent.wire.times import rfc3339_padded
 
@@ -135,6 +135,8 @@ class StageBuild:
             await origins.close()
 
     async def _run(self, snapshot: Snapshot, run: Run) -> Snapshot:
+        if self._network_of(run) == "host" and not self._session.request.host_network:
+            raise Forbidden("failed to load LLB: network.host is not allowed", "allow it with --allow network.host")
         argv = plan_run_words(snapshot.state, run)
         mounts = expand_mounts(snapshot, run)
         origins = Origins(self._session, self._planned)
@@ -161,7 +163,7 @@ class StageBuild:
             self._say(f" ---> Running in {root.id[:12]}\n")
             plan = RunPlan(
                 self._plan_config(snapshot, argv or _own_command(snapshot), mounted),
-                self._plan_host(run.network),
+                self._plan_host(run),
                 tuple(mounted.points),
             )
             code = await run_step(session.parts, root, plan, self._repeat)
@@ -182,11 +184,13 @@ class StageBuild:
             user=state.config.user,
         )
 
-    def _plan_host(self, network: str) -> HostConfig:
+    def _network_of(self, run: Run) -> str:
+        return run.network if run.network in ("none", "host") else self._session.request.network_mode or "default"
+
+    def _plan_host(self, run: Run) -> HostConfig:
         request = self._session.request
-        mode = network if network in ("none", "host") else request.network_mode or "default"
         host = HostConfig(
-            network_mode=mode,
+            network_mode=self._network_of(run),
             extra_hosts=request.extra_hosts,
             resources=request.resources,
             security_opt=request.security_opt,

@@ -92,6 +92,11 @@ def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path
     assert "failed to read dockerfile: open nothing" in build("-f", str(context / "nothing"), str(context)).err
     (context / "Dockerfile").write_text("FROM busybox\nCOPY none /\n")
     assert re.search(r'failed to calculate checksum of ref \S+: "/none": not found', build(str(context)).err)
+    (context / "Dockerfile").write_text("FROM busybox\nRUN --network=host true\n")
+    assert "network.host is not allowed" in build(str(context)).err
+    assert build("--allow", "network.host", str(context)).code == 0
+    refused = "granting entitlement security.insecure is not allowed by build daemon configuration"
+    assert refused in build("--allow", "security.insecure", str(context)).err
     assert 'target stage "none" could not be found' in build("--target", "none", str(context)).err
 
 

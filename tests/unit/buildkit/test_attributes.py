@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from guest_agent.buildkit.attributes import check_syntax, exporters_of, plan_build_request
+from guest_agent.buildkit.attributes import check_syntax, exporters_of, grants_host_network, plan_build_request
 from guest_agent.buildkit.messages import Exporter, SolveRequest
-from guest_agent.wire.errors import HostvmError, Unsupported
+from guest_agent.wire.errors import HostvmError, InvalidArgument, Unsupported
 from guest_agent.wire.resources import Ulimit
 
 
@@ -92,3 +92,11 @@ def test_only_the_dockerfiles_own_front_end_is_here() -> None:
 def test_some_stages_without_the_cache() -> None:
     request = plan_build_request({"no-cache": "One,two"}, ()).request
     assert not request.no_cache and request.no_cache_stages == {"one", "two"}
+
+
+def test_entitlements() -> None:
+    assert grants_host_network(("network.host",)) and not grants_host_network(())
+    with pytest.raises(
+        InvalidArgument, match=r"^granting entitlement security\.insecure is not allowed by build daemon"
+    ):
+        grants_host_network(("security.insecure",))

@@ -44,6 +44,7 @@ def test_nothing_is_lost_that_buildkit_knows() -> None:
 def test_where_the_context_is() -> None:
     assert there_and_back(BuildRequest(remote="client-session")).request.in_parts
     assert there_and_back(BuildRequest(remote="http://host.test/x.git")).request.remote == "http://host.test/x.git"
+    assert plan_solve(BuildRequest(network_mode="host"), "", ()).entitlements == ("network.host",)
     for remote in ("", "upload-request"):
         wanted = there_and_back(BuildRequest(remote=remote))
         assert wanted.uploaded and not wanted.request.remote and not wanted.request.in_parts
