@@ -23,6 +23,7 @@ _NOT_EXECUTABLE = (
     re.compile(r"open executable: (Permission denied|Operation not permitted|Is a directory)"),
     re.compile(r'exec: "(?P<name>.*)": (permission denied|is a directory)'),
 )
+_NO_FOLDER = re.compile(r"chdir `(.*)`: Not a directory")
 _FORMAT = re.compile(r"exec.*[Ee]xec format error")
 _FORMAT_HINT = "it is for another architecture, or no program: `hostvm doctor` says what runs programs of others"
 _RLIMIT_HINT = "limits can't be raised above the engine's own on this machine: ask for less, or leave --ulimit out"
@@ -75,6 +76,8 @@ def _failure(said: str, argv0: str, prefix: str) -> HostvmError:
         return command_not_executable(argv0, execing=execing)
     if _FORMAT.search(said):
         return CommandNotExecutable(f'{prefix}: {_START}: exec: "{argv0}": exec format error', _FORMAT_HINT)
+    if (match := _NO_FOLDER.search(said)) and not execing:  # docker makes it, with the container
+        return HostFailed(f"Cannot mkdir: {match[1]} is not a directory", "-w must name a folder")
     if said.startswith("chdir"):
         return CommandNotExecutable(f"{prefix}: {_START}: {said}", "-w must name a folder")
     text = said.removeprefix("runc create failed: ").removeprefix("exec failed: ") or "the runtime ended without a word"

@@ -76,7 +76,7 @@ def _access(point: MountPoint, folder: bool) -> str:
 
 def plan_root_propagation(mounts: Iterable[Mount]) -> str:
     """What the container's root must be for a mount to reach in or out; "" = private."""
-    words = {word for mount in mounts if mount.type == "bind" for word in mount.options}
+    words = {word for mount in mounts if mount.type in ("bind", "tmpfs") for word in mount.options}
     if words & {"shared", "rshared"}:
         return "shared"
     return "rslave" if words & {"slave", "rslave"} else ""

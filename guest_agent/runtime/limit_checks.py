@@ -28,6 +28,9 @@ _THROTTLES = (
     ("blkio_write_iops", "IOPS Block write limit", "Block I/O IOPS write limit"),
 )
 
+#: The kernel takes others for these, where docker's runtime refuses them.
+_LEAST_SHARES, _MOST_SHARES = 2, 1 << 18
+
 Checked = tuple[Resources, tuple[str, ...]]
 Warn = Callable[[str], None]
 
@@ -128,11 +131,18 @@ def _cpu(wanted: Resources, support: LimitSupport, warn: Warn, update: bool) -> 
         f"Range of CPUs is from 0.01 to {most}.00, as there are only {most} CPUs available",
         f"--cpus {most} is the most that this machine has",
     )
-    _refuse_if(wanted.cpu_shares < 0, f"invalid CPU shares ({wanted.cpu_shares}): value must be a positive integer")
-    if wanted.cpu_shares > 0 and not support.cpu_shares:
+    return _cfs(_shares(wanted, support, warn), support, warn)
+
+
+def _shares(wanted: Resources, support: LimitSupport, warn: Warn) -> Resources:
+    shares = wanted.cpu_shares
+    _refuse_if(shares < 0, "shares: invalid argument")
+    if shares > 0 and not support.cpu_shares:
         warn(_missing("CPU shares", "Shares discarded."))
-        wanted = dataclasses.replace(wanted, cpu_shares=0)
-    return _cfs(wanted, support, warn)
+        return dataclasses.replace(wanted, cpu_shares=0)
+    _refuse_if(0 < shares < _LEAST_SHARES, f"the minimum allowed cpu-shares is {_LEAST_SHARES}")
+    _refuse_if(shares > _MOST_SHARES, f"the maximum allowed cpu-shares is {_MOST_SHARES}")
+    return wanted
 
 
 def _cfs(wanted: Resources, support: LimitSupport, warn: Warn) -> Resources:

@@ -89,6 +89,8 @@ def test_tmpfs(machine: Machine) -> None:
     line = machine("run", "--rm", "--tmpfs", "/fast:size=1m,mode=1777", "busybox", "grep", " /fast ", "/proc/mounts")
     kind, options = line.split()[2:4]
     assert kind == "tmpfs" and {"size=1024k", "nosuid", "nodev"} <= set(options.split(","))
+    shared = machine("run", "--rm", "--tmpfs", "/fast:shared", "busybox", "grep", " /fast ", "/proc/self/mountinfo")
+    assert " shared:" in shared
     complaint = machine.fails(
         1, "run", "--rm", "--tmpfs", "/fast:size=1m", "busybox", "dd", "if=/dev/zero", "of=/fast/x", "bs=1M", "count=2"
     )
