@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Sequence
 
-from guest_agent.wire.errors import InvalidArgument
+from guest_agent.wire.errors import HostFailed, InvalidArgument
 from guest_agent.wire.models import HostConfig
 from guest_agent.wire.mounts import Mount, MountPoint, ReadOnlyDepth
 
 _STRICT = ("nosuid", "noexec", "nodev")
 _TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev", "rprivate")
+#: Those that programs like lxcfs show their own version of (runc, checkProcMount).
+_PROC_FILES = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
+        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+    )
+)  # fmt: skip
 _ENGINE_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 #: Of each pair the later word wins.
 _OPPOSITES = (
@@ -22,12 +31,25 @@ _VALUED = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 
 def plan_mounts(host: HostConfig, given: Sequence[Mount], shared_memory: str = "") -> tuple[Mount, ...]:
     """Defaults that nobody mounts over, then the given ones, parents before what lies inside them."""
+    for mount in given:
+        _check_proc(mount)
     destinations = {mount.destination for mount in given}
     defaults = [mount for mount in _defaults(host, shared_memory) if mount.destination not in destinations]
     if host.privileged:
         defaults = [_writable(mount) for mount in defaults]
     planned = [_restricted(mount, host) for mount in given]
     return (*defaults, *sorted(planned, key=lambda mount: mount.destination.rstrip("/").count("/")))
+
+
+def _check_proc(mount: Mount) -> None:
+    """runc refuses what would hide the kernel's own files: what is masked there, and what programs trust in."""
+    place = posixpath.normpath(mount.destination)
+    if place.startswith("/proc/") and place not in _PROC_FILES:
+        raise HostFailed(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to "
+            f'start container process: error during container init: error mounting "{mount.source}" to rootfs at '
+            f'"{place}": "{place}" cannot be mounted because it is inside /proc'
+        )
 
 
 def _defaults(host: HostConfig, shared_memory: str) -> Iterable[Mount]:

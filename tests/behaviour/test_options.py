@@ -114,6 +114,7 @@ def test_a_donor_need_not_run_when_its_guest_is_made(machine: Machine) -> None:
         (("-v", "/a:/b:nocopy"), 'invalid mount config for type "bind": field VolumeOptions must not be specified'),
         (("-v", "a:/b:shared"), 'invalid mount config for type "volume": field BindOptions must not be specified'),
         (("-w", "/bin/busybox"), "Cannot mkdir: /bin/busybox is not a directory"),
+        (("-v", "/proc//sys"), '"/proc/sys" cannot be mounted because it is inside /proc'),
         (("--device", "/etc"), 'adding custom device "/etc": not a device node'),
         (("--network", "container:me", "--name", "me"), "cannot join own network"),
         (("--network", "container:me", "--hostname", "x"), "conflicting options: hostname and the network mode"),
