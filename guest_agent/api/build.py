@@ -100,6 +100,7 @@ def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
         network_mode=query.text("networkmode"),
         extra_hosts=query.texts("extrahosts"),
         resources=_parse_resources(query),
+        cgroup_parent=query.text("cgroupparent"),
         shm_size=query.integer("shmsize"),
         security_opt=_texts(query, "securityopt"),
         quiet=query.flag("q"),

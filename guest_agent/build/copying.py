@@ -9,7 +9,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -70,6 +70,21 @@ def make_folder(root: str, path: str) -> None:
         raise _translated(error, path) from error
     finally:
         writer.close()
+
+
+def check_folders(root: str, paths: Iterable[str]) -> None:
+    """VOLUME: what is there MUST be a folder, or InvalidArgument; it may be missing."""
+    for path in paths:
+        try:
+            place = open_in_root(root, posixpath.join("/", path), os.O_PATH)
+        except OSError as error:
+            if error.errno in _MISSING:
+                continue
+            raise _translated(error, path) from error
+        is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
+        os.close(place)
+        if not is_folder:
+            raise InvalidArgument(f"cannot mount volume over existing file, file exists {path}")
 
 
 def _translated(error: OSError, where: str) -> HostvmError:

@@ -37,9 +37,11 @@ from guest_agent.build.variables import Arguments, environment_of
 from guest_agent.linux.signals import parse_signal
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerConfig, ContainerPort, Protocol
+from guest_agent.wire.times import go_duration
 
 #: The place for a RUN's heredoc that is a program. (BuildKit's is in /dev, where crun makes no mount points.)
 PROGRAMS = "/run/pipes"
+_GO_ESCAPES = {7: r"\a", 8: r"\b", 9: r"\t", 10: r"\n", 11: r"\v", 12: r"\f", 13: r"\r", 39: r"\'", 92: r"\\"}
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
 
@@ -80,8 +82,8 @@ class StageState:
         """What the history says was run by an instruction that ran nothing."""
         return (*self.shell, "#(nop) ", comment)
 
-    def copied(self, comment: str) -> tuple[str, ...]:
-        """The same of COPY and ADD, which the classic builder has in one word."""
+    def filled(self, comment: str) -> tuple[str, ...]:
+        """The same of COPY, ADD and WORKDIR, which the classic builder has in one word."""
         return (*self.shell, f"#(nop) {comment}")
 
 
@@ -258,9 +260,19 @@ def _shell(state: StageState, instruction: Shell) -> tuple[StageState, str]:
 
 def _check(state: StageState, instruction: Check) -> tuple[StageState, str]:
     check = instruction.check
-    numbers = (check.interval, check.timeout, check.start_period, check.start_interval, check.retries)
-    times = " ".join(f'"{number}"' for number in numbers)
-    return _with(state, healthcheck=check), f"HEALTHCHECK &{{{_quoted(check.test)} {times}}}"
+    durations = (check.interval, check.timeout, check.start_period, check.start_interval)
+    times = " ".join(f'"{go_duration(duration)}"' for duration in durations)
+    comment = f"HEALTHCHECK &{{{_quoted(check.test)} {times} {_go_letter(check.retries)}}}"
+    return _with(state, healthcheck=check), comment
+
+
+def _go_letter(number: int) -> str:
+    """A number as Go's `%q` has it, by which dockerd writes the retries."""
+    if number in _GO_ESCAPES:
+        return f"'{_GO_ESCAPES[number]}'"
+    if number < 0x20 or number == 0x7F:
+        return f"'\\x{number:02x}'"
+    return f"'{chr(number)}'" if number < 0x7F else f"'\\u{number:04x}'"
 
 
 def _on_build(state: StageState, instruction: OnBuild) -> tuple[StageState, str]:

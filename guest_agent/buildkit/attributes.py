@@ -80,7 +80,8 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         named_images=images,
         in_parts=not remote,
         for_files=not any(exporter.type in IMAGE_EXPORTERS for exporter in exporters),
-        takes_nothing=True,
+        by_buildkit=True,
+        cgroup_parent=attributes.get("cgroup-parent", ""),
     )
     return Wanted(
         request,

@@ -57,6 +57,7 @@ def _attributes(request: BuildRequest) -> Iterator[tuple[str, str]]:
     yield "platform", request.platform
     yield "force-network-mode", _network_mode(request.network_mode)
     yield "add-hosts", ",".join(map(_extra_host, request.extra_hosts))
+    yield "cgroup-parent", request.cgroup_parent
     yield "shm-size", str(max(request.shm_size, 0))
     yield "ulimit", ",".join(f"{one.name}={one.soft}:{one.hard}" for one in request.resources.ulimits)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Event
 
-from guest_agent.build.copying import Attributes, copy_selection, make_folder
+from guest_agent.build.copying import Attributes, check_folders, copy_selection, make_folder
 from guest_agent.build.instructions import Copy
 from guest_agent.build.selecting import digest_selection
 from guest_agent.build.snapshots import Snapshot
@@ -86,6 +86,12 @@ async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str)
     async with build_root(session.parts, snapshot.diff_ids) as root:
         await finish_in_thread(make_folder, root.path, path)
         return await keep_changes(session.parts, root, session.staging)
+
+
+async def check_volumes(session: BuildSession, snapshot: Snapshot, paths: Sequence[str]) -> None:
+    """InvalidArgument where a file is in a volume's place: the classic builder makes a container of each step."""
+    async with build_root(session.parts, snapshot.diff_ids) as root:
+        await finish_in_thread(check_folders, root.path, paths)
 
 
 async def _find_digest(session: BuildSession, origins: Origins, wanted: Wanted) -> str:

@@ -34,6 +34,7 @@ class BuildRequest:
     host_network: bool = True  #: whether a step may have the host's network
     extra_hosts: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
+    cgroup_parent: str = ""
     shm_size: int = 0  #: 0 = docker's default
     security_opt: tuple[str, ...] = ()
     quiet: bool = False
@@ -44,7 +45,7 @@ class BuildRequest:
     named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
     unstored: Mapping[str, ImageConfig] = field(default_factory=dict)  #: by id: what builds hold that make no image
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
-    takes_nothing: bool = False  #: a Dockerfile that makes nothing is an image, as it is for BuildKit
+    by_buildkit: bool = False  #: a Dockerfile may make nothing, or a volume in the place of a file
     context_key: str = ""  #: the client's word for its context: the same only where the context is
     cached_only: bool = False  #: without the context; where a step has to be carried out, the build is NotCached
     for_files: bool = False  #: the result is wanted as files: no image is made, and `tags` are none

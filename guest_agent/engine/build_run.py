@@ -49,7 +49,7 @@ async def run_step(parts: Parts, root: BuildRoot, plan: RunPlan, say: Say) -> in
         write_config(parts, container, namespace)
         stdio = make_pipes(open_stdin=False)
         undo.callback(stdio.close)
-        undo.push_async_callback(parts.runtime.delete, root.id, parts.paths.bundle(root.id))
+        undo.push_async_callback(parts.runtime.delete, root.id, parts.paths.bundle(root.id), container.group)
         failpoint("build.run.before")
         created = await parts.runtime.create(
             root.id, parts.paths.bundle(root.id), dict(stdio.child_ends), container.path

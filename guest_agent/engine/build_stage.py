@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from guest_agent.build.instructions import Copy, Instruction, Run, WorkingDir
+from guest_agent.build.instructions import Check, Copy, Instruction, Run, Volumes, WorkingDir
 from guest_agent.build.parsing import parse_trigger
 from guest_agent.build.planning import SCRATCH, PlannedStage
 from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.state import apply, describe_run, find_program, identify_run, plan_run_words
 from guest_agent.build.variables import environment_of
 from guest_agent.engine.build_bases import begin_stage
-from guest_agent.engine.build_files import make_working_dir, perform_copy, plan_copy
+from guest_agent.engine.build_files import check_volumes, make_working_dir, perform_copy, plan_copy
 from guest_agent.engine.build_mounts import Mounted, describe_mounts, expand_mounts, make_mounts, mount_program
 from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.engine.build_roots import build_root, keep_changes
@@ -25,7 +25,7 @@ from guest_agent.engine.build_sources import Origins
 from guest_agent.engine.creation import plan_argv
 from guest_agent.engine.error_frames import forget_frames
 from guest_agent.wire.errors import Forbidden, HostvmError, InvalidArgument
-from guest_agent.wire.models import ContainerConfig, HostConfig
+from guest_agent.wire.models import ContainerConfig, Healthcheck, HostConfig
 from guest_agent.wire.times import rfc3339_padded
 
 #: How the classic builder shows what a command says on stderr.
@@ -111,15 +111,23 @@ class StageBuild:
         if isinstance(instruction, Copy):
             return await self._copy(snapshot, instruction)
         state, comment = apply(snapshot.state, instruction)
-        words = snapshot.state.nothing(comment)
+        words = state.filled(comment) if isinstance(instruction, WorkingDir) else state.nothing(comment)
         made = replace(snapshot, state=state)
+        if isinstance(instruction, Check):
+            self._note_lost_check(snapshot.state.config.healthcheck)
 
         async def work() -> str:
             if isinstance(instruction, WorkingDir):
                 return await make_working_dir(self._session, snapshot, state.config.working_dir)
+            if isinstance(instruction, Volumes) and not self._session.request.by_buildkit:
+                await check_volumes(self._session, snapshot, state.config.volumes)
             return ""
 
         return await self._take_or_make(made, snapshot.next_key(comment), words, work)
+
+    def _note_lost_check(self, before: Healthcheck | None) -> None:
+        if before is not None and before.test and before.test != ("NONE",):
+            self._say(f"Note: overriding previous HEALTHCHECK: [{' '.join(before.test)}]\n")
 
     async def _copy(self, snapshot: Snapshot, copy: Copy) -> Snapshot:
         origins = Origins(self._session, self._planned)
@@ -129,7 +137,7 @@ class StageBuild:
             async def work() -> str:
                 return await perform_copy(self._session, origins, snapshot, planned)
 
-            key, words = snapshot.next_key(planned.identity), snapshot.state.copied(planned.comment)
+            key, words = snapshot.next_key(planned.identity), snapshot.state.filled(planned.comment)
             return await self._take_or_make(snapshot, key, words, work, told=copy.unpack is None)
         finally:
             await origins.close()
@@ -169,7 +177,7 @@ class StageBuild:
             code = await run_step(session.parts, root, plan, self._repeat)
             if code:
                 raise BuildStepFailed(" ".join(argv), code, _hint(code, run))
-            self._say(f"Removing intermediate container {root.id[:12]}\n")
+            self._say(f" ---> Removed intermediate container {root.id[:12]}\n")
             return await keep_changes(session.parts, root, session.staging)
 
     def _plan_config(self, snapshot: Snapshot, argv: tuple[str, ...], mounted: Mounted) -> ContainerConfig:
@@ -193,6 +201,7 @@ class StageBuild:
             network_mode=self._network_of(run),
             extra_hosts=request.extra_hosts,
             resources=request.resources,
+            cgroup_parent=request.cgroup_parent,
             security_opt=request.security_opt,
         )
         return replace(host, shm_size=request.shm_size) if request.shm_size else host

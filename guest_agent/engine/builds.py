@@ -130,7 +130,7 @@ class Builds:
             undo.callback(self._usage.sessions.remove, session)
             try:
                 snapshot = await self._run_stages(session)
-                if _is_nothing(snapshot) and not request.takes_nothing:
+                if _is_nothing(snapshot) and not request.by_buildkit:
                     raise InvalidArgument("No image was generated. Is your Dockerfile empty?")
                 if request.squash:
                     snapshot = await squash(session, snapshot)

@@ -6,6 +6,7 @@ import dataclasses
 
 from guest_agent.engine.container import Container, Health, HealthStatus, ProbeResult
 from guest_agent.wire.models import ContainerConfig, Healthcheck
+from guest_agent.wire.times import go_duration
 
 _SECOND = 10**9
 _INTERVAL, _START_INTERVAL, _TIMEOUT, _RETRIES = 30 * _SECOND, 5 * _SECOND, 30 * _SECOND, 3
@@ -99,19 +100,3 @@ class ProbeOutput:
 def timeout_message(timeout_ns: int, output: str) -> str:
     message = f"Health check exceeded timeout ({go_duration(timeout_ns)})"
     return f"{message}: {output}" if output else message
-
-
-def go_duration(nanoseconds: int) -> str:
-    """Go's `Duration.String` for what is at least a millisecond: "1m30s", "1.5s", "250ms"."""
-    if nanoseconds < _SECOND:
-        return f"{_number(nanoseconds, 10**6)}ms"
-    minutes, rest = divmod(nanoseconds, 60 * _SECOND)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{_number(rest, _SECOND)}s"
-    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}" if minutes else seconds
-
-
-def _number(value: int, unit: int) -> str:
-    whole, fraction = divmod(value, unit)
-    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)

@@ -26,3 +26,19 @@ def rfc3339_padded(nanoseconds: int) -> str:
 
 def _whole(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def go_duration(nanoseconds: int) -> str:
+    """Go's `Duration.String` for nothing, and for what is at least a millisecond: "0s", "1m30s", "1.5s", "250ms"."""
+    if 0 < nanoseconds < SECOND:
+        return f"{_number(nanoseconds, 10**6)}ms"
+    minutes, rest = divmod(nanoseconds, 60 * SECOND)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{_number(rest, SECOND)}s"
+    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}" if minutes else seconds
+
+
+def _number(value: int, unit: int) -> str:
+    whole, fraction = divmod(value, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -107,7 +107,7 @@ class StepDisplay:
         elif line.startswith(_CLOSING):
             self._finish()
             write_out(line)
-        elif not line.startswith((" ---> ", "Removing intermediate container ")):
+        elif not line.startswith(" ---> "):
             self._add(without_colours(line))
 
     def _add(self, text: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guest_agent.build.copying import Attributes, copy_selection
+from guest_agent.build.copying import Attributes, check_folders, copy_selection
 from guest_agent.build.selecting import digest_selection, select
 from guest_agent.build.trees import ContextTree, FolderTree, TreeReader
 from guest_agent.wire.errors import InvalidArgument, NotFound
@@ -169,6 +169,16 @@ def test_a_file_doesnt_replace_a_folder(tmp_path: Path) -> None:
 
 
 @ROOT_ONLY
+def test_volumes_are_in_the_place_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/file")
+    check_folders(str(tmp_path), ("/folder", "/missing/too", "/file/below", "folder"))
+    for path in ("/file", "/link", "file"):
+        with pytest.raises(InvalidArgument, match=f"^cannot mount volume over existing file, file exists {path}$"):
+            check_folders(str(tmp_path), ("/folder", path))
+
+
 def test_a_folder_is_a_tree_as_well(project: ContextTree, tmp_path: Path) -> None:
     root, again = tmp_path / "root", tmp_path / "again"
     for folder in (root, again):

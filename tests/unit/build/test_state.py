@@ -44,7 +44,13 @@ def test_a_line_of_env_sees_what_was_before_it() -> None:
     assert state.config.environment == ("PATH=/bin", "a=2", "b=1", "c=1 x")
     assert comment == "ENV a=2 b=1 c=1 x"
     assert " ".join(state.nothing(comment)) == "/bin/sh -c #(nop)  ENV a=2 b=1 c=1 x"
-    assert state.copied("COPY a in / ") == ("/bin/sh", "-c", "#(nop) COPY a in / ")
+    assert state.filled("COPY a in / ") == ("/bin/sh", "-c", "#(nop) COPY a in / ")
+
+
+def test_a_check_is_written_as_go_prints_it() -> None:
+    for retries, shown in ((0, r"\x00"), (3, r"\x03"), (10, r"\n"), (65, "A"), (200, r"\u00c8")):
+        _, comment = after(f"HEALTHCHECK --interval=90s --start-period=5ms --retries={retries} CMD a")
+        assert comment == f"""HEALTHCHECK &{{["CMD-SHELL" "a"] "1m30s" "0s" "5ms" "0s" '{shown}'}}"""
 
 
 def test_arguments() -> None:

@@ -34,10 +34,11 @@ def test_nothing_is_lost_that_buildkit_knows() -> None:
         network_mode="host",
         extra_hosts=("one:10.0.0.1", "two:::1", "me:host-gateway"),
         resources=Resources(ulimits=(Ulimit("nofile", 10, 20),)),
+        cgroup_parent="/group",
         shm_size=1 << 20,
     )
     asked = dataclasses.replace(request, remote="client-session", network_mode="host")
-    expected = dataclasses.replace(request, in_parts=True, own_cache_too=True, takes_nothing=True)
+    expected = dataclasses.replace(request, in_parts=True, own_cache_too=True, by_buildkit=True)
     assert there_and_back(asked).request == expected
 
 

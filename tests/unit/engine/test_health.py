@@ -10,7 +10,6 @@ from guest_agent.engine.container import Container, Health, HealthStatus, ProbeR
 from guest_agent.engine.health import (
     OUTPUT_LIMIT,
     ProbeOutput,
-    go_duration,
     health_after,
     health_at_start,
     health_without_probes,
@@ -107,17 +106,6 @@ def test_output_is_cut() -> None:
     assert output.text() == "a" * (OUTPUT_LIMIT - 1) + "\ufffd"
     output.add(b"more")
     assert output.text().endswith("\ufffd...")
-
-
-@pytest.mark.parametrize(
-    ("nanoseconds", "text"),
-    [
-        (30 * SECOND, "30s"), (90 * SECOND, "1m30s"), (60 * SECOND, "1m0s"), (3600 * SECOND, "1h0m0s"),
-        (1_500_000_000, "1.5s"), (250_000_000, "250ms"), (1_500_000, "1.5ms"), (61_050_000_000, "1m1.05s"),
-    ],
-)  # fmt: skip
-def test_durations_as_go_writes_them(nanoseconds: int, text: str) -> None:
-    assert go_duration(nanoseconds) == text
 
 
 def test_the_message_of_a_timeout() -> None:
