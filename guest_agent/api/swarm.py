@@ -31,7 +31,7 @@ class SwarmResource:
             Route("POST", "/swarm/leave", self.leave),
             Route("POST", "/swarm/init", self.join),
             Route("POST", "/swarm/join", self.join),
-            Route("GET", "/tasks", self.refuse),
+            Route("GET", "/tasks", self.refuse_list),
             Route("GET", "/tasks/{name}/logs", self.refuse),
             Route("GET", "/tasks/{name}", self.refuse),
             Route("GET", "/services/{name}/logs", self.refuse),
@@ -43,13 +43,17 @@ class SwarmResource:
 
     def _noun(self, noun: str) -> tuple[Route, ...]:
         return (
-            Route("GET", f"/{noun}", self.refuse),
+            Route("GET", f"/{noun}", self.refuse_list),
             Route("POST", f"/{noun}/{{name}}/update", self.refuse_update),
             Route("GET", f"/{noun}/{{name}}", self.refuse),
             Route("DELETE", f"/{noun}/{{name}}", self.refuse),
         )
 
     async def refuse(self, call: Call) -> Answer:
+        raise Unavailable(_NO_MANAGER)
+
+    async def refuse_list(self, call: Call) -> Answer:
+        call.query.filters()  # that they can be read at all comes first
         raise Unavailable(_NO_MANAGER)
 
     async def refuse_with_body(self, call: Call) -> Answer:

@@ -43,6 +43,12 @@ def test_versions_of_what_is_updated(api: Api, path: str, message: str) -> None:
     assert api.message("POST", path, {}) == (400, message)
 
 
+@pytest.mark.parametrize("noun", ["nodes", "services", "tasks", "secrets", "configs"])
+def test_lists_of_a_swarm(api: Api, noun: str) -> None:
+    assert api.message("GET", f"/{noun}", filters={"name": ["x"]})[0] == 503
+    assert api.message("GET", f"/{noun}?filters=x") == (400, "invalid filter")
+
+
 def test_leaving_what_one_is_not_in(api: Api) -> None:
     assert api.message("POST", "/swarm/leave") == (503, "This node is not part of a swarm")
     assert api.message("POST", "/swarm/init", {})[0] == 501
