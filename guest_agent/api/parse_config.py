@@ -168,7 +168,7 @@ def _annotations(annotations: dict[str, str]) -> dict[str, str]:
 
 def _isolation(kind: str) -> str:
     if kind not in ("", "default"):
-        raise InvalidArgument(f"invalid isolation ({kind}): linux only supports 'default'")
+        raise InvalidArgument(f"Invalid isolation: \"{kind}\" - linux only supports 'default'")
     return kind
 
 

@@ -24,8 +24,9 @@ from guest_agent.buildkit.body import body, read_definition, uploaded
 from guest_agent.buildkit.builds import Builds
 from guest_agent.buildkit.faults import failure, words_of
 from guest_agent.buildkit.messages import ReturnRequest, SolveRequest
-from guest_agent.buildkit.progress import Progress, canonical
+from guest_agent.buildkit.progress import Progress
 from guest_agent.buildkit.sessions import Sessions
+from guest_agent.images.reference import parse_reference
 from guest_agent.rpc.status import CallFailed, Code
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import ImageConfig
@@ -125,9 +126,10 @@ class Job:
 
     def _tell_image(self, names: str) -> dict[str, str]:
         with self.progress.shown("exporting to image") as shown:
-            self.progress.part(shown, f"writing image {self.image}")
+            for done in ("exporting layers", f"writing image {self.image}"):
+                self.progress.part(shown, done)
             for name in filter(None, names.split(",")):
-                self.progress.part(shown, f"naming to {canonical(name)}")
+                self.progress.part(shown, f"naming to {parse_reference(name).canonical}")
         told = {"containerimage.config.digest": self.image, "containerimage.digest": self.image}
         return {**told, "image.name": names} if names else told
 

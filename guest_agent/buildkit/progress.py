@@ -155,7 +155,7 @@ def _step_names(planned: PlannedStage, several: bool) -> Iterator[tuple[int, str
 
 
 def canonical(image: str) -> str:
-    """An image's full name; what is none stays as it is."""
+    """An image's full name with its tag; what is none stays as it is."""
     try:
         return parse_reference(image).with_default_tag().canonical
     except HostvmError:

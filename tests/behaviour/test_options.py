@@ -101,7 +101,7 @@ def test_a_donor_need_not_run_when_its_guest_is_made(machine: Machine) -> None:
         (("--gpus", "all"), 'could not select device driver "" with capabilities: [[gpu]]'),
         (("--storage-opt", "size=1g"), "--storage-opt is supported only for overlay over xfs with"),
         (("--runtime", "nvidia"), "unknown or invalid runtime name: nvidia"),
-        (("--isolation", "hyperv"), "invalid isolation (hyperv): linux only supports 'default'"),
+        (("--isolation", "hyperv"), "Invalid isolation: \"hyperv\" - linux only supports 'default'"),
         (("--cpuset-cpus", "512"), "Requested CPUs are not available - requested 512, available: 0"),
         (("--cpuset-mems", "x"), "Invalid value x for cpuset mems: invalid format: x"),
         (("--uts", "host", "--hostname", "me"), "conflicting options: hostname and the UTS mode"),

@@ -116,7 +116,7 @@ def test_mounts_that_are_refused(mount: object, words: str) -> None:
         ({"Binds": ["/a:/b"], "Tmpfs": {"/b/": ""}}, "Duplicate mount point: /b"),
         ({"Tmpfs": {"/": ""}}, "invalid specification: destination can't be '/'"),
         ({"Tmpfs": {"x": ""}}, "invalid mount path: 'x' mount path must be absolute"),
-        ({"Isolation": "hyperv"}, "invalid isolation (hyperv): linux only supports 'default'"),
+        ({"Isolation": "hyperv"}, "Invalid isolation: \"hyperv\" - linux only supports 'default'"),
         ({"DeviceRequests": [{"Capabilities": ["gpu"]}]}, "of type [][]string"),
         ({"BlkioDeviceReadBps": [{"Path": "/a", "Rate": -1}]}, "of type uint64"),
     ],

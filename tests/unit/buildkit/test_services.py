@@ -100,6 +100,9 @@ def test_a_build_is_made_of_what_the_client_has() -> None:
         assert files["context/file"] == b"content" and files["named/more/x"] == b"y"
         names = [vertex.name for response in told for vertex in response.vertexes if vertex.completed]
         assert "[internal] load build definition from Dockerfile" in names and names[-1] == "exporting to image"
+        parts = [part.name for response in told for part in response.statuses]
+        # a name is shown as it was given: docker.io/library/mine where it has no tag
+        assert parts[-3:] == ["exporting layers", f"writing image {IMAGE}", "naming to docker.io/library/mine:1"]
 
     converse(client, work)
     of_context = [asked for asked in client.asked if asked["dir-name"] == ["context"]]
