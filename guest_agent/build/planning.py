@@ -58,6 +58,8 @@ class BuildPlan:
         """Of any `from`; one that came with the triggers of an image just pulled finds a stage that is built anyhow."""
         if name in planned.origins:
             return planned.origins[name]
+        if name and name == planned.base.context:
+            return planned.base
         before = [one.stage for one in self.stages if one.stage.index < planned.stage.index]
         named = [stage.index for stage in before if name and name.lower() in (stage.name, str(stage.index))]
         return Origin(stage=named[-1]) if named else Origin(image=name)

@@ -15,6 +15,7 @@ from guest_agent.build.reading import find_syntax
 from guest_agent.buildkit.messages import Exporter, SolveRequest
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.wire.errors import InvalidArgument, Unsupported
+from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.resources import Resources, Ulimit
 
 FRONT_END = "dockerfile.v0"
@@ -57,6 +58,7 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
     named = dict(_below(attributes, "context:"))
     images = {_context_name(name): value.removeprefix(IMAGE) for name, value in named.items() if IMAGE in value[:15]}
     folders = {_context_name(name): value.removeprefix(_LOCAL) for name, value in named.items() if _LOCAL in value[:6]}
+    remotes = {_context_name(name): value for name, value in named.items() if _is_remote(value)}
     _check_contexts(named)
     remote = attributes.get("context", "")
     uploaded = remote.removeprefix("http://buildkit-session") if remote.startswith(UPLOADED) else ""
@@ -78,6 +80,7 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         shm_size=_number(attributes, "shm-size"),
         remote="" if uploaded else remote,
         named_images=images,
+        named_remotes=remotes,
         in_parts=not remote,
         for_files=not any(exporter.type in IMAGE_EXPORTERS for exporter in exporters),
         by_buildkit=True,
@@ -119,8 +122,12 @@ def _check_supported(attributes: Mapping[str, str]) -> None:
 
 def _check_contexts(named: Mapping[str, str]) -> None:
     for name, value in named.items():
-        if not value.startswith((IMAGE, _LOCAL)):
+        if not value.startswith((IMAGE, _LOCAL)) and not _is_remote(value):
             raise Unsupported(f"the build context {name}={value} is of a kind that is not supported")
+
+
+def _is_remote(value: str) -> bool:
+    return value.startswith(("http://", "https://")) or is_git(value)
 
 
 def _context_name(name: str) -> str:

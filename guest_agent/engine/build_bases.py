@@ -30,7 +30,7 @@ async def begin_stage(session: BuildSession, planned: PlannedStage) -> Snapshot:
         return _continue(await session.done[planned.base.stage])
     name = planned.base.image
     if planned.base.context:
-        name = session.request.named_images[planned.base.context]
+        name = session.request.named_images.get(planned.base.context, SCRATCH)
     if name == SCRATCH:
         return Snapshot(key=f"{SCRATCH} {session.platform}", state=replace(state, config=_with_path(ContainerConfig())))
     image = await find_image(session, planned.stage.index, name, planned.platform)

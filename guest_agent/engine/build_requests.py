@@ -43,6 +43,7 @@ class BuildRequest:
     credentials: Mapping[str, Credentials] = field(default_factory=dict)  #: by registry
     in_parts: bool = False
     named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
+    named_remotes: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> a repository, or a file's URL
     unstored: Mapping[str, ImageConfig] = field(default_factory=dict)  #: by id: what builds hold that make no image
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
     by_buildkit: bool = False  #: a Dockerfile may make nothing, or a volume in the place of a file

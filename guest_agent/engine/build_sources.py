@@ -118,7 +118,7 @@ class Origins:
             return self._session.context
         if name not in self._trees:
             layers = await self.layers(name)
-            self._trees[name] = self._named(name) if layers is None else await self._mount(layers)
+            self._trees[name] = await self._named(name) if layers is None else await self._mount(layers)
         return self._trees[name]
 
     async def batches(self, wanted: Wanted) -> list[Batch]:
@@ -156,8 +156,18 @@ class Origins:
     def _find(self, name: str) -> Origin:
         return self._session.plan.find_origin(self._planned, name)
 
-    def _named(self, name: str) -> Tree:
-        return self._session.named[self._find(name).context]
+    async def _named(self, name: str) -> Tree:
+        """A context that was sent, or is elsewhere."""
+        context, session = self._find(name).context, self._session
+        if context in session.named:
+            return session.named[context]
+        session.check_may_work()
+        return await self._remote_tree(session.request.named_remotes[context])
+
+    async def _remote_tree(self, url: str) -> Tree:
+        if is_git(url):
+            return await self._clone(url)
+        return (await self._download(url))[0]
 
     async def _mount(self, layers: Sequence[DiffId]) -> Tree:
         root = await self._undo.enter_async_context(build_root(self._session.parts, layers))
@@ -172,21 +182,27 @@ class Origins:
     async def _fetch(self, url: str, wanted: Wanted) -> Batch:
         self._session.check_may_work()
         if is_git(url):
-            return await self._clone(url, wanted.copy.keep_git_dir, wanted.excludes)
-        parts = self._session.parts
-        download = Download(url, parts.paths.temporary, wanted.checksum, parts.registries.host_address)
-        tree, name = await open_in_thread(download.file, lambda opened: opened[0].close(), download.abort)
-        self._undo.callback(tree.close)
+            tree = await self._clone(url, wanted.copy.keep_git_dir)
+            return Batch(tree, await finish_in_thread(select, tree, ["."], wanted.excludes))
+        tree, name = await self._download(url, wanted.checksum)
         entry = tree.find(name)
         assert entry is not None
         return Batch(tree, Selection((Item(name, entry, name),), into_folder=False))
 
-    async def _clone(self, url: str, keep_git: bool, excludes: Sequence[str]) -> Batch:
+    async def _download(self, url: str, checksum: str = "") -> tuple[ContextTree, str]:
+        """A folder with the one file, and its name."""
+        parts = self._session.parts
+        download = Download(url, parts.paths.temporary, checksum, parts.registries.host_address)
+        tree, name = await open_in_thread(download.file, lambda opened: opened[0].close(), download.abort)
+        self._undo.callback(tree.close)
+        return tree, name
+
+    async def _clone(self, url: str, keep_git: bool = False) -> ContextTree:
         parts = self._session.parts
         async with aclosing(fetch_repository(url, parts.paths.temporary, keep_git)) as chunks:
             tree = await read_tree(parts, chunks)
         self._undo.callback(tree.close)
-        return Batch(tree, await finish_in_thread(select, tree, ["."], excludes))
+        return tree
 
     def _write_heredocs(self, heredocs: Sequence[tuple[str, str]]) -> Batch:
         content = os.memfd_create("heredocs", os.MFD_CLOEXEC)

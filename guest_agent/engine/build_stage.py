@@ -61,7 +61,7 @@ class StageBuild:
             self._fail(stage.line.number)
             raise
         self._say(f" ---> {_short(snapshot.key)}\n")
-        snapshot = await self._run_triggers(snapshot)
+        snapshot = await self._run_triggers(await self._take_folder(snapshot))
         self._session.watcher.ended(stage.index, self._place)
         for place, instruction in enumerate(stage.instructions, 1):
             self._place = place
@@ -70,6 +70,13 @@ class StageBuild:
             self._session.watcher.ended(stage.index, place)
         self._session.output.finish(stage.index)
         return snapshot
+
+    async def _take_folder(self, snapshot: Snapshot) -> Snapshot:
+        """FROM a context that is no image: its files are all that the stage begins with."""
+        context = self._planned.base.context
+        if not context or context in self._session.request.named_images:
+            return snapshot
+        return await self._step(snapshot, parse_trigger(f"COPY --from={context} . /", snapshot.state.escape))
 
     async def _run_triggers(self, snapshot: Snapshot) -> Snapshot:
         """ONBUILD of what the stage begins with; the image that is made hasn't got them any more."""

@@ -149,7 +149,7 @@ class Builds:
         platforms = Platforms(str(host_platform()), str(platform))
         given = {name: value for name, value in request.arguments.items() if value is not None}
         dockerfile = parse_dockerfile(body.dockerfile, request.dockerfile)
-        contexts = frozenset((*body.named, *request.named_images))
+        contexts = frozenset((*body.named, *request.named_images, *request.named_remotes))
 
         def find_triggers(name: str) -> tuple[str, ...]:
             image = request.named_images.get(name, name)

@@ -17,6 +17,7 @@ from tests.behaviour.clients import programs
 from tests.behaviour.harness.machine import Machine, Result
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.images.registry_process import RegistryProcess
+from tests.behaviour.test_build_sources import serving
 
 Build = Callable[..., Result]
 
@@ -123,6 +124,24 @@ def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: B
     packed = f"tar -C {context}/folder -c . | {programs.DOCKER_26} build -q -f file -t packed -"
     assert "dockerfile parse error" in machine.command(["sh", "-c", packed]).err
     assert machine("run", "--rm", "piped", "cat", "/file") == "piped"
+
+
+def test_stages_upon_folders_and_contexts_of_the_web(machine: Machine, build: Build, context: Path) -> None:
+    """A context that no step wants isn't looked for."""
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS shell\nFROM root\nCOPY --from=shell /bin /bin\nCOPY --from=web file /web\n"
+        'CMD ["/bin/sh", "-c", "cat /from; wc -c < /web; ls /"]\n'
+    )
+    (context / "root").mkdir()
+    (context / "root" / "from").write_text("folder\n")
+    with serving(context / "folder") as url:
+        contexts = {"root": f"{context}/root", "web": f"{url}/file", "unwanted": "https://host.invalid/x"}
+        options = [word for name, value in contexts.items() for word in ("--build-context", f"{name}={value}")]
+        built = build("-t", "upon", *options, str(context))
+        assert built.code == 0, built.err
+        assert build("-q", *options, str(context)).out.strip() == machine.inspect("upon")["Id"]
+    assert machine("run", "--rm", "upon").split()[:3] == ["folder", "700000", "bin"]
+    machine("rmi", "upon")
 
 
 def test_images_of_a_registry_that_asks_who_is_there(machine: Machine, build: Build, context: Path) -> None:

@@ -25,6 +25,8 @@ def test_everything_that_buildx_gives() -> None:
         "shm-size": "1048576",
         "context:base": "docker-image://busybox",
         "context:other::linux/amd64": "local:other",
+        "context:code": "https://host.test/x.git#main",
+        "context:file": "https://host.test/file",
         "cache-imports": '[{"Type":"registry","Attrs":{"ref":"cached:1"}},{"Type":"gha","Attrs":{}}]',
     }
     wanted = plan_build_request(attributes, (Exporter("moby", {"name": "one:1,two"}),))
@@ -37,6 +39,7 @@ def test_everything_that_buildx_gives() -> None:
     assert request.resources.ulimits == (Ulimit("nofile", 10, 20), Ulimit("core", 0, 0))
     assert request.shm_size == 1 << 20 and request.cache_from == ("cached:1",)
     assert request.own_cache_too and not request.no_cache_stages
+    assert request.named_remotes == {"code": "https://host.test/x.git#main", "file": "https://host.test/file"}
     assert request.named_images == {"base": "busybox"} and wanted.contexts == {"other": "other"}
 
 
