@@ -24,16 +24,23 @@ def build(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.build_output import export, parse_output
 
     output = parse_output(arguments.text("output"))
+    stays = output is None or bool(arguments.texts("tag"))
     body = open_body(arguments)
     try:
+        before = frozenset() if stays else _images(context)
         identity = _run(context, arguments, body, output is not None and output.place == "-")
     finally:
         body.close()
     if arguments.text("iidfile"):
         _write_id(arguments.text("iidfile"), identity)
     if output is not None:
-        export(context, identity, output, keep=bool(arguments.texts("tag")))
+        export(context, identity, output, keep=stays or identity in before)
     return 0
+
+
+def _images(context: "Context") -> "frozenset[object]":
+    """The ids of those that are there already: a build that comes to one of them leaves it alone."""
+    return frozenset(image.get("Id") for image in context.engine.records("/images/json?all=1"))
 
 
 def _run(context: "Context", arguments: Arguments, body: "Body", stdout_is_taken: bool) -> str:

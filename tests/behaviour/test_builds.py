@@ -240,6 +240,10 @@ def test_outputs(machine: Machine, project: Project, tmp_path: Path) -> None:
     assert (piped.code, {"b", "sub/a"} <= set(piped.out.replace("./", "").split())) == (0, True), "a tar alone"
     assert "Step 1/3" in piped.err
     assert machine("ps", "-aq") == ""
+    mine = machine("build", "-q", folder)
+    machine("build", "-o", str(tmp_path / "out"), folder)
+    assert machine("images", "-q", "--no-trunc", "-f", "dangling=true") == mine, "what was there before stays"
+    machine("rmi", mine)
 
 
 def test_standard_input(machine: Machine, project: Project) -> None:
