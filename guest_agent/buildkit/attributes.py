@@ -61,6 +61,10 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
     remotes = {_context_name(name): value for name, value in named.items() if _is_remote(value)}
     _check_contexts(named)
     remote = attributes.get("context", "")
+    if remote and folders:
+        raise Unsupported(
+            "further contexts that are folders of the client's are supported only beside one that is, too"
+        )
     uploaded = remote.removeprefix("http://buildkit-session") if remote.startswith(UPLOADED) else ""
     request = BuildRequest(
         tags=tuple(_image_names(exporters)),

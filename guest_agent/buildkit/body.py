@@ -85,18 +85,38 @@ async def _pieces(
     if wanted.request.remote:
         return
     yield _file("dockerfile", definition.dockerfile)
-    folders = {"context/": (wanted.context_folder, definition.excludes)}
-    folders |= {f"named/{quote(name, safe='')}/": (folder, ()) for name, folder in wanted.contexts.items()}
-    for prefix, (folder, excludes) in folders.items():
-        yield _folder(prefix)
-        shown = "load build context" if prefix == "context/" else f"load from context {folder}"
-        with progress.shown(f"[internal] {shown}") as digest:
-            size = 0
-            async for piece in session.folder(folder, prefix, excludes=excludes):
-                size += len(piece)
+    with progress.shown("[internal] load build context") as shown:
+        async for piece in _transferred(
+            session, wanted.context_folder, "context/", definition.excludes, progress, shown
+        ):
+            yield piece
+    for name, folder in wanted.contexts.items():
+        excludes = await _read_ignore(session, name, folder, progress)
+        with progress.shown(f"[context {name}] load from client") as shown:
+            place = f"named/{quote(name, safe='')}/"
+            async for piece in _transferred(session, folder, place, excludes, progress, shown):
                 yield piece
-            progress.part(digest, "transferring context:", size)
     yield _END
+
+
+async def _read_ignore(session: ClientSession, name: str, folder: str, progress: Progress) -> tuple[str, ...]:
+    """Of a further context."""
+    with progress.shown(f"[context {name}] load .dockerignore") as shown:
+        ignore = (await _read_files(session, folder, [_IGNORE])).get(_IGNORE, b"")
+        progress.part(shown, "transferring context:", len(ignore))
+    return _parse_ignore(ignore)
+
+
+async def _transferred(
+    session: ClientSession, folder: str, place: str, excludes: Iterable[str], progress: Progress, shown: str
+) -> AsyncGenerator[bytes, None]:
+    """The client's folder as a part of the tar; its size is told in the line that is `shown`."""
+    yield _folder(place)
+    size = 0
+    async for piece in session.folder(folder, place, excludes=excludes):
+        size += len(piece)
+        yield piece
+    progress.part(shown, "transferring context:", size)
 
 
 def _names_of(dockerfile: str) -> list[str]:

@@ -48,7 +48,8 @@ def converse(client: PretendedClient, work: Callable[[Conversation], Awaitable[N
 
 def a_client() -> PretendedClient:
     files = {".dockerignore": b"left\n", "Dockerfile": DOCKERFILE, "file": b"content"}
-    return PretendedClient({"context": files, "dockerfile": files, "more": {"x": b"y"}}, {"word": b"hidden"})
+    more = {"x": b"y", ".dockerignore": b"unwanted\n"}
+    return PretendedClient({"context": files, "dockerfile": files, "more": more}, {"word": b"hidden"})
 
 
 async def solve(
@@ -107,6 +108,7 @@ def test_a_build_is_made_of_what_the_client_has() -> None:
     converse(client, work)
     of_context = [asked for asked in client.asked if asked["dir-name"] == ["context"]]
     assert of_context[-1]["exclude-patterns"] == ["left"]
+    assert [asked for asked in client.asked if asked["dir-name"] == ["more"]][-1]["exclude-patterns"] == ["unwanted"]
 
 
 def test_a_build_upon_what_another_one_came_to() -> None:
