@@ -9,6 +9,7 @@ from guest_agent.api.fields import read_fields
 from guest_agent.api.messages import Answer, Response, json_response, no_content
 from guest_agent.api.render_config import Json
 from guest_agent.api.router import Call, Route
+from guest_agent.engine.host_settings import RUNTIMES
 from guest_agent.wire.models import Credentials
 from guest_agent.wire.times import rfc3339
 
@@ -184,7 +185,7 @@ def render_info(info: SystemInfo) -> Json:
         "DockerRootDir": info.data_root,
         "Name": info.name,
         "ServerVersion": info.server_version,
-        "Runtimes": {info.runtime: {"path": info.runtime}},
+        "Runtimes": {name: {"path": info.runtime} for name in sorted({info.runtime, *RUNTIMES})},
         "DefaultRuntime": info.runtime,
         "ContainerdCommit": {"ID": "", "Expected": ""},
         "RuncCommit": {"ID": "", "Expected": ""},

@@ -15,7 +15,7 @@ from guest_agent.wire.models import HostConfig
 
 _IPC_MODES = ("", "none", "private", "shareable", "host")
 #: Names of the runtime that other people's files have: all of them mean the one that there is.
-_RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
+RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
 _LABELS_OFF = "label=disable"
 
 
@@ -81,7 +81,7 @@ def _check_modes(wanted: HostConfig) -> None:
 
 
 def _check_runtime(parts: Parts, name: str) -> None:
-    if name and name not in _RUNTIMES and name != parts.runtime.choice.name:
+    if name and name not in RUNTIMES and name != parts.runtime.choice.name:
         raise InvalidArgument(f"unknown or invalid runtime name: {name}")
 
 

@@ -397,6 +397,7 @@ def test_info_and_version(api: Api) -> None:
     _, info = api.call("GET", "/info")
     assert isinstance(info, dict) and info["NCPU"] == 2 and info["Swarm"]["LocalNodeState"] == "inactive"
     assert info["RegistryConfig"]["IndexConfigs"]["registry:5000"]["Secure"] is False
+    assert info["DefaultRuntime"] == "crun" and info["Runtimes"]["runc"] == {"path": "crun"}, "all that a create takes"
     _, version = api.call("GET", "/version")
     assert isinstance(version, dict) and [part["Name"] for part in version["Components"]] == ["Engine", "crun"]
 
