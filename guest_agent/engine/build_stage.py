@@ -242,7 +242,9 @@ class StageBuild:
         self._session.watcher.failed(self._planned.stage.index, self._place, line)
 
     def _announce(self, source: str) -> None:
-        self._say(f"Step {self._number}/{self._session.total} : {_shown(source)}\n")
+        """In two pieces, as the classic builder: clients count them."""
+        self._say(f"Step {self._number}/{self._session.total} : {_shown(source)}")
+        self._say("\n")
         self._number += 1
 
     def _say(self, text: str) -> None:

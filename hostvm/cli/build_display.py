@@ -107,8 +107,11 @@ class StepDisplay:
         elif line.startswith(_CLOSING):
             self._finish()
             write_out(line)
-        elif not line.startswith(" ---> "):
+        elif not line.startswith(" ---> ") and not self._ends_title(line):
             self._add(without_colours(line))
+
+    def _ends_title(self, line: str) -> bool:
+        return line == "\n" and not self._output and not self._partial
 
     def _add(self, text: str) -> None:
         self._partial += text

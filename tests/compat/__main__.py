@@ -73,7 +73,7 @@ def run_suite(suite: Suite, engine: Engine, arguments: argparse.Namespace) -> Ou
             give_images(engine)
             # Debian's clients first, whatever else is installed.
             path = f"/usr/bin:{os.environ['PATH']}"
-            environment = {**engine.environment, "DOCKER_HOST": engine.address, "PATH": path}
+            environment = {**engine.environment, **suite.environment, "DOCKER_HOST": engine.address, "PATH": path}
             subprocess.run(
                 command(suite, report, arguments.more), cwd=source_folder(suite), env=environment, check=False
             )

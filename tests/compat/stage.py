@@ -16,11 +16,19 @@ from tests.bench.processes import run
 
 #: Archive of the tests' own images -> the names that suites know it by.
 NAMES = {
-    "busybox": (
-        *("busybox:latest", "busybox:1.27.0.2", "busybox:1.27.2", "busybox:1.31.0-uclibc"),
-        *("alpine:latest", "alpine:edge", "alpine:3.10", "alpine:3.10.1", "alpine:3.12", "hello-world:latest"),
+    "busybox": tuple(
+        "busybox:latest busybox:1.27.0.2 busybox:1.27.2 busybox:1.31.0-uclibc alpine:latest alpine:edge alpine:3.10 "
+        "alpine:3.10.1 alpine:3.12 hello-world:latest postgres:latest ubuntu:latest".split()
     ),
     "stack": ("python:3.13-alpine", "python:3.14-alpine"),
+}
+#: What busybox has to say for some of them.
+SAYING = {
+    "hello-world:latest": 'CMD ["echo", "Hello from Docker!"]',
+    **dict.fromkeys(
+        ("nginx:latest", "nginx:alpine-slim", "nginx:1.25.4-alpine-slim"),
+        'RUN mkdir /www && echo "Welcome to nginx!" >/www/index.html\nEXPOSE 80\nCMD ["httpd", "-f", "-h", "/www"]',
+    ),
 }
 
 
@@ -39,10 +47,12 @@ def give_images(contender: Docker | Hostvm) -> None:
         docker(contender, "load", "--quiet", "--input", images.archive(archive))
         for name in names:
             docker(contender, "tag", images.RECIPES[archive].name, name)
+    for name, lines in SAYING.items():
+        docker(contender, "build", "--quiet", "--tag", name, "-", stdin=f"FROM busybox\n{lines}\n".encode())
 
 
-def docker(contender: Docker | Hostvm, *words: str) -> str:
-    return run(["/usr/bin/docker", *words], {**contender.environment, "DOCKER_HOST": contender.address})
+def docker(contender: Docker | Hostvm, *words: str, stdin: bytes = b"") -> str:
+    return run(["/usr/bin/docker", *words], {**contender.environment, "DOCKER_HOST": contender.address}, stdin)
 
 
 def folder(scratch: str, name: str) -> Path:

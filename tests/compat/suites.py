@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 CACHE = ".cache/compat"
 #: What the suites need besides the packages that they test. A hanging test is a failed one.
@@ -23,13 +23,16 @@ RUNNERS = (
     "wheel",
 )
 
+#: Of testcontainers.
+_LEFT_OUT = ("compose", "config", "core_registry", "docker_in_docker", "ryuk", "socat")
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:
     """`source` is the sdist on PyPI that has the tests, `packages` what is installed to run them.
 
     `tests` are pytest's arguments, from the sdist's folder. `module` is what is tested: the installed one, so the
-    sdist's is removed. `debian` says that it is Debian's.
+    sdist's, in that folder, is removed. `debian` says that it is Debian's. `environment` is the tests' own.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Suite:
     packages: tuple[str, ...]
     tests: tuple[str, ...]
     debian: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -89,6 +93,20 @@ SUITES = {
                 *("tests/acceptance", "tests/integration"),
             ),
             debian=True,
+        ),
+        # Left out: what needs docker in docker, programs that only the hub has or compose v2's command line; and the
+        # tests of its settings, which have no engine and spoil os.environ for others.
+        Suite(
+            "testcontainers",
+            "core/testcontainers",
+            "testcontainers==4.14.2",
+            ("testcontainers==4.14.2", "pytest-mock", "tomli", "paramiko"),
+            (
+                *("-o", "addopts=", "-o", "log_cli=false"),
+                *(f"--ignore=core/tests/test_{what}.py" for what in _LEFT_OUT),
+                "core/tests",
+            ),
+            environment={"TESTCONTAINERS_RYUK_DISABLED": "true"},
         ),
     )
 }

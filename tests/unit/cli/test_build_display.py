@@ -55,7 +55,7 @@ def take(display: StepDisplay | PlainDisplay, *lines: str) -> None:
 
 def test_a_running_step_shows_the_end_of_its_output(screen: Screen) -> None:
     display = StepDisplay()
-    take(display, "Step 1/2 : FROM busybox\n", " ---> a1b2\n", "Step 2/2 : RUN make\n", " ---> Running in c3\n")
+    take(display, "Step 1/2 : FROM busybox", "\n", " ---> a1b2\n", "Step 2/2 : RUN make", "\n", " ---> Running in c3\n")
     take(display, *(f"line {number}\n" for number in range(20)), "half a li")
     assert screen.text == ["[1/2] FROM busybox  0.0s", "[2/2] RUN make", *(f"  line {n}" for n in range(14, 20))]
     take(display, "ne\n")
