@@ -11,7 +11,7 @@ import re
 
 from guest_agent.api.fields import Fields
 from guest_agent.api.parse_mounts import parse_binds, parse_mounts, parse_tmpfs, refuse_duplicates
-from guest_agent.api.parse_networks import parse_endpoints
+from guest_agent.api.parse_networks import parse_endpoints, parse_mac
 from guest_agent.api.parse_resources import parse_resources
 from guest_agent.engine.requests import CreateRequest, UpdateRequest
 from guest_agent.wire.errors import InvalidArgument
@@ -66,6 +66,7 @@ def parse_config(body: Fields) -> ContainerConfig:
         on_build=body.texts("OnBuild") or (),
         network_disabled=body.flag("NetworkDisabled"),
         args_escaped=body.flag("ArgsEscaped"),
+        mac_address=parse_mac(body.text("MacAddress")),
     )
 
 

@@ -50,7 +50,7 @@ def parse_endpoint(network: str, body: Fields) -> EndpointSettings:
         address=ipam.text("IPv4Address"),
         address6=ipam.text("IPv6Address"),
         link_local=ipam.texts("LinkLocalIPs") or (),
-        mac_address=_parse_mac(body.text("MacAddress")),
+        mac_address=parse_mac(body.text("MacAddress")),
         options=body.text_map("DriverOpts"),
     )
     _check_addresses(settings)
@@ -79,7 +79,8 @@ def _is_address(text: str, versions: tuple[int, ...]) -> bool:
     return address.version in versions and not address.is_unspecified and not mapped
 
 
-def _parse_mac(text: str) -> str:
+def parse_mac(text: str) -> str:
+    """As the kernel writes it; "" is none."""
     if text and not _MAC.fullmatch(text):
         raise InvalidArgument(f"invalid MAC address {text}")
     return text.lower().replace("-", ":")
@@ -92,7 +93,7 @@ def parse_endpoints(body: Fields, mode: str) -> tuple[EndpointSettings, ...]:
     """
     networks = body.part("NetworkingConfig").part("EndpointsConfig")
     endpoints = [parse_endpoint(name, networks.part(name)) for name in networks.names]
-    mac = _parse_mac(body.text("MacAddress"))
+    mac = parse_mac(body.text("MacAddress"))
     if mac and not any(one.mac_address for one in endpoints if one.network == mode):
         known = next((one for one in endpoints if one.network == mode), EndpointSettings(mode))
         rest = [one for one in endpoints if one.network != mode]

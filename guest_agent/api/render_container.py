@@ -212,5 +212,6 @@ def shown_image(container: Container, current: Mapping[str, str]) -> str:
 def _wanted_mac(container: Container) -> Json:
     """`Config.MacAddress`, the way before API 1.44: what was asked for in the network of the mode."""
     mode = network_of(container.host_config.network_mode)
-    wanted = next((one.mac_address for one in container.networks if one.network == mode), "")
+    places = (one.mac_address for one in container.networks if one.network == mode)
+    wanted = container.config.mac_address or next(places, "")
     return {"MacAddress": wanted} if wanted else {}

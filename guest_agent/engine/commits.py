@@ -56,6 +56,6 @@ def _image_config(config: ContainerConfig) -> ContainerConfig:
     """What belongs to one container only isn't part of an image."""
     cleared: dict[str, object] = {"hostname": "", "domainname": "", "image": "", "tty": False, "open_stdin": False}
     streams = ("stdin_once", "attach_stdin", "attach_stdout", "attach_stderr")
-    cleared.update(dict.fromkeys(streams, False))
+    cleared.update({"mac_address": "", **dict.fromkeys(streams, False)})
     replace: Callable[..., ContainerConfig] = dataclasses.replace
     return replace(config, **cleared)

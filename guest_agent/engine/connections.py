@@ -13,7 +13,7 @@ from guest_agent.engine.bundle import plan_hosts_file
 from guest_agent.engine.container import Container
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.parts import Parts
-from guest_agent.engine.wiring import implied_settings, plan_member, plan_names, plan_published
+from guest_agent.engine.wiring import implied_settings, network_of_mode, plan_member, plan_names, plan_published
 from guest_agent.networks.membership import Membership, check_settings, publishing_endpoint
 from guest_agent.wire.errors import Forbidden, HostFailed, HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.models import Endpoint, PublishedPort
@@ -35,6 +35,8 @@ async def connect(parts: Parts, network: Network, reference: str, settings: Endp
         if any(one.network_id == network.id for one in implied_settings(parts, container)):
             _refuse_second(container, network)
             return
+        if not known.mac_address and network.name == network_of_mode(parts, container.host_config.network_mode):
+            known = dataclasses.replace(known, mac_address=container.config.mac_address)
         member = plan_member(parts, container, known)
         networks = (*implied_settings(parts, container), known)
         wanted = dataclasses.replace(container, networks=networks, unconnected=False)

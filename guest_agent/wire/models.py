@@ -115,6 +115,7 @@ class ContainerConfig:
     on_build: tuple[str, ...] = ()
     network_disabled: bool = False
     args_escaped: bool = False
+    mac_address: str = ""  #: in the network of the mode; the way before API 1.44
 
 
 #: moby oci/defaults.go; the last two of MASKED_PATHS from 25.0 and CVE fixes since.

@@ -200,6 +200,17 @@ def test_ipv6(machine: Machine) -> None:
     assert "default via fe80::77:1" in machine("exec", "three", "ip", "-6", "route")
 
 
+def test_a_mac_address_is_kept_for_the_network_of_the_mode(machine: Machine) -> None:
+    """compose v1 joins a new container once more, and doesn't say it again."""
+    machine("network", "create", "wired")
+    asked = ("--network", "wired", "--mac-address", "02:aa:00:00:00:07")
+    machine.docker("create", "--name", "moved", *asked, "busybox", "sleep", "3600")
+    machine("network", "disconnect", "wired", "moved")
+    machine("network", "connect", "wired", "moved")
+    machine("start", "moved")
+    assert place(machine, "moved", "wired")["MacAddress"] == "02:aa:00:00:00:07"
+
+
 def test_links(machine: Machine) -> None:
     start(machine, "database", "--expose", "3306", "-e", "SECRET=word")
     script = "ping -c1 db >&2 && ping -c1 database >&2 && env"
