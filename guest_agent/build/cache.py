@@ -151,9 +151,10 @@ class BuildCache:
         self._uses[key] = use
 
     def _drop_sources(self, keys: Collection[str]) -> None:
+        """Nobody waits for the disk: should one come back after a crash, it still says what is so."""
         if not keys:
             return
-        with self._records.transaction():
+        with self._records.transaction(durable=False):
             for key in keys:
                 self._records.delete(_SOURCE, key)
         for key in keys:
