@@ -17,7 +17,7 @@ from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
-from guest_agent.engine.live import Run
+from guest_agent.engine.live import Live, Run
 from guest_agent.engine.parts import Parts, stdio_key
 from guest_agent.engine.restarting import wants_restart
 from guest_agent.engine.starting import remove_remains
@@ -36,6 +36,8 @@ _OUTPUT_GRACE = 2.0
 #: A stranger that prints without end is left after as many of these.
 _MOST_GRACES = 5
 
+#: Seconds in which whoever reads the root (`cp`, `export`) has opened it; its unmounting disturbs nobody then.
+_READERS_GRACE = 5.0
 #: Seconds by which clearing up (2 ms of work) lets the answers to those who waited for the end go first.
 _ANSWER_FIRST = 0.004
 
@@ -93,7 +95,7 @@ async def record_exit(parts: Parts, container_id: str, code: int) -> Container:
     _announce(parts, container, ended, doomed)
     over.finish(code)
     over.close()
-    live.clearing = parts.tasks.start(_clear(parts, ended, doomed), f"clear {container.short_id}")
+    live.clearing = parts.tasks.start(_clear(parts, live, ended, doomed), f"clear {container.short_id}")
     return ended
 
 
@@ -176,8 +178,9 @@ def _announce(parts: Parts, before: Container, ended: Container, doomed: bool) -
         parts.tell(ended, "destroy")
 
 
-async def _clear(parts: Parts, container: Container, doomed: bool) -> None:
+async def _clear(parts: Parts, live: Live, container: Container, doomed: bool) -> None:
     await asyncio.sleep(_ANSWER_FIRST)
+    await live.unread(_READERS_GRACE)
     await remove_remains(parts, container.id, container.group)
     if doomed:
         await remove_folders(parts, container, volumes=True)

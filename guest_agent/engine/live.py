@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from guest_agent.engine.output import OutputLog
 from guest_agent.engine.stdio import OutputPump, Stdio
@@ -80,7 +80,9 @@ class Live:
         self.is_kept = False
         #: Where it was in its last run: the next one gets these addresses again where they are free.
         self.last_endpoints: tuple[Endpoint, ...] = ()
-
+        self._readers = 0
+        self._unread = asyncio.Event()
+        self._unread.set()
         #: Held by the run whose output is being sent to a log driver's destination: the next one's goes after it.
         self.shipping = asyncio.Lock()
 
@@ -92,6 +94,24 @@ class Live:
             yield
         finally:
             self.is_kept = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The root of the present run is looked at from outside: until that is over, `unread` waits."""
+        self._readers += 1
+        self._unread.clear()
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._unread.set()
+
+    async def unread(self, patience: float) -> None:
+        """Nobody looks at it any more, or `patience` (seconds) is at its end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._unread.wait()
 
     async def cleared(self) -> None:
         """Until nothing of the last run is in the way of the next."""

@@ -18,10 +18,11 @@ from guest_agent.store.paths import EnginePaths
 async def mounted_rootfs(parts: Parts, container: Container) -> AsyncIterator[str]:
     """The folder of its root: the one it runs on, or a mount of its own for the time."""
     paths = parts.paths
-    if container.running:
-        yield paths.rootfs(container.id)
-        return
     live = parts.table.live(container.id)
+    if parts.table.find(container.id).running:  # by now: it may have been found some time ago
+        with live.reading():
+            yield paths.rootfs(container.id)
+        return
     async with live.lock:  # two mounts of one upper folder are undefined behaviour (overlayfs.rst)
         await live.cleared()
         async with _own_mount(parts, container) as target:
