@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from guest_agent.agent.endpoints import ControlEndpoint, ProcessEndpoint, SocketEndpoint
 from guest_agent.agent.flows import DatagramFlow
@@ -30,6 +30,8 @@ from guest_agent.wire.errors import (
 from guest_agent.wire.pump import Pump
 
 Request = dict[str, object]
+#: Where something listens: a path, or an address with a port.
+Place = str | tuple[str, int]
 
 ENGINE_SOCKET = "/run/hostvm/engine.sock"
 
@@ -50,7 +52,7 @@ class Services:
         self._engine_socket = engine_socket
         self._table: dict[str, Callable[[StreamEnd, Request], None]] = {
             "engine": lambda stream, _request: self._reach_engine(stream, time.monotonic() + _ENGINE_PATIENCE),
-            "unix": lambda stream, request: self._connect(stream, socket.AF_UNIX, text(request, "path")),
+            "unix": lambda stream, request: self._connect(stream, [text(request, "path")]),
             "tcp": self._tcp,
             "udp": self._udp,
             "command": self._command,
@@ -88,25 +90,34 @@ class Services:
             self._begin(stream, sock, failure)
 
     def _tcp(self, stream: StreamEnd, request: Request) -> None:
-        address = text(request, "address")
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._connect(stream, family, (address, number(request, "port")))
+        """Where nobody listens at the address that is to be tried `first`, it is the other one."""
+        names = ("first", "address") if "first" in request else ("address",)
+        self._connect(stream, [(text(request, name), number(request, "port")) for name in names])
 
-    def _connect(self, stream: StreamEnd, family: int, address: str | tuple[str, int]) -> None:
+    def _connect(self, stream: StreamEnd, places: Sequence[Place]) -> None:
+        address = places[0]
+        family = _family_of(address)
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         failure = sock.connect_ex(address)
         if failure == errno.EINPROGRESS:
-            self._loop.watch(sock.fileno(), WRITE, lambda _events: self._connected(stream, sock))
+            self._loop.watch(sock.fileno(), WRITE, lambda _events: self._connected(stream, sock, places[1:]))
         else:
-            self._begin(stream, sock, failure)
+            self._begin(stream, sock, failure, places[1:])
 
-    def _connected(self, stream: StreamEnd, sock: socket.socket) -> None:
+    def _connected(self, stream: StreamEnd, sock: socket.socket, others: Sequence[Place]) -> None:
         self._loop.watch(sock.fileno(), 0, ignore)
-        self._begin(stream, sock, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        self._begin(stream, sock, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), others)
 
-    def _begin(self, stream: StreamEnd, sock: socket.socket, failure: int) -> None:
+    def _begin(self, stream: StreamEnd, sock: socket.socket, failure: int, others: Sequence[Place] = ()) -> None:
+        if failure and others:
+            sock.close()
+            try:
+                self._connect(stream, others)
+            except OSError as error:
+                stream.reset(explained(error))
+            return
         if failure:
             sock.close()
             stream.reset(explained(OSError(failure, os.strerror(failure))))
@@ -224,3 +235,9 @@ def ignore(_events: int) -> None: ...
 
 
 def ignore_outcome(_outcome: dict[str, object] | HostvmError) -> None: ...
+
+
+def _family_of(place: Place) -> int:
+    if isinstance(place, str):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in place[0] else socket.AF_INET

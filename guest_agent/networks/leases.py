@@ -147,7 +147,7 @@ class LeasedPort:
         self.changed: Callable[[], None] = lambda: gateway.changed(container_id)
         self._record = record
         self._stream = stream
-        self._address = ""
+        self._address = self._address6 = ""
         self._work: asyncio.Task[None] | None = None
         self.trouble = ""  #: why it isn't held, as far as somebody has said so
 
@@ -159,8 +159,7 @@ class LeasedPort:
         return self._stream.fileno() if self._stream else -1
 
     async def serve(self, address: str, address6: str = "") -> None:
-        """The host side is told of one address, whoever comes."""
-        self._address = address
+        self._address, self._address6 = address, address6
         if self._stream is None:
             return  # it is being bound, and will be served
         try:
@@ -172,7 +171,7 @@ class LeasedPort:
             raise Unavailable("the machine's host side doesn't serve a published port in time") from None
 
     def resume(self, address: str, address6: str = "") -> None:
-        self._address = address
+        self._address, self._address6 = address, address6
         if self._stream is not None:
             self._start(self._resume())
 
@@ -223,12 +222,12 @@ class LeasedPort:
         self._work = None
 
     async def _serve(self, stream: LeaseStream) -> None:
-        raise_failure(await stream.ask(Serve(self._address, self._record.container_port.number)))
+        raise_failure(await stream.ask(Serve(self._address, self._record.container_port.number, self._address6)))
         stream.watch(self.lost)
 
     async def _resume(self) -> None:
         try:
-            await self.serve(self._address)
+            await self.serve(self._address, self._address6)
         except HostvmError as failure:
             self.trouble = failure.message
             self.lost()

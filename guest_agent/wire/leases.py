@@ -40,10 +40,14 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Lead what comes to that address inside the machine from here on."""
+    """Lead what comes to that address inside the machine from here on.
+
+    Who comes by IPv6 to a port of TCP is led to `address6` where somebody listens there; "" = there is none.
+    """
 
     address: str
     port: int
+    address6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ def parse_request(line: bytes) -> tuple[int, Request]:
         case "bind":
             return number, _parse_bind(fields)
         case "serve":
-            return number, Serve(_address(fields, "address"), _number(fields, "port", 1, _MOST_PORTS - 1))
+            address6 = _address(fields, "address6") if "address6" in fields else ""
+            return number, Serve(_address(fields, "address"), _number(fields, "port", 1, _MOST_PORTS - 1), address6)
         case "release":
             return number, Release()
     raise PeerMisbehaved("a lease knows bind, serve and release")
@@ -135,8 +140,8 @@ def _describe(request: Request) -> dict[str, object]:
                 "port_end": port_end,
                 "container": container,
             }
-        case Serve(address, port):
-            return {"op": "serve", "address": address, "port": port}
+        case Serve(address, port, address6):
+            return {"op": "serve", "address": address, "port": port, **({"address6": address6} if address6 else {})}
         case Release():
             return {"op": "release"}
 

@@ -83,7 +83,7 @@ class StreamListener:
     def _accept(self, channel: Channel, request: Request) -> None:
         for _ in range(BURST):
             try:
-                client, _ = self.socket.accept()
+                client, peer = self.socket.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
@@ -91,7 +91,7 @@ class StreamListener:
             except OSError:
                 self._rest(channel, request)
                 return
-            self._connect(channel, request, client)
+            self._connect(channel, request_of(peer, request), client)
 
     def _rest(self, channel: Channel, request: Request) -> None:
         """Out of descriptors: the listener stays readable, so not resting would be a busy loop."""
@@ -109,6 +109,14 @@ class StreamListener:
     def _ended(self, client: socket.socket, task: asyncio.Task[None]) -> None:
         client.close()  # it is still open where the task was cancelled before it began
         self._connections.discard(task)
+
+
+def request_of(peer: object, request: Request) -> Request:
+    """An address to try `first` is for those that come by IPv6 only, which mapped IPv4 ("::ffff:127.0.0.1") isn't."""
+    address = str(peer[0]) if isinstance(peer, tuple) else ""
+    if ":" in address and "." not in address:
+        return request
+    return {name: value for name, value in request.items() if name != "first"}
 
 
 async def _forward(channel: Channel, request: Request, client: socket.socket) -> None:

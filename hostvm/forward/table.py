@@ -175,8 +175,8 @@ class PortTable:
     def serve(self, port: HeldPort, asked: Serve) -> None:
         port.state = PortState.SERVING
         port.target = f"[{asked.address}]:{asked.port}" if ":" in asked.address else f"{asked.address}:{asked.port}"
-        to = str(port.key.protocol)
-        port.listener.serve(self._channel, {"to": to, "address": asked.address, "port": asked.port})
+        request = {"to": str(port.key.protocol), "address": asked.address, "port": asked.port}
+        port.listener.serve(self._channel, request | ({"first": asked.address6} if asked.address6 else {}))
 
     def release(self, port: HeldPort) -> None:
         self._close(port)

@@ -12,7 +12,7 @@ import pytest
 from tests.behaviour.harness.machine import Machine
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.harness.worker import OUTSIDE_ADDRESS, OWN_ADDRESS
-from tests.behaviour.test_networking import SERVER, ask_soon
+from tests.behaviour.test_networking import SERVER, ask, ask_soon
 
 SLEEP = ("busybox", "sleep", "600")
 MachineMaker = Callable[..., Machine]
@@ -209,6 +209,17 @@ def test_a_mac_address_is_kept_for_the_network_of_the_mode(machine: Machine) -> 
     machine("network", "connect", "wired", "moved")
     machine("start", "moved")
     assert place(machine, "moved", "wired")["MacAddress"] == "02:aa:00:00:00:07"
+
+
+def test_a_published_port_of_ipv6_leads_to_who_listens_on_ipv6_alone(machine: Machine) -> None:
+    script = """use IO::Socket::IP;
+        $server = IO::Socket::IP->new(LocalHost => "::", LocalPort => 80, Listen => 5, V6Only => 1) or die "$@";
+        while ($client = $server->accept) { $word = <$client>; print $client "hello $word"; close $client }"""
+    machine("network", "create", "--ipv6", "six")
+    machine("run", "-d", "--network", "six", "-p", "8090:80", "debian:bookworm", "perl", "-e", script)
+    assert ask_soon("::1", 8090) == "hello you"
+    with pytest.raises(OSError):
+        ask("127.0.0.1", 8090)
 
 
 def test_links(machine: Machine) -> None:

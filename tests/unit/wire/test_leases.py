@@ -33,6 +33,7 @@ REQUESTS: list[Request] = [
     Bind(Protocol.UDP, "::1", 8000, 8010, "a" * 64),
     Bind(Protocol.TCP, "", 0, 0, "host-network"),
     Serve("172.17.0.2", 80),
+    Serve("172.17.0.2", 80, "fd00::2"),
     Release(),
 ]
 ANSWERS: list[Answer] = [
