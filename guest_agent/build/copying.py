@@ -61,9 +61,9 @@ def copy_selection(
         writer.close()
 
 
-def make_folder(root: str, path: str) -> None:
-    """WORKDIR: a folder for root, with those above it that are missing."""
-    writer = _Writer(None, root, Attributes((0, 0)))
+def make_folder(root: str, path: str, owner: tuple[int, int] | None) -> None:
+    """WORKDIR: a folder for `owner` (root if None), with those above it that are missing."""
+    writer = _Writer(None, root, Attributes(owner))
     try:
         writer.folder(path)
     except OSError as error:

@@ -81,10 +81,10 @@ async def _write(batch: Batch, root: str, target: str, attributes: Attributes) -
     await finish_in(None, copy, abort=stop.set)
 
 
-async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str) -> str:
-    """The folder, where the image hasn't got it: the layer's diff id."""
+async def make_working_dir(session: BuildSession, snapshot: Snapshot, path: str, owner: str) -> str:
+    """The folder, where the image hasn't got it: the layer's diff id. `owner`: "" for root."""
     async with build_root(session.parts, snapshot.diff_ids) as root:
-        await finish_in_thread(make_folder, root.path, path)
+        await finish_in_thread(make_folder, root.path, path, _find_user(root.path, owner))
         return await keep_changes(session.parts, root, session.staging)
 
 
@@ -139,6 +139,14 @@ def _mode(snapshot: Snapshot, copy: Copy) -> int | None:
     if not _OCTAL.fullmatch(text):
         raise copy.line.fail(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
     return int(text, 8)
+
+
+def _find_user(root: str, user: str) -> tuple[int, int] | None:
+    """A USER as BuildKit reads it for a WORKDIR: whoever isn't known is root, until a command is run as him."""
+    try:
+        return _find_owner(root, user)
+    except InvalidArgument:
+        return None
 
 
 def _find_owner(root: str, owner: str) -> tuple[int, int] | None:

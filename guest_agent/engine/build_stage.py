@@ -12,7 +12,7 @@ from guest_agent.build.instructions import Check, Copy, Instruction, Run, Volume
 from guest_agent.build.parsing import parse_trigger
 from guest_agent.build.planning import SCRATCH, PlannedStage
 from guest_agent.build.snapshots import Snapshot, StepResult
-from guest_agent.build.state import apply, describe_run, find_program, identify_run, plan_run_words
+from guest_agent.build.state import StageState, apply, describe_run, find_program, identify_run, plan_run_words
 from guest_agent.build.variables import environment_of
 from guest_agent.engine.build_bases import begin_stage
 from guest_agent.engine.build_files import check_volumes, make_working_dir, perform_copy, plan_copy
@@ -120,17 +120,24 @@ class StageBuild:
         state, comment = apply(snapshot.state, instruction)
         words = state.filled(comment) if isinstance(instruction, WorkingDir) else state.nothing(comment)
         made = replace(snapshot, state=state)
+        owner = self._owner_made_for(instruction, state)
         if isinstance(instruction, Check):
             self._note_lost_check(snapshot.state.config.healthcheck)
 
         async def work() -> str:
             if isinstance(instruction, WorkingDir):
-                return await make_working_dir(self._session, snapshot, state.config.working_dir)
+                return await make_working_dir(self._session, snapshot, state.config.working_dir, owner)
             if isinstance(instruction, Volumes) and not self._session.request.by_buildkit:
                 await check_volumes(self._session, snapshot, state.config.volumes)
             return ""
 
-        return await self._take_or_make(made, snapshot.next_key(comment), words, work)
+        key = snapshot.next_key(repr((comment, owner)) if owner else comment)
+        return await self._take_or_make(made, key, words, work, told=not owner)
+
+    def _owner_made_for(self, instruction: Instruction, state: StageState) -> str:
+        """BuildKit makes a WORKDIR for the USER, the classic builder for root, which is ""."""
+        by_buildkit = self._session.request.by_buildkit
+        return state.config.user if by_buildkit and isinstance(instruction, WorkingDir) else ""
 
     def _note_lost_check(self, before: Healthcheck | None) -> None:
         if before is not None and before.test and before.test != ("NONE",):

@@ -79,6 +79,17 @@ def test_an_image_with_all_that_it_takes(machine: Machine, build: Build, context
         assert build(*more, *map(str, options), str(context)).err.count("CACHED") == cached
 
 
+def test_a_working_dir_is_the_user_s(machine: Machine, build: Build, context: Path) -> None:
+    """USER node, WORKDIR /app, RUN npm install: the classic builder makes the folder for root, BuildKit doesn't."""
+    lines = ("USER 5", "WORKDIR /a/b", "USER nobody:7", "WORKDIR /c", "USER stranger", "WORKDIR /d", "USER 0")
+    (context / "Dockerfile").write_text("\n".join(("FROM busybox", *lines, "RUN stat -c %u:%g /a /a/b /c /d > /seen")))
+    # not from the cache, in which the same lines are the classic builder's
+    machine.docker("build", "-t", "classic", str(context))
+    assert machine("run", "--rm", "classic", "cat", "/seen").split() == ["0:0"] * 4
+    assert build("-t", "mine", str(context)).code == 0
+    assert machine("run", "--rm", "mine", "cat", "/seen").split() == ["5:5", "5:5", "65534:7", "0:0"]
+
+
 def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox\nRUN echo heard >&2; exit 3\nRUN echo unheard\n")
     failed = build(str(context))
