@@ -14,6 +14,7 @@ import os
 import resource
 import socket
 import sys
+import time
 
 import guest_agent
 from guest_agent.config import load_config
@@ -24,6 +25,9 @@ from guest_agent.wire.errors import Conflict, HostFailed, HostvmError
 
 #: sun_path in sockaddr_un: 108 bytes on Linux, 104 on macOS, with the terminating zero.
 _SOCKET_PATH_LIMIT = 103
+
+#: Seconds for an engine that ends to be gone.
+_ENDING = 20.0
 
 _CGROUP2_OF_A_HYBRID_HOST = "/sys/fs/cgroup/unified"
 
@@ -61,7 +65,7 @@ def _prepare(paths: EnginePaths, config_path: str, ready: int, log: str) -> list
     if len(os.fsencode(paths.socket)) > _SOCKET_PATH_LIMIT:
         raise HostFailed(f"the socket's path is longer than {_SOCKET_PATH_LIMIT} bytes: {paths.socket}")
     _make_folders(paths)
-    lock = _take_lock(paths.keeper_lock)
+    lock = take_lock(paths)
     _raise_descriptor_limit()
     unshare_mount_namespace()
     umount_if_mounted(_CGROUP2_OF_A_HYBRID_HOST)
@@ -84,14 +88,36 @@ def _make_folders(paths: EnginePaths) -> None:
         raise HostFailed(f"can't make {error.filename}: {error.strerror}") from error
 
 
-def _take_lock(path: str) -> int:
-    """Held until the keeper ends, by the open descriptor."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def take_lock(paths: EnginePaths) -> int:
+    """A descriptor: the lock is held as long as it is open. Raises Conflict where another engine answers.
+
+    One that nobody can connect to any more is ending, and waited for: to give back its memory may take it a second.
+    """
+    fd = os.open(paths.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + _ENDING
+    while not _try_lock(fd):
+        if _is_listened_at(paths.socket) or time.monotonic() > deadline:
+            os.close(fd)
+            raise Conflict("an engine is running already for this run directory")
+        time.sleep(0.02)
+    return fd
+
+
+def _try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Conflict("an engine is running already for this run directory") from None
-    return fd
+        return False
+    return True
+
+
+def _is_listened_at(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _raise_descriptor_limit() -> None:
