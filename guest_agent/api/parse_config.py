@@ -249,11 +249,11 @@ def _port_bindings(body: Fields, ports: tuple[str, ...]) -> tuple[PortBinding, .
 
 
 def _binding(port: ContainerPort, wish: Fields) -> PortBinding:
-    text = wish.text("HostPort")
+    text, slash, protocol = wish.text("HostPort").partition("/")
     if not text:
         return PortBinding(port, wish.text("HostIp"))
     match = _HOST_PORT.fullmatch(text)
     if match is None:
         raise InvalidArgument(f'invalid port specification: "{text}"')
     first, last = _range(text, match[1], match[2])
-    return PortBinding(port, wish.text("HostIp"), first, last if last > first else 0)
+    return PortBinding(port, wish.text("HostIp"), first, last if last > first else 0, slash + protocol)

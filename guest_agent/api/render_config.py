@@ -208,8 +208,8 @@ def port_bindings(bindings: tuple[PortBinding, ...]) -> Json:
 
 def _host_port(binding: PortBinding) -> str:
     if binding.host_port_end > binding.host_port:
-        return f"{binding.host_port}-{binding.host_port_end}"
-    return str(binding.host_port) if binding.host_port else ""
+        return f"{binding.host_port}-{binding.host_port_end}{binding.protocol_said}"
+    return f"{binding.host_port}{binding.protocol_said}" if binding.host_port else ""
 
 
 def _mounts(host: HostConfig) -> Json:

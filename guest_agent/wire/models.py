@@ -48,6 +48,7 @@ class PortBinding:
     host_port: int = 0
     #: Last port of the range from which a free one may be taken (`-p 8000-8010:80`); 0 = exactly `host_port`.
     host_port_end: int = 0
+    protocol_said: str = ""  #: "/udp" behind the host's port: it means nothing, and is shown again
 
 
 @dataclass(frozen=True, slots=True, order=True)

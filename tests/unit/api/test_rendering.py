@@ -157,7 +157,7 @@ FULL = {
         "Tmpfs": {"/tmp": "size=1m"},
         "PortBindings": {
             "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000-8010"}],
-            "53/udp": [{"HostIp": "", "HostPort": ""}],
+            "53/udp": [{"HostIp": "", "HostPort": ""}, {"HostIp": "", "HostPort": "5353/tcp"}],
         },
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2},
         "Memory": 8 << 20,
@@ -186,7 +186,7 @@ def test_a_create_is_parsed() -> None:
     assert host.tmpfs == {"/tmp": "size=1m"}
     assert (host.mounts[0].read_only, host.mounts[0].propagation) == (True, "rslave")
     assert host.mounts[0].create_source and not host.mounts[3].create_source
-    assert [(b.host_port, b.host_port_end) for b in host.port_bindings] == [(8000, 8010), (0, 0)]
+    assert [(b.host_port, b.host_port_end) for b in host.port_bindings] == [(8000, 8010), (0, 0), (5353, 0)]
 
 
 def test_what_was_created_comes_back_from_inspect() -> None:
