@@ -169,10 +169,10 @@ class Containers:
             raise NotFound(f"Cannot kill container: {ref}: {error.message}") from None
         number = parse_signal(signal or "KILL")
         stopping = number in _stopping_signals(container)
-        if container.state.status is Status.RESTARTING:  # there is no process; none is to be started again
-            if stopping:
-                self._end_restarting(container)
-            return
+        if container.state.status is Status.RESTARTING:
+            if await self._is_between_starts(container.id, stopping):
+                return
+            container = self.find(container.id)
         if not container.running:
             raise Conflict(f"Cannot kill container: {ref}: Container {container.id} is not running")
         if stopping:
@@ -180,6 +180,16 @@ class Containers:
         self._kill(container, number)
         if number == parse_signal("KILL"):
             await self._has_ended(container, _STOP_TIMEOUT)
+
+    async def _is_between_starts(self, identity: ContainerId, stopping: bool) -> bool:
+        """There is no process then; if it is `stopping`, none is started again. Waits for a start under way."""
+        async with self._live(identity).lock:
+            container = self.find(identity)
+            if container.state.status is not Status.RESTARTING:
+                return False
+            if stopping:
+                self._end_restarting(container)
+            return True
 
     async def pause(self, ref: str) -> None:
         """Freeze every process."""
