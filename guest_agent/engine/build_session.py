@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -54,6 +54,7 @@ class BuildSession:
     steps: dict[str, StepResult] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, asyncio.Task[ImageConfig]] = field(default_factory=dict)
+    emptied: set[str] = field(default_factory=set)  #: names of cache mounts
     #: As many steps at once as there are processors.
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
@@ -86,6 +87,13 @@ class BuildSession:
 
     def _starts_over(self, stage: Stage) -> bool:
         return self.request.no_cache or stage.name in self.request.no_cache_stages
+
+    async def empty_caches(self, names: Iterable[str], stage: Stage) -> None:
+        """As BuildKit does: where nothing is taken from the cache its mounts begin empty, too, each once in a build."""
+        if self._starts_over(stage):
+            unseen = frozenset(names) - self.emptied
+            self.emptied |= unseen
+            await self.caches.prune(unseen)
 
     def check_may_work(self) -> None:
         """Before anything that a cached build does without. Raises NotCached."""

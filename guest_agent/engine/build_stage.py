@@ -16,7 +16,14 @@ from guest_agent.build.state import StageState, apply, describe_run, find_progra
 from guest_agent.build.variables import environment_of
 from guest_agent.engine.build_bases import begin_stage
 from guest_agent.engine.build_files import check_volumes, make_working_dir, perform_copy, plan_copy
-from guest_agent.engine.build_mounts import Mounted, describe_mounts, expand_mounts, make_mounts, mount_program
+from guest_agent.engine.build_mounts import (
+    Mounted,
+    describe_mounts,
+    expand_mounts,
+    make_mounts,
+    mount_program,
+    plan_caches,
+)
 from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.engine.build_roots import build_root, keep_changes
 from guest_agent.engine.build_run import RunPlan, run_step
@@ -169,6 +176,7 @@ class StageBuild:
 
             async def work() -> str:
                 async with AsyncExitStack() as undo:
+                    await self._session.empty_caches(plan_caches(mounts), self._planned.stage)
                     mounted = await make_mounts(self._session, origins, mounts, undo)
                     if program is not None:
                         mount_program(self._session, program, undo, mounted)

@@ -90,6 +90,18 @@ def test_a_working_dir_is_the_user_s(machine: Machine, build: Build, context: Pa
     assert machine("run", "--rm", "mine", "cat", "/seen").split() == ["5:5", "5:5", "65534:7", "0:0"]
 
 
+def test_without_the_cache_its_mounts_begin_empty(machine: Machine, build: Build, context: Path) -> None:
+    """Each once: what the first step of a build leaves is there for its second."""
+    keep = "RUN --mount=type=cache,target=/c,id=counted echo {} >> /c/file; wc -l < /c/file > /kept"
+    (context / "Dockerfile").write_text("\n".join(("FROM busybox", keep.format("one"), keep.format("two"))))
+    for options in ([], ["--no-cache"]):
+        assert build("-t", "kept", *options, str(context)).code == 0
+        assert machine("run", "--rm", "kept", "cat", "/kept") == "2"
+    (context / "Dockerfile").write_text("\n".join(("FROM busybox", keep.format("three"))))
+    build("-t", "kept", str(context))
+    assert machine("run", "--rm", "kept", "cat", "/kept") == "3"
+
+
 def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox\nRUN echo heard >&2; exit 3\nRUN echo unheard\n")
     failed = build(str(context))
