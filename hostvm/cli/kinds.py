@@ -40,8 +40,10 @@ def parse_uint16(text: str) -> int:
     return int(text)
 
 
-def parse_filter(text: str) -> tuple[str, str]:
-    """`name=value` of --filter."""
+def parse_filter(text: str) -> tuple[str, str] | None:
+    """`name=value` of --filter; an empty one is none, as in docker."""
+    if not text:
+        return None
     name, found, value = text.partition("=")
     if not found:
         raise ValueError("bad format of filter (expected name=value)")

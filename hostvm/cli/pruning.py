@@ -3,7 +3,7 @@
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_out
-from hostvm.cli.query import with_query
+from hostvm.cli.query import filter_pairs, with_query
 from hostvm.cli.render.units import human_size
 from hostvm.client.jsontext import dumps
 
@@ -55,7 +55,7 @@ def build_cache(context: "Context", arguments: Arguments) -> int:
 
 
 def system(context: "Context", arguments: Arguments) -> int:
-    if arguments.flag("volumes") and any(key == "until" for key, _ in _pairs(arguments)):
+    if arguments.flag("volumes") and any(key == "until" for key, _ in filter_pairs(arguments)):
         raise Failure('ERROR: The "until" filter is not supported with "--volumes"', 1)
     if not _agreed(arguments, plan_warning(arguments)):
         return 0
@@ -80,7 +80,7 @@ def plan_warning(arguments: Arguments) -> str:
     )
     lines.append("all build cache" if everything else "unused build cache")
     text = "WARNING! This will remove:\n" + "".join(f"  - {line}\n" for line in lines) + "\n"
-    pairs = [f"  - {key}={value}\n" for key, value in _pairs(arguments)]
+    pairs = [f"  - {key}={value}\n" for key, value in filter_pairs(arguments)]
     return text + ("  Items to be pruned will be filtered with:\n" + "".join(pairs) + "\n" if pairs else "")
 
 
@@ -100,23 +100,23 @@ def _tell(outcome: "Outcome") -> None:
 
 
 def _containers(context: "Context", arguments: Arguments) -> "Outcome":
-    answer = _prune(context, "containers", _pairs(arguments))
+    answer = _prune(context, "containers", filter_pairs(arguments))
     return _listed("Containers", answer.get("ContainersDeleted")), _space(answer)
 
 
 def _networks(context: "Context", arguments: Arguments) -> "Outcome":
-    return _listed("Networks", _prune(context, "networks", _pairs(arguments)).get("NetworksDeleted")), 0
+    return _listed("Networks", _prune(context, "networks", filter_pairs(arguments)).get("NetworksDeleted")), 0
 
 
 def _volumes(context: "Context", arguments: Arguments, everything: bool) -> "Outcome":
-    pairs = _pairs(arguments)
+    pairs = filter_pairs(arguments)
     answer = _prune(context, "volumes", [*pairs, ("all", "true")] if everything else pairs)
     return _listed("Volumes", answer.get("VolumesDeleted")), _space(answer)
 
 
 def _images(context: "Context", arguments: Arguments) -> "Outcome":
     dangling = "false" if arguments.flag("all") else "true"
-    answer = _prune(context, "images", [*_pairs(arguments), ("dangling", dangling)])
+    answer = _prune(context, "images", [*filter_pairs(arguments), ("dangling", dangling)])
     deleted = answer.get("ImagesDeleted")
     lines = [
         f"{key.lower()}: {value}"
@@ -128,12 +128,8 @@ def _images(context: "Context", arguments: Arguments) -> "Outcome":
 
 def _build_cache(context: "Context", arguments: Arguments, keep: int = 0) -> "Outcome":
     limits = {"all": arguments.flag("all"), "keep-storage": keep or None}
-    answer = _prune(context, "build", _pairs(arguments), limits)
+    answer = _prune(context, "build", filter_pairs(arguments), limits)
     return _listed("build cache objects", answer.get("CachesDeleted")), _space(answer)
-
-
-def _pairs(arguments: Arguments) -> "list[tuple[str, str]]":
-    return [pair for pair in arguments.many("filter") if isinstance(pair, tuple)]
 
 
 def _prune(

@@ -22,10 +22,14 @@ def with_query(path: str, /, **parameters: object) -> str:
     return f"{path}?{'&'.join(pairs)}" if pairs else path
 
 
+def filter_pairs(arguments: Arguments) -> list[tuple[str, str]]:
+    """The names and values of --filter."""
+    return [pair for pair in arguments.many("filter") if isinstance(pair, tuple)]
+
+
 def filters(arguments: Arguments) -> str:
     """--filter as the API wants it: {"status": ["exited"]}; "" for none."""
     collected: dict[str, list[object]] = {}
-    for pair in arguments.many("filter"):
-        assert isinstance(pair, tuple)
+    for pair in filter_pairs(arguments):
         collected.setdefault(pair[0], []).append(pair[1])
     return dumps(collected) if collected else ""

@@ -61,7 +61,7 @@ def test_what_is_counted_and_listed(start_engine: Start, hostvm: Call, monkeypat
         (("-f",), "/build/prune"),
         (("-fa", "--keep-storage", "1g"), "/build/prune?all=1&keep-storage=1073741824"),
         (
-            ("-f", "--filter", "until=24h", "--filter", "type=regular"),
+            ("-f", "--filter", "until=24h", "--filter", "", "--filter", "type=regular"),
             '/build/prune?filters={"until":["24h"],"type":["regular"]}',
         ),
     ],
