@@ -6,6 +6,7 @@ import csv
 
 from guest_agent.build.instructions import MountKind, RunMount
 from guest_agent.build.reading import Line
+from guest_agent.build.suggesting import suggestion
 
 _BOOLEANS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 
@@ -19,7 +20,8 @@ class Flags:
         for word in line.flags:
             name, equals, value = word[2:].partition("=")
             if name not in (*allowed, *many):
-                raise line.fail(f"unknown flag: {name}", f"{line.keyword} knows {_listed((*allowed, *many))}")
+                meant = suggestion(name, (*allowed, *many))
+                raise line.fail(f"unknown flag: {name}{meant}", f"{line.keyword} knows {_listed((*allowed, *many))}")
             if name in self._values and name not in many:
                 raise line.fail(f"duplicate flag specified: {name}")
             self._values.setdefault(name, []).append(value if equals else "\0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -206,3 +207,10 @@ class Dockerfile:
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     escape: str = "\\"
+
+    def lines(self) -> Iterator[Line]:
+        """All instructions' in order."""
+        yield from (argument.line for argument in self.arguments)
+        for stage in self.stages:
+            yield stage.line
+            yield from (instruction.line for instruction in stage.instructions)

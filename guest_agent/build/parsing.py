@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 
 from guest_agent.build.flags import Flags, parse_mount
 from guest_agent.build.instructions import (
@@ -31,6 +30,7 @@ from guest_agent.build.instructions import (
     WorkingDir,
 )
 from guest_agent.build.reading import DockerfileError, Line, read_lines, split_words
+from guest_agent.build.suggesting import suggestion
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Healthcheck
 
@@ -96,8 +96,7 @@ def parse_instruction(line: Line, escape: str) -> Instruction:
     """Raises DockerfileError."""
     parser = _PARSERS.get(line.keyword)
     if parser is None:
-        close = get_close_matches(line.keyword, [*_PARSERS, "FROM"], 1)
-        raise line.fail(f"unknown instruction: {line.keyword}", f"did you mean {close[0]}?" if close else "")
+        raise line.fail(f"unknown instruction: {line.keyword}{suggestion(line.keyword, (*_PARSERS, 'FROM'))}")
     return parser(line, escape)
 
 

@@ -59,6 +59,7 @@ class Line:
     flags: tuple[str, ...] = ()  #: the leading `--words`
     heredocs: tuple[Heredoc, ...] = ()
     source: str = ""
+    gaps: bool = False  #: empty lines inside of it, where a line goes on
     last: int = 0  #: the number of its last physical line, that of a heredoc's end; 0 where there is none
 
     def fail(self, message: str, hint: str = "") -> DockerfileError:
@@ -116,22 +117,25 @@ class _Reader:
         self._escape = escape
         self._continued = re.compile(rf"([\s\S]*?)(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*")
         self._next = 0
+        self._gaps = False  # in the last one that was joined
 
     def lines(self) -> Iterator[Line]:
         while self._next < len(self._raw):
             number = self._next + 1
             text = self._join()
             if text.strip():
-                line = _split(number, text.strip())
+                line = replace(_split(number, text.strip()), gaps=self._gaps)
                 line = self._with_heredocs(line) if line.keyword in _WITH_HEREDOCS else line
                 yield replace(line, last=self._next)
 
     def _join(self) -> str:
         """One instruction's physical lines as one; "" for a comment or nothing."""
         parts: list[str] = []
+        self._gaps = False
         while self._next < len(self._raw):
             line = self._raw[self._next]
             self._next += 1
+            self._gaps |= bool(parts) and not line.strip()
             if line.lstrip().startswith("#") or (parts and not line.strip()):
                 if parts:
                     continue

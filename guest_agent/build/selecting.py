@@ -86,9 +86,9 @@ def leads_out(path: str) -> bool:
 class SourceMissing(NotFound):
     """A file that COPY or ADD names isn't there; in the classic builder's words."""
 
-    def __init__(self, path: str, hint: str) -> None:
-        where = "file not found in build context or excluded by .dockerignore"
-        super().__init__(f"{where}: stat {path}: file does not exist", hint)
+    def __init__(self, path: str, hint: str, in_context: bool = True) -> None:
+        where = "file not found in build context or excluded by .dockerignore: " if in_context else ""
+        super().__init__(f"{where}stat {path}: file does not exist", hint)
         self.path = path
 
 
@@ -105,7 +105,7 @@ def _find(tree: Tree, pattern: str) -> Iterator[tuple[str, str]]:
         return
     path = resolve(tree, relative)
     if path is None:
-        raise SourceMissing(relative or pattern, _closest(tree, relative))
+        raise SourceMissing(relative or pattern, _closest(tree, relative), in_context=not tree.owned)
     yield relative, path
 
 

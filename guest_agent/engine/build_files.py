@@ -64,15 +64,15 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
     keyword = planned.wanted.copy.line.keyword
     try:
         batches = await origins.batches(planned.wanted)
-        check_target(keyword, batches, planned.target)
         written = [one for batch in batches for one in await origins.unpacked(batch)]
-        async with build_root(session.parts, snapshot.diff_ids) as root:
-            attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
-            for one in written:
-                await _write(one, root.path, planned.target, attributes)
-            return await keep_changes(session.parts, root, session.staging)
     except HostvmError as error:
         raise copy_failed(keyword, error) from error
+    check_target(keyword, batches, planned.target)
+    async with build_root(session.parts, snapshot.diff_ids) as root:
+        attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
+        for one in written:
+            await _write(one, root.path, planned.target, attributes)
+        return await keep_changes(session.parts, root, session.staging)
 
 
 async def _write(batch: Batch, root: str, target: str, attributes: Attributes) -> None:
@@ -154,7 +154,17 @@ def _find_owner(root: str, owner: str) -> tuple[int, int] | None:
     if not owner:
         return None
     user, _, group = owner.partition(":")
-    if user.isdecimal() and not group:
-        owner = f"{user}:{user}"
-    found = resolve_user(root, owner)
-    return found.uid, found.gid
+    try:
+        found = resolve_user(root, user)
+    except InvalidArgument as error:
+        raise _no_owner(f"can't find uid for user {user}: no such user: {user}") from error
+    if not group:
+        return found.uid, found.uid if user.isdecimal() else found.gid
+    try:
+        return found.uid, resolve_user(root, owner).gid
+    except InvalidArgument as error:
+        raise _no_owner(f"can't find gid for group {group}: no such group: {group}") from error
+
+
+def _no_owner(reason: str) -> InvalidArgument:
+    return InvalidArgument(f"unable to convert uid/gid chown string to host mapping: {reason}")

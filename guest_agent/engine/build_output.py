@@ -14,6 +14,7 @@ from guest_agent.engine.build_reports import Report
 _KEPT = 4 << 20
 #: What a piece costs beside its text, in the same measure.
 _PIECE_COST = 256
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 
 
 class BuildOutput:
@@ -28,6 +29,10 @@ class BuildOutput:
     def say(self, stage: int, text: str) -> None:
         """A piece of text for the client's terminal."""
         self.report(stage, {"stream": text})
+
+    def complain(self, stage: int, text: str) -> None:
+        """The same of what a command says on stderr, and of warnings."""
+        self.say(stage, f"{_RED}{text}{_PLAIN}")
 
     def report(self, stage: int, report: Report) -> None:
         if self._quiet:

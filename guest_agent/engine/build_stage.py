@@ -35,8 +35,6 @@ from guest_agent.wire.errors import Forbidden, HostvmError, InvalidArgument
 from guest_agent.wire.models import ContainerConfig, Healthcheck, HostConfig
 from guest_agent.wire.times import rfc3339_padded
 
-#: How the classic builder shows what a command says on stderr.
-_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 #: A heredoc's or a long list's line isn't repeated whole.
 _LONGEST_SHOWN = 500
 _MEANINGS = {
@@ -268,7 +266,8 @@ class StageBuild:
     async def _repeat(self, stream: int, text: str) -> None:
         """A command's output: it may be much, and waits for the client."""
         self._session.watcher.said(self._planned.stage.index, self._place, stream, text)
-        self._say(text if stream == 1 else f"{_RED}{text}{_PLAIN}")
+        say = self._session.output.say if stream == 1 else self._session.output.complain
+        say(self._planned.stage.index, text)
         await self._session.reports.room()
 
 

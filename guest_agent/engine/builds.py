@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from guest_agent.build.instructions import Label
+from guest_agent.build.instructions import Dockerfile, Label
 from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.build.planning import SCRATCH, BuildPlan, plan_build
 from guest_agent.build.reading import Line
@@ -164,6 +164,8 @@ class Builds:
             numbers[planned.stage.index] = number
             number += 1 + len(planned.stage.instructions)
         output = BuildOutput(ways.reports.put, numbers, request.quiet)
+        for warning in _warnings(dockerfile):
+            output.complain(next(iter(numbers)), warning)
         for position, argument in enumerate(dockerfile.arguments, 1):
             output.say(next(iter(numbers)), f"Step {position}/{number - 1} : {argument.line.source}\n")
         return BuildSession(
@@ -274,6 +276,12 @@ class Builds:
         labels = self._parts.images.get(identity).config.config.labels if names else {}
         for name in names:
             self._parts.events.publish("image", "tag", identity, {**labels, "name": name.familiar})
+
+
+def _warnings(dockerfile: Dockerfile) -> list[str]:
+    found = [line.source for line in dockerfile.lines() if line.gaps]
+    warnings = [f"[WARNING]: Empty continuation line found in: {source}\n" for source in found]
+    return [*warnings, "[WARNING]: Empty continuation lines will become errors in a future release.\n"] if found else []
 
 
 def _closing_words(session: BuildSession, identity: ImageId, names: tuple[Reference, ...]) -> list[Report]:

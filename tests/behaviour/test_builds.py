@@ -196,6 +196,8 @@ def test_docker_finds_the_classic_builders_ways(machine: Machine, project: Proje
     piped = f"printf 'FROM busybox\\nCMD echo piped' | DOCKER_BUILDKIT=0 {DOCKER} build -q -t ways -f - {twice}"
     machine.command(["sh", "-c", piped])
     assert machine.docker("run", "--rm", "ways") == "piped"
+    gap = machine.docker("build", "--no-cache", "-t", "ways", project("FROM busybox\nRUN echo \\\n\n x"))
+    assert "[WARNING]: Empty continuation line found in: RUN echo  x\n" in gap
     checks = project('FROM busybox\nHEALTHCHECK CMD a\nHEALTHCHECK CMD ["b"]\nRUN true\nWORKDIR /w')
     told = machine.docker("build", "-t", "ways", checks)
     assert "Note: overriding previous HEALTHCHECK: [CMD-SHELL a]\n" in told
@@ -213,6 +215,12 @@ FAILURES = {
     "a file": ("FROM busybox\nCOPY no /", 1, "file not found in build context or excluded by .dockerignore: stat no: "),
     "an instruction": ("FROM busybox\nRNU x", 1, "dockerfile parse error on line 2: unknown instruction: RNU"),
     "a user": ("FROM busybox\nUSER nobody-here\nRUN true", 1, "unable to find user nobody-here"),
+    "an owner": (
+        "FROM busybox\nCOPY --chown=1:nobody-here Dockerfile /",
+        1,
+        "host mapping: can't find gid for group nobody-here: no such group: nobody-here",
+    ),
+    "a file of an image": ("FROM busybox\nCOPY --from=busybox /no /", 1, "COPY failed: stat no: file does not exist"),
     "a volume": ("FROM busybox\nRUN touch /v\nVOLUME /v", 1, "cannot mount volume over existing file, file exists /v"),
     "a step": ("FROM scratch", 1, "No image was generated. Is your Dockerfile empty?"),
     "everything": ("", 1, "the Dockerfile (Dockerfile) cannot be empty"),

@@ -152,7 +152,9 @@ def test_a_trigger_keeps_its_words() -> None:
         ("# nothing", "file with no instructions"),
         ("ARG a", "no build stage in current context"),
         ("RUN x\nFROM a", "dockerfile parse error on line 1: no build stage in current context"),
-        ("FROM a\nFOO x", "dockerfile parse error on line 2: unknown instruction: FOO"),
+        ("FROM a\nFOO x", "dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)"),
+        ("FROM a\nNOINSTRUCTION", "dockerfile parse error on line 2: unknown instruction: NOINSTRUCTION"),
+        ("FROM a\nCOPY --form=b c d", "dockerfile parse error on line 2: unknown flag: form (did you mean from?)"),
         ("FROM a b", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
         ("FROM", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
         (
@@ -216,3 +218,8 @@ def test_a_line_may_be_continued_anywhere_between_words(words: list[str]) -> Non
     continued = " \\\n ".join(words)
     (_, spread), _ = read_lines(f"FROM a\nRUN {continued}".encode())
     assert spread.text.split() == " ".join(words).split()
+
+
+def test_an_empty_line_where_one_goes_on_is_remembered() -> None:
+    text = "ARG x\nFROM a\nRUN b \\\n\n  c\nRUN d \\\n# no gap\n  e\n\nRUN f\n"
+    assert [line.source for line in parse_dockerfile(text.encode()).lines() if line.gaps] == ["RUN b   c"]
