@@ -110,6 +110,7 @@ def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
         named_images=_pairs(query, "hostvm-images"),
         ssh=_pairs(query, "hostvm-ssh"),
         context_key=query.text("hostvm-context"),
+        workdir_for_user=query.flag("hostvm-workdir"),
     )
 
 

@@ -88,6 +88,7 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         in_parts=not remote,
         for_files=not any(exporter.type in IMAGE_EXPORTERS for exporter in exporters),
         by_buildkit=True,
+        workdir_for_user=True,
         cgroup_parent=attributes.get("cgroup-parent", ""),
     )
     return Wanted(

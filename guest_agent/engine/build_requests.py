@@ -46,7 +46,8 @@ class BuildRequest:
     named_remotes: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> a repository, or a file's URL
     unstored: Mapping[str, ImageConfig] = field(default_factory=dict)  #: by id: what builds hold that make no image
     ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
-    by_buildkit: bool = False  #: may make nothing, a volume for a file; WORKDIR is the USER's
+    by_buildkit: bool = False  #: a Dockerfile may make nothing, or a volume in the place of a file
+    workdir_for_user: bool = False  #: WORKDIR makes a folder for the USER, as BuildKit does, instead of for root
     context_key: str = ""  #: the client's word for its context: the same only where the context is
     cached_only: bool = False  #: without the context; where a step has to be carried out, the build is NotCached
     for_files: bool = False  #: the result is wanted as files: no image is made, and `tags` are none

@@ -140,9 +140,9 @@ class StageBuild:
         return await self._take_or_make(made, key, words, work, told=not owner)
 
     def _owner_made_for(self, instruction: Instruction, state: StageState) -> str:
-        """BuildKit makes a WORKDIR for the USER, the classic builder for root, which is ""."""
-        by_buildkit = self._session.request.by_buildkit
-        return state.config.user if by_buildkit and isinstance(instruction, WorkingDir) else ""
+        """ "" for root."""
+        for_user = self._session.request.workdir_for_user and isinstance(instruction, WorkingDir)
+        return state.config.user if for_user else ""
 
     def _note_lost_check(self, before: Healthcheck | None) -> None:
         if before is not None and before.test and before.test != ("NONE",):

@@ -206,6 +206,16 @@ def test_docker_finds_the_classic_builders_ways(machine: Machine, project: Proje
     machine.docker("rmi", "ways", first)
 
 
+def test_a_working_folder_is_the_users(machine: Machine, project: Project) -> None:
+    """As with docker's own command line since 23, which builds by BuildKit. The classic builder's is root's."""
+    folder = project('FROM busybox\nUSER 7:8\nWORKDIR /own\nCMD ["stat", "-c", "%u:%g", "."]')
+    machine("build", "-q", "-t", "own", folder)
+    assert machine("run", "--rm", "own") == "7:8"
+    machine.docker("build", "-q", "-t", "own", folder)
+    assert machine("run", "--rm", "own") == "0:0"
+    machine("rmi", "own")
+
+
 FAILURES = {
     "a command": (
         "FROM busybox\nRUN echo shown; exit 7",

@@ -32,6 +32,7 @@ def plan_path(arguments: Arguments, lookup: "Callable[[str], str | None]", furth
         cachefrom=_json(_split(arguments.texts("cache-from"))),
         ulimits=_json(arguments.many("ulimit")),
         securityopt=_json(arguments.texts("security-opt")),
+        **{"hostvm-workdir": True},  # is the USER's, as with docker's own command line since 23
         **further,
     )
     pairs = [("t", tag) for tag in arguments.texts("tag")]
