@@ -175,7 +175,7 @@ def test_others_may_not_use_the_socket(machine: Machine) -> None:
         ("[engine]\nflavour = 'sweet'\n", "flavour"),
         ("[engine]\nbridge = 5\n", "bridge"),
         ("[engine]\nsubnet = 'everywhere'\n", "subnet"),
-        ("[logs]\ndriver = 'papyrus'\n", "no log driver named 'papyrus'"),
+        ("[logs]\ndriver = 'papyrus'\n", "error looking up logging plugin papyrus"),
     ],
 )
 def test_a_malformed_configuration(fresh_machine: MachineMaker, text: str, message: str) -> None:

@@ -88,6 +88,7 @@ def test_a_working_dir_is_the_user_s(machine: Machine, build: Build, context: Pa
     assert machine("run", "--rm", "classic", "cat", "/seen").split() == ["0:0"] * 4
     assert build("-t", "mine", str(context)).code == 0
     assert machine("run", "--rm", "mine", "cat", "/seen").split() == ["5:5", "5:5", "65534:7", "0:0"]
+    machine("rmi", "classic", "mine")
 
 
 def test_without_the_cache_its_mounts_begin_empty(machine: Machine, build: Build, context: Path) -> None:
@@ -100,6 +101,7 @@ def test_without_the_cache_its_mounts_begin_empty(machine: Machine, build: Build
     (context / "Dockerfile").write_text("\n".join(("FROM busybox", keep.format("three"))))
     build("-t", "kept", str(context))
     assert machine("run", "--rm", "kept", "cat", "/kept") == "3"
+    machine("rmi", "kept")
 
 
 def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path) -> None:

@@ -100,7 +100,8 @@ def test_what_goes_wrong_is_said_as_buildkit_says_it(build: Build, context: Path
         assert failed.code == 1 and " > [2/3] RUN echo heard >&2; exit 3:\n" in failed.err, failed.err
         assert re.search(r"#\d+ [\d.]+ heard\n", failed.err) and failed.err.rstrip().endswith(words)
     (context / "Dockerfile").write_text("FROM busybox\nFOO bar\n")
-    assert build(str(context)).err.rstrip().endswith("dockerfile parse error on line 2: unknown instruction: FOO")
+    unknown = "dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)"
+    assert build(str(context)).err.rstrip().endswith(unknown)
     assert "failed to read dockerfile: open nothing" in build("-f", str(context / "nothing"), str(context)).err
     assert 'exporter "none" could not be found' in build("-o", "type=none", str(context)).err
     assert 'network mode "own" not supported by buildkit' in build("--network", "own", str(context)).err
