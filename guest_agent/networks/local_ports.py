@@ -40,10 +40,11 @@ class LocalPort:
         if self._relay is not None:
             return
         port = self._record.container_port
+        targets = _targets(port.number, address, address6)
         if port.protocol is Protocol.TCP:
-            self._relay = StreamRelay(self._socket, _targets(port.number, address, address6), self._buffer)
+            self._relay = StreamRelay(self._socket, targets, self._buffer)
         else:
-            self._relay = DatagramRelay(self._socket, lambda: (address, port.number))
+            self._relay = DatagramRelay(self._socket, targets)
 
     async def release(self) -> None:
         """Nobody gets in any more, although the holder may have its copy for another moment."""

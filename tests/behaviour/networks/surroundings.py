@@ -143,7 +143,7 @@ def _answer(client: socket.socket, address: str) -> None:
 
 def serve_udp(namespace: int, port: int, word: str = "", address: str = "0.0.0.0") -> socket.socket:
     """In a thread: answers each datagram with "<word or the client's address> <datagram>"."""
-    one = open_in(namespace, socket.AF_INET, socket.SOCK_DGRAM)
+    one = open_in(namespace, family_of(address), socket.SOCK_DGRAM)
     one.settimeout(None)
     one.bind((address, port))
     threading.Thread(target=_answer_datagrams, args=(one, word), daemon=True).start()

@@ -25,13 +25,16 @@ from tests.behaviour.networks.surroundings import (
     MemoryHolder,
     binding,
     call_tcp,
+    call_udp,
     in_loop,
     make_host,
     make_networks,
     networks,
     open_in,
     serve_tcp,
+    serve_udp,
     shell,
+    udp_binding,
 )
 from tests.behaviour.networks.test_names import ANSWER, ask, ask_by_stream, serve_names, settings
 
@@ -145,16 +148,18 @@ async def test_who_comes_by_ipv6_is_led_to_the_address_of_ipv6() -> None:
     async with networks() as ours:
         joined = attached(ours, ID, member(made(ours, ipv6=True)))
         place = joined.endpoints[0]
-        bindings = [binding(port, 8000 + port) for port in (6, 4, 5)]
+        bindings = [kind(port, 8000 + port) for port in (6, 4, 5) for kind in (binding, udp_binding)]
         await ours.publish(ID, place.address, bindings, place.address6)
-        serve_tcp(joined.namespace, 6, place.address6)
-        serve_tcp(joined.namespace, 4)
-        assert await asyncio.to_thread(call_tcp, "::1", 8006) == f"{place.gateway6} hello"
-        assert await asyncio.to_thread(call_tcp, "::1", 8004) == f"{place.gateway} hello"
-        assert await asyncio.to_thread(call_tcp, "127.0.0.1", 8004) == f"{place.gateway} hello"
-        for address, port in (("127.0.0.1", 8006), ("::1", 8005)):
-            with pytest.raises(OSError):
-                await asyncio.to_thread(call_tcp, address, port)
+        for serve in (serve_tcp, serve_udp):
+            serve(joined.namespace, 6, address=place.address6)
+            serve(joined.namespace, 4)
+        for call in (call_tcp, call_udp):
+            assert await asyncio.to_thread(call, "::1", 8006) == f"{place.gateway6} hello"
+            assert await asyncio.to_thread(call, "::1", 8004) == f"{place.gateway} hello"
+            assert await asyncio.to_thread(call, "127.0.0.1", 8004) == f"{place.gateway} hello"
+            for address, port in (("127.0.0.1", 8006), ("::1", 8005)):
+                with pytest.raises(OSError):
+                    await asyncio.to_thread(call, address, port)
         os.close(joined.namespace)
 
 
