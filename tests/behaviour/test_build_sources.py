@@ -248,7 +248,7 @@ ASK = """
 use IO::Socket::UNIX;
 my $agent = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die "$!";
 $agent->syswrite("\\0\\0\\0\\1\\x0b");
-$agent->sysread(my $answer, 5);
+read($agent, my $answer, 5);
 print ord(substr($answer, 4));
 """
 
