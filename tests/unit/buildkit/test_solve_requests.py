@@ -38,7 +38,7 @@ def test_nothing_is_lost_that_buildkit_knows() -> None:
         shm_size=1 << 20,
     )
     asked = dataclasses.replace(request, remote="client-session", network_mode="host")
-    expected = dataclasses.replace(request, in_parts=True, own_cache_too=True, by_buildkit=True)
+    expected = dataclasses.replace(request, in_parts=True, own_cache_too=True, by_buildkit=True, workdir_for_user=True)
     assert there_and_back(asked).request == expected
 
 
