@@ -26,6 +26,7 @@ from contextlib import ExitStack
 
 import paramiko
 
+from guest_agent.wire.errors import Unavailable
 from hostvm.machines.ssh.client import open_transport
 from hostvm.machines.ssh.keys import keep_key_pair
 from hostvm.machines.vm.control import run_command
@@ -202,7 +203,14 @@ class Machine:
         options = f"-f /dev/null -E {_SSHD}/log -o HostKey={_SSHD}/host_key -o AuthorizedKeysFile={_SSHD}/user_key"
         options += " -o StrictModes=no -o UsePAM=no -o AllowTcpForwarding=yes -o PermitRootLogin=yes"
         self._inside(f"/usr/sbin/sshd {options} || {{ cat {_SSHD}/log; exit 1; }}")
-        return open_transport(connect(SSH), "root", user_key, host_key, PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while True:  # it listens a moment after it has gone to the background
+            try:
+                return open_transport(connect(SSH), "root", user_key, host_key, PATIENCE)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def end(self) -> None:
         subprocess.run([HOSTVM, "machine", "rm", "-f", "vm"], env=self._environment, capture_output=True, check=False)
