@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing, suppress
 
 from guest_agent.engine import connections
-from guest_agent.engine.attachment import Attachment, LogSource, wanted_streams
+from guest_agent.engine.attaching import attach_client
+from guest_agent.engine.attachment import Attachment
 from guest_agent.engine.commits import commit_container
 from guest_agent.engine.container import Container, Status
-from guest_agent.engine.detach import parse_detach_keys
 from guest_agent.engine.ending import remove_folders, undo_create
-from guest_agent.engine.finished_lines import FinishedLines
 from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
@@ -23,7 +22,7 @@ from guest_agent.engine.log_config import check_readable
 from guest_agent.engine.making import make_container
 from guest_agent.engine.mounting import mounted_rootfs
 from guest_agent.engine.naming import check_name
-from guest_agent.engine.parts import Parts, stdio_key
+from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import (
     AttachRequest,
     CommitRequest,
@@ -38,6 +37,7 @@ from guest_agent.engine.requests import (
 from guest_agent.engine.supervision import start_and_watch
 from guest_agent.engine.updating import apply_update, check_update, plan_update
 from guest_agent.engine.volume_filling import fill_new_volumes
+from guest_agent.engine.waiting import waiter
 from guest_agent.linux.process import send_signal
 from guest_agent.linux.signals import DEFAULT_STOP_SIGNAL, parse_signal
 from guest_agent.runtime import cgroups
@@ -298,13 +298,7 @@ class Containers:
     def waiter(self, ref: str, condition: str) -> Awaitable[WaitResult]:
         """Registered at once: what ends between this call and the await isn't missed."""
         container = self.find(ref)
-        live = self._live(container.id)
-        if condition not in ("", "not-running", "next-exit", "removed"):
-            raise InvalidArgument(f'invalid condition: "{condition}"')
-        alive = container.running or container.state.status is Status.RESTARTING
-        if condition in ("", "not-running") and not alive:
-            return _result(container.state.exit_code)
-        return _wait_for(live.run.exited, live if condition == "removed" else None, container)
+        return waiter(container, self._live(container.id), condition)
 
     async def _has_ended(self, container: Container, timeout: float | None) -> bool:
         """Whether the process ended, and its record says so, within `timeout` seconds (None = whenever)."""
@@ -389,26 +383,6 @@ class Containers:
                 self._parts.tell(current, "unpause")
 
 
-def attach_client(parts: Parts, container: Container, request: AttachRequest, from_start: bool) -> Attachment:
-    """Tie a client to the present run, or to the coming one where none is under way."""
-    parse_detach_keys(request.detach_keys)  # an error must come before anything listens
-    live = parts.table.live(container.id)
-    run = live.run
-    past_lines = FinishedLines() if request.logs and container.running else None
-    source = LogSource(live.log, run, from_start, wanted_streams(request), request.stream, past_lines)
-    config = container.config
-    parts.tell(container, "attach")
-    return Attachment(
-        source,
-        run,
-        request,
-        config.tty,
-        stdin_ends_with_client=config.stdin_once,
-        release_stdin=lambda: parts.keeper.hold(stdio_key(container.id), *run.stdio.held()),
-        tell_detached=lambda: parts.tell(container, "detach"),
-    )
-
-
 def _stopping_signals(container: Container) -> set[int]:
     """Those by which a user means that it is to stay stopped."""
     return {parse_signal("KILL"), parse_signal(container.config.stop_signal or DEFAULT_STOP_SIGNAL)}
@@ -439,19 +413,6 @@ def _size_of(path: str) -> int:
         return tree_size(path)
     except FileNotFoundError:
         return 0
-
-
-async def _result(code: int) -> WaitResult:
-    return WaitResult(code)
-
-
-async def _wait_for(exited: asyncio.Future[int], removal: Live | None, container: Container) -> WaitResult:
-    code = container.state.exit_code
-    if removal is None or container.running or container.state.status is Status.CREATED:
-        code = await asyncio.shield(exited)
-    if removal is not None:
-        await removal.removed.wait()
-    return WaitResult(code)
 
 
 async def _export(parts: Parts, container: Container) -> AsyncIterator[bytes]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import Protocol
 
+from guest_agent.engine.attaching import attach_client
 from guest_agent.engine.attachment import Attachment
 from guest_agent.engine.container import Container
-from guest_agent.engine.containers import attach_client
 from guest_agent.engine.ending import undo_create
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.images import Images
