@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.clients import programs
+from tests.behaviour.clients.contexts import fill_context
 from tests.behaviour.harness.machine import Machine, Result
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.images.registry_process import RegistryProcess
@@ -51,12 +52,8 @@ def build(machine: Machine) -> Build:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "file").write_bytes(b"content" * 100_000)
+    fill_context(tmp_path, DOCKERFILE)
     (tmp_path / "link").symlink_to("folder/file")
-    (tmp_path / "left").write_text("out")
-    (tmp_path / ".dockerignore").write_text("left\nDockerfile\n.dockerignore\n")
     return tmp_path
 
 

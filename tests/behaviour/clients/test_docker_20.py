@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.clients import programs
+from tests.behaviour.clients.contexts import fill_context
 from tests.behaviour.harness.machine import DOCKER, Machine, Result
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.test_build_sources import ASK, serving
@@ -61,11 +62,7 @@ def build(machine: Machine) -> Build:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "file").write_bytes(b"content" * 100_000)
-    (tmp_path / "left").write_text("out")
-    (tmp_path / ".dockerignore").write_text("left\nDockerfile\n.dockerignore\n")
+    fill_context(tmp_path, DOCKERFILE)
     return tmp_path
 
 
