@@ -18,7 +18,7 @@ import platformdirs
 import typer
 
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
-from hostvm.cli.build_progress import open_build_progress
+from hostvm.cli.bootstrap_progress import open_bootstrap_progress
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.pulling import stream_error
@@ -148,7 +148,7 @@ def parse_architecture(text: str) -> str:
 
 
 def _make(plan: Plan, architecture: str, lock_path: str, sbom_path: str) -> None:
-    progress = open_build_progress()
+    progress = open_bootstrap_progress()
     lock = find_lock(lock_path, plan.release, architecture)
     try:
         archive = _open_archive(plan.release, architecture, lock, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.build_progress import open_build_progress
+from hostvm.cli.bootstrap_progress import open_bootstrap_progress
 from hostvm.cli.machine_choice import settings_of
 from hostvm.cli.output import write_out
 from hostvm.machines.vm.building import Workplace, make_image, renew_lock
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def build(context: Context, arguments: Arguments) -> int:
     workplace = workplace_of(context.settings)
-    progress = open_build_progress()
+    progress = open_bootstrap_progress()
     try:
         if arguments.flag("update-lock"):
             write_out(f"{renew_lock(workplace, progress)}\n")

@@ -69,6 +69,6 @@ class BarProgress:
         self._steps.stop()
 
 
-def open_build_progress() -> PlainProgress | BarProgress:
+def open_bootstrap_progress() -> PlainProgress | BarProgress:
     """What suits the place where it is shown."""
     return BarProgress() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else PlainProgress()
