@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -55,8 +56,8 @@ class BuildSession:
     digests: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, asyncio.Task[ImageConfig]] = field(default_factory=dict)
     emptied: set[str] = field(default_factory=set)  #: names of cache mounts
-    #: As many steps at once as there are processors.
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    #: As many steps at once as there are processors; two where there is one, since a step often waits for the network.
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(max(2, os.cpu_count() or 1)))
 
     def turn(self, key: str, stage: Stage) -> AbstractAsyncContextManager[None]:
         """Alone with a step, among all builds; one that is made in any case waits for nobody."""
