@@ -194,9 +194,7 @@ def _parse_copy(line: Line, escape: str) -> Copy:
             f"{line.keyword} requires at least two arguments, but only one was provided. "
             "Destination could not be determined"
         )
-    markers = {f"<<{dash}{quote}{one.name}{quote}" for one in line.heredocs for dash in "-" for quote in "\"'"}
-    markers |= {f"<<{quote}{one.name}{quote}" for one in line.heredocs for quote in ("", '"', "'")}
-    markers |= {f"<<-{one.name}" for one in line.heredocs}
+    markers = _heredoc_markers(line)
     return Copy(
         line=line,
         sources=tuple(word for word in words[:-1] if word not in markers),
@@ -212,6 +210,14 @@ def _parse_copy(line: Line, escape: str) -> Copy:
         parents=bool(not adds and flags.flag("parents")),
         keep_git_dir=bool(adds and flags.flag("keep-git-dir")),
         unpack=flags.flag("unpack") if adds else None,
+    )
+
+
+def _heredoc_markers(line: Line) -> frozenset[str]:
+    """The words that stand for the heredocs, in every spelling: `<<EOF`, `<<-"EOF"`."""
+    quotes = ("", '"', "'")
+    return frozenset(
+        f"<<{dash}{quote}{one.name}{quote}" for one in line.heredocs for dash in ("", "-") for quote in quotes
     )
 
 

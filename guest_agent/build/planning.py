@@ -49,11 +49,6 @@ class BuildPlan:
     known_arguments: frozenset[str]  #: every name that some ARG declares
     escape: str
 
-    @property
-    def steps(self) -> int:
-        """For "Step 1/N": each FROM and each instruction."""
-        return sum(1 + len(planned.stage.instructions) for planned in self.stages)
-
     def find_origin(self, planned: PlannedStage, name: str) -> Origin:
         """Of any `from`; one that came with the triggers of an image just pulled finds a stage that is built anyhow."""
         if name in planned.origins:

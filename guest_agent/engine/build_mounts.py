@@ -66,12 +66,12 @@ def _expand(snapshot: Snapshot, run: Run, mount: RunMount) -> RunMount:
     return replace(mount, target=place, source=source, id=identity)
 
 
-async def describe_mounts(session: BuildSession, origins: Origins, mounts: tuple[RunMount, ...]) -> str:
+async def describe_mounts(origins: Origins, mounts: tuple[RunMount, ...]) -> str:
     """What a step's result follows from: the content of what is bound; of the others, that they are there."""
-    return "\n".join([await _describe(session, origins, mount) for mount in mounts])
+    return "\n".join([await _describe(origins, mount) for mount in mounts])
 
 
-async def _describe(session: BuildSession, origins: Origins, mount: RunMount) -> str:
+async def _describe(origins: Origins, mount: RunMount) -> str:
     if mount.kind is not MountKind.BIND:
         return repr((mount.kind.value, mount.target, mount.id, mount.env, mount.size))
     layers = await origins.layers(mount.origin) if mount.origin else None

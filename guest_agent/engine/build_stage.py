@@ -168,7 +168,7 @@ class StageBuild:
         mounts = expand_mounts(snapshot, run)
         origins = Origins(self._session, self._planned)
         try:
-            described = await describe_mounts(self._session, origins, mounts)
+            described = await describe_mounts(origins, mounts)
             program = find_program(run)
             key = snapshot.next_key(identify_run(snapshot.state, run, described))
 
@@ -289,6 +289,6 @@ def _shown(source: str) -> str:
 
 
 def _hint(code: int, run: Run) -> str:
-    """What an exit code usually means; else where the line is."""
+    """What an exit code usually means, with the line; "" for one that may mean anything."""
     meaning = _MEANINGS.get(code)
     return f"line {run.line.number}: {meaning}" if meaning else ""

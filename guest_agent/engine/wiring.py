@@ -21,12 +21,6 @@ def is_user_defined(mode: str) -> bool:
     return mode not in ("", DEFAULT, BRIDGE, HOST, NONE) and not mode.startswith(_SHARED)
 
 
-def network_name(container: Container) -> str:
-    """The name under which its mode's network is shown."""
-    mode = container.host_config.network_mode
-    return BRIDGE if mode in ("", DEFAULT) else mode
-
-
 def find_network(parts: Parts, reference: str) -> Network:
     """By full id, name, or unique beginning of an id. Raises NotFound and InvalidArgument in dockerd's words."""
     networks = parts.networks.all()

@@ -30,10 +30,6 @@ class Worker:
     outside: int
     home: int
 
-    def outside_command(self, *argv: str) -> list[str]:
-        """The argv that runs a command on the outside peer."""
-        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.outside}", *argv]
-
     def home_command(self, *argv: str) -> list[str]:
         """The argv that runs a command on the network that pytest was started in: package registries are there."""
         return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.home}", *argv]
