@@ -56,9 +56,13 @@ class Answer:
         return self._body.feed(data)
 
     def chunks(self) -> "Iterator[bytes]":
-        """The body's bytes as they come; the stream is closed at its end."""
+        """The body's bytes as they come; the stream is closed at its end. PeerMisbehaved where it is cut off."""
         while not self.done:
-            if part := self.receive():
+            try:
+                part = self.receive()
+            except (ProtocolError, ConnectionError) as error:  # an engine that was killed
+                raise _unreadable(error) from error
+            if part:
                 yield part
         self.stream.close()
 
@@ -128,7 +132,7 @@ class Engine:
                 raise _error_of(head.status, answer.read())
         except (ProtocolError, ConnectionError) as error:
             stream.close()
-            raise PeerMisbehaved(f"the engine's answer can't be read: {error}") from error
+            raise _unreadable(error) from error
         return answer
 
     def call(self, method: str, path: str, body: object = None, headers: str = "") -> object:
@@ -202,6 +206,10 @@ def _read_head(stream: Socket) -> tuple[Head, bytes]:
             raise ProtocolError("the head of the answer doesn't end")
     head, _, rest = data.partition(b"\r\n\r\n")
     return parse_head(head), rest
+
+
+def _unreadable(error: Exception) -> PeerMisbehaved:
+    return PeerMisbehaved(f"the engine's answer can't be read: {error}")
 
 
 def _decode(text: bytes, path: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -147,3 +148,15 @@ def test_nobody_there(hostvm: Callable[..., Outcome]) -> None:
 
 def test_other_hosts_are_refused(hostvm: Callable[..., Outcome]) -> None:
     assert hostvm("-H", "tcp://1.2.3.4", "ps").err.startswith("unable to parse docker host `tcp://1.2.3.4`\nhint: ")
+
+
+@pytest.mark.parametrize("end", [b"", b"2f\r\n{"])
+def test_an_engine_that_is_killed_in_its_answer(end: bytes) -> None:
+    """`push`, `load` and the like showed a traceback, and asked to report a bug."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n' + end)
+        theirs.shutdown(socket.SHUT_WR)
+        lines = Engine(lambda: ours).lines("POST", "/x")
+        with pytest.raises(PeerMisbehaved, match=r"^the engine's answer can't be read: the answer ended too early$"):
+            list(lines)
