@@ -101,6 +101,7 @@ class TreeWriter:
             descriptor, self._open = self._open, -1
             assert self._entry is not None
             try:
+                _set_xattrs(descriptor, self._entry)  # behind the content: what is written to loses its capabilities
                 os.utime(descriptor, ns=(self._entry.mtime_ns, self._entry.mtime_ns))
             finally:
                 os.close(descriptor)
@@ -148,8 +149,6 @@ class TreeWriter:
             os.fchown(self._open, entry.uid, entry.gid)
         if owned or entry.mode & _SPECIAL_BITS:  # chown clears them
             os.fchmod(self._open, entry.mode)
-        if entry.xattrs:
-            _set_xattrs(self._open, entry)
 
     def _make_folder(self, name: bytes, entry: TarEntry) -> None:
         name = name or b"."

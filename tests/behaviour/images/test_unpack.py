@@ -99,6 +99,18 @@ def test_a_layer_cannot_speak_to_overlayfs(stores: Stores) -> None:
     assert os.listxattr(Path(stores.layers.path(diff_id), "d")) == ["user.kept"]
 
 
+def test_a_file_with_capabilities_keeps_them(stores: Stores) -> None:
+    """`ping` of a pulled image lost its own: writing to a file takes them away, so they come behind the content."""
+    capability = bytes.fromhex("0100000200200000000000000000000000000000")
+    header = tarfile.TarInfo("ping")
+    header.size, header.mode, header.uid = 5, 0o4755, 7
+    header.pax_headers = {"SCHILY.xattr.security.capability": capability.decode("utf-8", "surrogateescape")}
+    diff_id = _add(stores, header.tobuf(tarfile.PAX_FORMAT) + b"hello".ljust(512, b"\0"))
+    path = Path(stores.layers.path(diff_id), "ping")
+    assert os.getxattr(path, "security.capability") == capability
+    assert path.read_bytes() == b"hello" and path.stat().st_mode & 0o7777 == 0o4755
+
+
 @contextmanager
 def _overlay(stores: Stores, diff_ids: list[DiffId], at: Path) -> Iterator[Path]:
     at.mkdir()
