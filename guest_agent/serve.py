@@ -21,7 +21,7 @@ from guest_agent.config import load_config
 from guest_agent.linux.mounts import umount_if_mounted, unshare_mount_namespace
 from guest_agent.linux.process import become_subreaper
 from guest_agent.store.paths import EnginePaths
-from guest_agent.wire.errors import Conflict, HostFailed, HostvmError
+from guest_agent.wire.errors import Conflict, HostFailed, HostvmError, error_record
 
 #: sun_path in sockaddr_un: 108 bytes on Linux, 104 on macOS, with the terminating zero.
 _SOCKET_PATH_LIMIT = 103
@@ -45,7 +45,7 @@ def serve(paths: EnginePaths, config_path: str, ready: int, log: str, hold: str)
         argv = [*_prepare(paths, config_path, ready, log), *(["--hold", hold] if hold else [])]
     except (HostvmError, OSError) as refusal:
         error = _explained(refusal)
-        answer = {"kind": error.kind, "message": error.message, "hint": error.hint}
+        answer = error_record(error)
         os.write(ready, json.dumps(answer).encode() + b"\n")
         sys.exit(1)
     os.execv(argv[0], argv)

@@ -9,7 +9,7 @@ import socket
 from guest_agent.agent.endpoints import SocketEndpoint
 from guest_agent.agent.loop import READ, Loop
 from guest_agent.wire.channel import Multiplexer
-from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.wire.errors import HostvmError, InvalidArgument, error_record
 from guest_agent.wire.pump import Pump
 
 _LONGEST_LINE = 4096
@@ -71,7 +71,7 @@ class RequestPump(Pump):
 
     def reset(self, error: HostvmError) -> None:
         if not self._was_accepted:
-            record = {"kind": error.kind, "message": error.message, "hint": error.hint}
+            record = error_record(error)
             try:
                 self._client.send(json.dumps({"error": record}).encode() + b"\n")
             except OSError:

@@ -11,7 +11,7 @@ from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
 from guest_agent.api.messages import Duplex
 from guest_agent.wire import frames
-from guest_agent.wire.errors import HostvmError, PeerMisbehaved
+from guest_agent.wire.errors import HostvmError, PeerMisbehaved, error_record
 
 Kill = Callable[[str, str], Awaitable[None]]
 
@@ -67,7 +67,7 @@ class SessionStream:
     async def fail(self, error: HostvmError) -> None:
         if self._output is not None:
             self._output.cancel()
-        self._tell(frames.ERROR, {"kind": error.kind, "message": error.message, "hint": error.hint})
+        self._tell(frames.ERROR, error_record(error))
 
     def close(self) -> None:
         if self._output is not None:

@@ -21,7 +21,7 @@ from guest_agent.boot.control import ControlLines, Message
 from guest_agent.boot.formats import register_formats
 from guest_agent.boot.services import CONFIG, DATA, RUN, WARM, Hold, Keeper, Service, fork, run_agent, run_relay
 from guest_agent.linux.power import power_off
-from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.errors import HostvmError, error_record
 
 #: Seconds that the engine gets to stop its containers at a shutdown: docker's ten for each, all at once, and some more.
 _SHUTDOWN_PATIENCE = 30.0
@@ -180,7 +180,7 @@ class Init:
                 raise HostvmError(f"no operation {request.get('op')!r}")
             answer = handler(self, request)
         except HostvmError as error:
-            answer = {"error": {"kind": error.kind, "message": error.message, "hint": error.hint}}
+            answer = {"error": error_record(error)}
         except Exception as error:
             say(traceback.format_exc())
             answer = {"error": {"kind": "internal", "message": f"{type(error).__name__}: {error}", "hint": ""}}

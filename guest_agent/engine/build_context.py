@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 from guest_agent.build.selecting import leads_out, resolve
 from guest_agent.build.trees import ContextTree, Entry, Tree, TreeReader
-from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_requests import BuildRequest, NotCached
 from guest_agent.engine.build_web import Download
 from guest_agent.engine.parts import Parts
@@ -93,7 +92,7 @@ async def read_tree(parts: Parts, chunks: AsyncIterator[bytes], owned: bool = Fa
 async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
     remote, folder = request.remote, parts.paths.temporary
     if is_git(remote):
-        async with aclosing(fetch_repository(remote, folder)) as chunks:
+        async with aclosing(parts.repositories.fetch(remote)) as chunks:
             tree, dockerfile = await read_tree(parts, chunks), ""
     else:
         download = Download(remote, folder, host_address=parts.registries.host_address)

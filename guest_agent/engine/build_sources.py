@@ -18,7 +18,6 @@ from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.trees import ContextTree, Entry, FolderTree, Tree, TreeReader
 from guest_agent.engine.build_bases import find_image
 from guest_agent.engine.build_context import read_tree
-from guest_agent.engine.build_git import fetch_repository
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_web import Download, is_url
@@ -199,7 +198,7 @@ class Origins:
 
     async def _clone(self, url: str, keep_git: bool = False) -> ContextTree:
         parts = self._session.parts
-        async with aclosing(fetch_repository(url, parts.paths.temporary, keep_git)) as chunks:
+        async with aclosing(parts.repositories.fetch(url, keep_git)) as chunks:
             tree = await read_tree(parts, chunks)
         self._undo.callback(tree.close)
         return tree

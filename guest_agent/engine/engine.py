@@ -27,6 +27,7 @@ from guest_agent.engine.networks import NetworkVerbs
 from guest_agent.engine.parts import HostFacts, Parts
 from guest_agent.engine.probing import HealthMonitors
 from guest_agent.engine.reconciling import reconcile
+from guest_agent.engine.repositories import Repositories
 from guest_agent.engine.runs import Runs
 from guest_agent.engine.sources import BindSources
 from guest_agent.engine.statistics import Statistics
@@ -177,6 +178,7 @@ def _wire(
             config.insecure_registries, config.registry_mirrors, host_address=config.machine.host_address
         ),
         sources=BindSources(config.machine.files, paths.socket, config.machine.name),
+        repositories=Repositories(config.machine.channel, paths.temporary),
         build_cache=build_cache,
         logs=LogDefaults(config.log_driver, config.log_options),
     )

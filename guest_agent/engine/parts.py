@@ -8,6 +8,7 @@ from guest_agent.build.cache import BuildCache
 from guest_agent.engine.background import BackgroundTasks
 from guest_agent.engine.container import Container
 from guest_agent.engine.log_config import LogDefaults
+from guest_agent.engine.repositories import Repositories
 from guest_agent.engine.sources import BindSources
 from guest_agent.engine.table import ContainerTable
 from guest_agent.events.bus import EventBus
@@ -58,6 +59,7 @@ class Parts:
     host: HostFacts
     registries: RegistrySettings
     sources: BindSources
+    repositories: Repositories
     build_cache: BuildCache
     logs: LogDefaults
 

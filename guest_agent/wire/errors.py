@@ -155,3 +155,14 @@ ERROR_CLASSES = {
 def error_from(kind: str, message: str, hint: str = "") -> HostvmError:
     """The error that a peer described; a kind that we don't know is an `Internal`."""
     return ERROR_CLASSES.get(kind, Internal)(message, hint)
+
+
+def error_record(error: HostvmError) -> dict[str, object]:
+    """{"kind", "message", "hint"}: how an error crosses a border."""
+    return {"kind": error.kind, "message": error.message, "hint": error.hint}
+
+
+def error_of_record(record: object) -> HostvmError:
+    """The error that a peer described so; whatever it sent makes one."""
+    fields = record if isinstance(record, dict) else {}
+    return error_from(*(str(fields.get(name) or "") for name in ("kind", "message", "hint")))

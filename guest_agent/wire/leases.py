@@ -15,7 +15,7 @@ import string
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from guest_agent.wire.errors import HostvmError, PeerMisbehaved, error_from
+from guest_agent.wire.errors import HostvmError, PeerMisbehaved, error_of_record, error_record
 from guest_agent.wire.models import Protocol
 
 SERVICE = "ports"
@@ -119,7 +119,7 @@ def parse_answer(line: bytes) -> tuple[int, Answer]:
     fields = _object(line)
     number = _number(fields, "id", 1, _LARGEST_NUMBER) if "id" in fields else 0
     if "error" in fields:
-        return number, Failed(_parse_error(fields["error"]))
+        return number, Failed(error_of_record(fields["error"]))
     if "errno" in fields:
         code = getattr(errno, _text(fields, "errno"), errno.EIO)
         return number, Refused(int(code), _text(fields, "address"), _text(fields, "hint"))
@@ -153,7 +153,7 @@ def _describe_answer(answer: Answer) -> dict[str, object]:
         case Refused(code, address, hint):
             return {"errno": errno.errorcode.get(code, "EIO"), "address": address, "hint": hint}
         case Failed(error):
-            return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint}}
+            return {"error": error_record(error)}
         case Done():
             return {}
 
@@ -165,12 +165,6 @@ def _parse_bind(fields: dict[str, object]) -> Bind:
         raise PeerMisbehaved("the range of ports is empty")
     host_ip = _address(fields, "host_ip") if fields.get("host_ip") != "" else ""
     return Bind(_protocol(fields), host_ip, port, port_end, _name(fields, "container"))
-
-
-def _parse_error(fields: object) -> HostvmError:
-    if not isinstance(fields, dict):
-        raise PeerMisbehaved("an error of a lease must be an object")
-    return error_from(_text(fields, "kind"), _text(fields, "message"), _text(fields, "hint"))
 
 
 def _line(fields: dict[str, object]) -> bytes:

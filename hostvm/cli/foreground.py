@@ -3,7 +3,7 @@
 import _signal  # type: ignore[import-not-found]  # `signal` builds enums, for 4 ms
 
 from guest_agent.wire import frames
-from guest_agent.wire.errors import HostvmError, error_from
+from guest_agent.wire.errors import HostvmError, error_of_record
 from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_bytes, write_error
 from hostvm.client.jsontext import dumps, loads_object
@@ -107,9 +107,7 @@ class Foreground:
             return True
         fields = loads_object(payload)
         if kind == frames.ERROR:
-            self._failed = error_from(
-                str(fields.get("kind")), str(fields.get("message")), str(fields.get("hint") or "")
-            )
+            self._failed = error_of_record(fields)
             return True
         if kind == frames.EXIT:
             code = fields.get("StatusCode")

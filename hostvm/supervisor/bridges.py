@@ -1,4 +1,4 @@
-"""The host's ports and folders, as the machine has them. Imported on first use: a resume comes before that."""
+"""The host's ports, folders and git, as the machine has them. Imported on first use: a resume comes before that."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hostvm.supervisor.streams import Stream
 if TYPE_CHECKING:
     from hostvm.forward.table import PortTable
     from hostvm.shares.server import ShareServer
+    from hostvm.supervisor.repositories import RepositoryService
 
 
 class Bridges:
@@ -29,7 +30,9 @@ class Bridges:
         self._wake = wake
         self._ports: PortTable | None = None
         self._shares: ShareServer | None = None
+        self._repositories: RepositoryService | None = None
         channel.services["ports"] = self._handle_lease
+        channel.services["repository"] = self._handle_repository
 
     @property
     def connections(self) -> int:
@@ -86,6 +89,13 @@ class Bridges:
 
     async def _handle_lease(self, request: dict[str, object], stream: Stream) -> None:
         await self._table().handle_lease(request, stream)
+
+    async def _handle_repository(self, request: dict[str, object], stream: Stream) -> None:
+        if self._repositories is None:
+            from hostvm.supervisor.repositories import RepositoryService
+
+            self._repositories = RepositoryService(self._files.repositories)
+        await self._repositories.handle(request, stream)
 
     def _table(self) -> PortTable:
         if self._ports is None:

@@ -9,10 +9,9 @@ import asyncio
 import json
 import socket
 
-from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.wire.errors import HostvmError, InvalidArgument, error_record
 from guest_agent.wire.frames import ERROR, EXIT, STDIN, STDIN_EOF, STDOUT, FrameDecoder, FrameTooLarge, encode
 from hostvm.supervisor.channel import Channel
-from hostvm.supervisor.guest import write_error
 from hostvm.supervisor.streams import Stream
 
 _CHUNK = 64 << 10
@@ -45,7 +44,7 @@ async def _drain(stream: Stream, client: socket.socket) -> None:
             await loop.sock_sendall(client, encode(STDOUT, data))
         last = encode(EXIT, json.dumps({"StatusCode": stream.message.get("exit", 255)}).encode())
     except HostvmError as error:
-        last = encode(ERROR, json.dumps(write_error(error)).encode())
+        last = encode(ERROR, json.dumps(error_record(error)).encode())
     await loop.sock_sendall(client, last)
 
 

@@ -7,8 +7,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
-from guest_agent.wire.errors import HostvmError, Internal, InvalidArgument
-from hostvm.supervisor.guest import write_error
+from guest_agent.wire.errors import HostvmError, Internal, InvalidArgument, error_record
 from hostvm.supervisor.journal import say
 
 Message = dict[str, object]
@@ -43,13 +42,13 @@ class Control:
         try:
             answer = await self._ask(client)
         except HostvmError as error:
-            answer = {"error": write_error(error)}
+            answer = {"error": error_record(error)}
         except (OSError, TimeoutError):
             client.close()
             return
         except Exception as error:
             say(f"control: {error!r}")
-            answer = {"error": write_error(Internal(f"{type(error).__name__}: {error}", "see supervisor.log"))}
+            answer = {"error": error_record(Internal(f"{type(error).__name__}: {error}", "see supervisor.log"))}
         if answer is not None:
             await send_line(client, answer)
             client.close()

@@ -11,8 +11,7 @@ import json
 import os
 import socket
 
-from guest_agent.wire.errors import HTTP_STATUS, HostvmError
-from hostvm.supervisor.guest import write_error
+from guest_agent.wire.errors import HTTP_STATUS, HostvmError, error_record
 from hostvm.supervisor.journal import say
 from hostvm.supervisor.machine import Machine
 
@@ -94,7 +93,7 @@ async def refuse(client: socket.socket, error: HostvmError) -> None:
     """An answer in HTTP to whatever the client asks for."""
     if client.fileno() < 0:
         return
-    body = json.dumps(write_error(error)).encode()
+    body = json.dumps(error_record(error)).encode()
     status = HTTP_STATUS.get(error.kind, 503)
     head = f"HTTP/1.1 {status} Machine\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     client.setblocking(False)

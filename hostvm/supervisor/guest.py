@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from guest_agent.wire.errors import HostvmError, PeerMisbehaved, Unavailable, error_from
+from guest_agent.wire.errors import HostvmError, PeerMisbehaved, Unavailable, error_of_record
 from hostvm.supervisor.channel import Channel
 from hostvm.supervisor.streams import Stream
 
@@ -99,7 +99,7 @@ class Guest:
     def _answer(self, waiting: asyncio.Future[Message], message: Message) -> None:
         error = message.get("error")
         if isinstance(error, dict):
-            waiting.set_exception(read_error(error))
+            waiting.set_exception(error_of_record(error))
         else:
             waiting.set_result(message)
 
@@ -108,13 +108,3 @@ class Guest:
             if not waiting.done():
                 waiting.set_exception(error)
         self._waiting.clear()
-
-
-def read_error(fields: Message) -> HostvmError:
-    """{"kind","message","hint"} -> the error."""
-    return error_from(str(fields.get("kind")), str(fields.get("message")), str(fields.get("hint") or ""))
-
-
-def write_error(error: HostvmError) -> Message:
-    """The error -> {"kind","message","hint"}."""
-    return {"kind": error.kind, "message": error.message, "hint": error.hint}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from guest_agent.wire.errors import HostvmError, Unavailable
-from hostvm.supervisor.guest import Message, read_error
+from guest_agent.wire.errors import HostvmError, Unavailable, error_of_record
+from hostvm.supervisor.guest import Message
 
 #: Seconds for the engine to be ready once it has its data: a damaged disk is looked through meanwhile.
 ENGINE_DEADLINE = 180.0
@@ -33,7 +33,7 @@ class Readiness:
         elif event == "ready":
             self._engine.set()
         elif event == "engine-failed":
-            self.failure = read_error(dict(message))
+            self.failure = error_of_record(message)
             self._engine.set()
 
     async def wait_warm(self, status: Message) -> None:
@@ -45,7 +45,7 @@ class Readiness:
         """Until the engine answers. Raises what kept it from that, or Unavailable."""
         failure = status.get("failure")
         if isinstance(failure, dict):
-            raise read_error(failure)
+            raise error_of_record(failure)
         if status.get("engine") != "ready":
             await self._wait(self._engine, "the engine")
         if self.failure is not None:

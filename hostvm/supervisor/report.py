@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from guest_agent.wire.errors import HostvmError
+from guest_agent.wire.errors import HostvmError, error_record
 
 
 class Report:
@@ -26,7 +26,7 @@ class Report:
         self._close()
 
     def failed(self, error: HostvmError) -> None:
-        self._write({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+        self._write({"error": error_record(error)})
         self._close()
 
     def _write(self, line: dict[str, object]) -> None:

@@ -108,6 +108,11 @@ class MachinePaths:
         return f"{self.folder}/shares.journal"
 
     @property
+    def repositories(self) -> str:
+        """Git repositories that are being fetched for the guest; there only meanwhile."""
+        return f"{self.folder}/repositories"
+
+    @property
     def engine_socket(self) -> str:
         return f"{self.run}/engine.sock"
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from guest_agent.wire.errors import HostFailed, HostvmError, InvalidArgument, Unavailable, error_from
+from guest_agent.wire.errors import HostFailed, HostvmError, InvalidArgument, Unavailable, error_of_record
 from hostvm.client.connection import connect_unix
 from hostvm.machines.connect import NOTE
 from hostvm.machines.vm.durable import make_private_folder
@@ -87,7 +87,7 @@ def check_socket_path(machine: MachinePaths) -> None:
 def _checked(answer: dict[str, object]) -> dict[str, object]:
     error = answer.get("error")
     if isinstance(error, dict):
-        raise error_from(str(error.get("kind")), str(error.get("message")), str(error.get("hint") or ""))
+        raise error_of_record(error)
     return answer
 
 

@@ -17,6 +17,7 @@ from tests.behaviour.clients import programs
 from tests.behaviour.clients.contexts import fill_context
 from tests.behaviour.harness.machine import Machine, Result
 from tests.behaviour.harness.waiting import wait_for
+from tests.behaviour.images.git_server import GitServer
 from tests.behaviour.images.registry_process import RegistryProcess
 from tests.behaviour.test_build_sources import serving
 
@@ -164,6 +165,26 @@ def test_stages_upon_folders_and_contexts_of_the_web(machine: Machine, build: Bu
         assert build("-q", *options, str(context)).out.strip() == machine.inspect("upon")["Id"]
     assert machine("run", "--rm", "upon").split()[:3] == ["folder", "700000", "bin"]
     machine("rmi", "upon")
+
+
+def test_repositories_are_contexts(machine: Machine, build: Build, tmp_path: Path) -> None:
+    """Of a build, beside one, and of compose's services: the engine has them fetched, by the host of a machine."""
+    with GitServer(tmp_path / "repositories") as server:
+        app, inner = f"{server.url}/app.git", f"{server.url}/inner.git"
+        assert build("-t", "cloned", f"{app}#v1:sub").code == 0
+        assert machine("run", "--rm", "cloned").split() == ["./Dockerfile", "./part"]
+        folder = tmp_path / "shop"
+        folder.mkdir()
+        (folder / "Dockerfile").write_text("FROM busybox\nCOPY --from=other . /o\nCMD find /o -type f")
+        assert build("-t", "beside", "--build-context", f"other={inner}", str(folder)).code == 0
+        assert machine("run", "--rm", "beside") == "/o/deep"
+        (folder / "compose.yaml").write_text(f"services: {{app: {{image: composed, build: '{app}#v1'}}}}")
+        done = machine.command([programs.COMPOSE_2, "--project-directory", str(folder), "build"])
+        assert done.code == 0, done.err
+        assert machine("run", "--rm", "composed").split()[0] == "./Dockerfile"
+        missing = build(f"{app}#nope")
+        assert missing.code == 1 and "couldn't find remote ref nope" in missing.err
+    machine("rmi", "cloned", "beside", "composed")
 
 
 def test_images_of_a_registry_that_asks_who_is_there(machine: Machine, build: Build, context: Path) -> None:

@@ -53,6 +53,13 @@ class GitServer:
         self._commit(app, {"new": "3"})
         self._publish(app, "app.git")
 
+    def lead_submodule_to(self, url: str) -> None:
+        """In a further commit on app.git's `main`."""
+        app = self._folder / "app"
+        _git(app, "config", "--file", ".gitmodules", "submodule.inner.url", url)
+        _git(app, *_AUTHOR, "commit", "-q", "-m", "elsewhere", ".gitmodules")
+        _git(app, "push", "-q", f"{self.bare}/app.git", "main")
+
     def _commit(self, place: Path, files: dict[str, str]) -> None:
         if not place.exists():
             place.mkdir()

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from guest_agent.wire.errors import Conflict, Unavailable
+from guest_agent.wire.errors import Conflict, Unavailable, error_record
 from hostvm.supervisor import contact
 from hostvm.supervisor.channel import Channel
 from hostvm.supervisor.contact import Contact
-from hostvm.supervisor.guest import write_error
 
 
 class Lines:
@@ -28,7 +27,7 @@ class Lines:
 def test_stages_are_passed_on_and_the_engine_s_failure_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = Lines(
         {"event": "stage", "stage": "x" * 50},
-        {"event": "engine-failed", **write_error(Conflict("another engine's data"))},
+        {"event": "engine-failed", **error_record(Conflict("another engine's data"))},
     )
 
     async def open_control(_channel: Channel, request: dict[str, object]) -> Lines:

@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from guest_agent.wire.errors import Conflict, HostvmError
-from hostvm.supervisor.guest import write_error
+from guest_agent.wire.errors import Conflict, HostvmError, error_record
 from hostvm.supervisor.readiness import Readiness
 
-FAILURE = write_error(Conflict("the data belongs to another engine", "look at it"))
+FAILURE = error_record(Conflict("the data belongs to another engine", "look at it"))
 
 
 def test_whoever_waits_is_let_go_when_the_engine_is_ready() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from guest_agent.engine import build_git
-from guest_agent.engine.build_git import fetch_repository
+from guest_agent.wire import git_repository
 from guest_agent.wire.errors import InvalidArgument, Unavailable
+from guest_agent.wire.git_repository import fetch_repository
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_cancelled_build_kills_git(started: Path, work: Path) -> None:
 
 
 def test_git_has_a_deadline(started: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_git, "_DEADLINE", 0.01)
+    monkeypatch.setattr(git_repository, "_DEADLINE", 0.01)
     with pytest.raises(Unavailable, match="git init took too long"):
         asyncio.run(fetch("nowhere", work))
     assert os.listdir(work) == []
