@@ -13,6 +13,7 @@ HOST_SIDE = ("cli", "forward", "machines", "names", "shares", "supervisor", "vm_
 ELSEWHERE = {
     "cli/test_native.py": "a Mac has no native engine",
     "shares/test_link.py": "it has the guest's end at the other side of the link",
+    "supervisor/test_repositories.py": "it has the engine at the other end",
     "machines/vm/test_state.py::test_this_boot_has_a_name": "sysctl kern.bootsessionuuid",
     "supervisor/test_small_parts.py::test_a_process_is_pid_and_start_time": "kqueue",
     "supervisor/test_small_parts.py::test_who_listens": "LOCAL_PEERPID",
