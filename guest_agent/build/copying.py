@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from guest_agent.build.modes import ModeChange
 from guest_agent.build.selecting import Item, Selection
 from guest_agent.build.trees import Entry, Tree
 from guest_agent.linux.paths import open_in_root
@@ -31,7 +32,9 @@ class Attributes:
     """What is forced on everything that is copied; None leaves it as it is in the tree."""
 
     owner: tuple[int, int] | None = None
-    mode: int | None = None  #: of files and folders, without the type
+    mode: ModeChange | None = None  #: of files and folders
+    #: --link: as if the root were empty, so that no link in it is followed; folders are there in a link's place.
+    linked: bool = False
 
 
 def copy_selection(
@@ -106,6 +109,7 @@ class _Writer:
         self.where = "/"
 
     def is_folder(self, path: str) -> bool:
+        self._make_way(path)
         try:
             os.close(open_in_root(self._root, path, _FOLDER))
         except OSError as error:
@@ -145,7 +149,26 @@ class _Writer:
             os.close(descriptor)
         self._folders.clear()
 
+    def _make_way(self, path: str) -> None:
+        """Takes the first link on the way to a path away, where it mustn't be followed: behind it nothing is left."""
+        if not self._attributes.linked:
+            return
+        place = os.open(self._root, _FOLDER)
+        try:
+            for name in [part for part in posixpath.normpath(path).split("/") if part]:
+                if stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=place)
+                inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
+                os.close(place)
+                place = inner
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise
+        finally:
+            os.close(place)
+
     def _open_or_make(self, path: str) -> int:
+        self._make_way(path)
         try:
             return open_in_root(self._root, path, _FOLDER)
         except FileNotFoundError:
@@ -224,7 +247,8 @@ class _Writer:
         return (entry.uid, entry.gid) if self._tree is not None and self._tree.owned else (0, 0)
 
     def _mode_of(self, entry: Entry) -> int:
-        return stat.S_IMODE(entry.mode) if self._attributes.mode is None else self._attributes.mode
+        mode, change = stat.S_IMODE(entry.mode), self._attributes.mode
+        return mode if change is None else change.apply(mode, entry.is_folder)
 
 
 def _set_xattrs(place: str, entry: Entry) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from threading import Event
 
 from guest_agent.build.copying import Attributes, check_folders, copy_selection, make_folder
 from guest_agent.build.instructions import Copy
+from guest_agent.build.modes import ModeChange, parse_mode
 from guest_agent.build.selecting import digest_selection
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.state import absolute
@@ -21,8 +21,6 @@ from guest_agent.runtime.users import resolve_user
 from guest_agent.store.threads import finish_in, finish_in_thread
 from guest_agent.wire.errors import HostvmError, InvalidArgument
 
-_OCTAL = re.compile(r"[0-7]{1,4}")
-
 
 @dataclass(frozen=True, slots=True)
 class PlannedCopy:
@@ -31,20 +29,20 @@ class PlannedCopy:
     wanted: Wanted
     target: str
     owner: str
-    mode: int | None
+    mode: ModeChange | None
     digest: str
 
     @property
     def comment(self) -> str:
         """As the classic builder writes it into the history."""
         flags = f"--chown={self.owner} " if self.owner else ""
-        flags += f"--chmod={self.mode:o} " if self.mode is not None else ""
+        flags += f"--chmod={self.mode.text} " if self.mode else ""
         return f"{self.wanted.copy.line.keyword} {flags}{self.digest} in {self.target} "
 
     @property
     def identity(self) -> str:
-        """What the cache knows it by: the comment, and whether archives are taken apart."""
-        return repr((self.comment, self.wanted.copy.unpack))
+        """What the cache knows it by: the comment, whether archives are taken apart and links are followed."""
+        return repr((self.comment, self.wanted.copy.unpack, self.wanted.copy.link))
 
 
 async def plan_copy(session: BuildSession, origins: Origins, snapshot: Snapshot, copy: Copy) -> PlannedCopy:
@@ -69,7 +67,7 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
         raise copy_failed(keyword, error) from error
     check_target(keyword, batches, planned.target)
     async with build_root(session.parts, snapshot.diff_ids) as root:
-        attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode)
+        attributes = Attributes(_find_owner(root.path, planned.owner), planned.mode, planned.wanted.copy.link)
         for one in written:
             await _write(one, root.path, planned.target, attributes)
         return await keep_changes(session.parts, root, session.staging)
@@ -132,13 +130,13 @@ def check_target(keyword: str, batches: Sequence[Batch], target: str) -> None:
         )
 
 
-def _mode(snapshot: Snapshot, copy: Copy) -> int | None:
+def _mode(snapshot: Snapshot, copy: Copy) -> ModeChange | None:
     if not copy.mode:
         return None
-    text = snapshot.state.expand(copy.line, copy.mode)
-    if not _OCTAL.fullmatch(text):
-        raise copy.line.fail(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
-    return int(text, 8)
+    try:
+        return parse_mode(snapshot.state.expand(copy.line, copy.mode))
+    except ValueError as error:
+        raise copy.line.fail(str(error), 'like 640, or like "u=rw,g=r"') from error
 
 
 def _find_user(root: str, user: str) -> tuple[int, int] | None:

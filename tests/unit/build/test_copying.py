@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guest_agent.build.copying import Attributes, check_folders, copy_selection
+from guest_agent.build.modes import parse_mode
 from guest_agent.build.selecting import digest_selection, select
 from guest_agent.build.trees import ContextTree, FolderTree, TreeReader
 from guest_agent.wire.errors import InvalidArgument, NotFound
@@ -150,12 +151,28 @@ def test_copies(project: ContextTree, tmp_path: Path) -> None:
     (root / "app").symlink_to("/real")
     (root / "outside").symlink_to("../../../../etc")
     copy_selection(project, select(project, ["src"]), str(root), "/app", Attributes((7, 8)))
-    copy_selection(project, select(project, ["a.txt"]), str(root), "/new/deep/name", Attributes(mode=0o600))
+    copy_selection(project, select(project, ["a.txt"]), str(root), "/new/deep/name", Attributes(mode=parse_mode("600")))
     assert (root / "real/deep/x.md").read_bytes() == b"x"
     assert os.stat(root / "real/main.py").st_uid == 7
     assert stat.S_IMODE(os.stat(root / "new/deep/name").st_mode) == 0o600
     copy_selection(project, select(project, ["a.txt"]), str(root), "/outside/", Attributes())
     assert (root / "etc/a.txt").read_bytes() == b"A", "a link that climbs ends at the root"
+
+
+@ROOT_ONLY
+def test_a_linked_copy_follows_no_link(project: ContextTree, tmp_path: Path) -> None:
+    """It is a layer that knows nothing of those below: its way has folders only (Dockerfile reference, --link)."""
+    root = tmp_path / "root"
+    (root / "real").mkdir(parents=True)
+    (root / "real/kept").touch()
+    for name in ("app", "file", "deep"):
+        (root / name).symlink_to("/real")
+    copy_selection(project, select(project, ["src"]), str(root), "/app/in", Attributes(linked=True))
+    copy_selection(project, select(project, ["a.txt"]), str(root), "/file", Attributes(linked=True))
+    copy_selection(project, select(project, ["src"]), str(root), "/", Attributes(linked=True))
+    assert os.listdir(root / "real") == ["kept"]
+    assert (root / "app/in/deep/x.md").read_bytes() == (root / "deep/x.md").read_bytes() == b"x"
+    assert (root / "file").read_bytes() == b"A" and not (root / "file").is_symlink()
 
 
 @ROOT_ONLY
