@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guest_agent.build.reading import find_syntax
 from guest_agent.buildkit.messages import Exporter, SolveRequest
+from guest_agent.buildkit.named_contexts import parse_contexts
 from guest_agent.engine.build_requests import BuildRequest
 from guest_agent.wire.errors import InvalidArgument, Unsupported
-from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.resources import Resources, Ulimit
 
 FRONT_END = "dockerfile.v0"
@@ -23,10 +23,9 @@ HOST_NETWORK = "network.host"
 #: Exporters that make an image here: "moby" is the docker driver's.
 IMAGE_EXPORTERS = ("moby", "image")
 LOCAL, TAR = "local", "tar"
-IMAGE = "docker-image://"
-_LOCAL = "local:"
-#: A context that the client brings as a tar has an address below this.
-UPLOADED = "http://buildkit-session/"
+_SESSION = "http://buildkit-session"
+#: A context that the client brings as a tar has an address below this; what follows the host is its path there.
+UPLOADED = f"{_SESSION}/"
 #: Front ends that are the Dockerfile's own, in every version.
 _DOCKERFILE_IMAGE = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@].*)?")
 
@@ -51,22 +50,33 @@ def exporters_of(request: SolveRequest) -> tuple[Exporter, ...]:
 
 def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter, ...]) -> Wanted:
     """Raises InvalidArgument, Unsupported."""
-    _check_supported(attributes)
-    for exporter in exporters:
-        if exporter.type not in (*IMAGE_EXPORTERS, LOCAL, TAR):
-            raise Unsupported(f'exporter "{exporter.type}" could not be found')
-    named = dict(_below(attributes, "context:"))
-    images = {_context_name(name): value.removeprefix(IMAGE) for name, value in named.items() if IMAGE in value[:15]}
-    folders = {_context_name(name): value.removeprefix(_LOCAL) for name, value in named.items() if _LOCAL in value[:6]}
-    remotes = {_context_name(name): value for name, value in named.items() if _is_remote(value)}
-    _check_contexts(named)
+    _check_supported(attributes, exporters)
+    named = parse_contexts(dict(_below(attributes, "context:")))
     remote = attributes.get("context", "")
-    if remote and folders:
+    if remote and named.folders:
         raise Unsupported(
             "further contexts that are folders of the client's are supported only beside one that is, too"
         )
-    uploaded = remote.removeprefix("http://buildkit-session") if remote.startswith(UPLOADED) else ""
-    request = BuildRequest(
+    uploaded = remote.removeprefix(_SESSION) if remote.startswith(UPLOADED) else ""
+    request = replace(
+        _plan_options(attributes, exporters),
+        remote="" if uploaded else remote,
+        in_parts=not remote,
+        named_images=named.images,
+        named_remotes=named.remotes,
+    )
+    return Wanted(
+        request,
+        named.folders,
+        uploaded,
+        attributes.get("contextkey", "context"),
+        attributes.get("dockerfilekey", "dockerfile"),
+    )
+
+
+def _plan_options(attributes: Mapping[str, str], exporters: tuple[Exporter, ...]) -> BuildRequest:
+    """All but where the files come from."""
+    return BuildRequest(
         tags=tuple(_image_names(exporters)),
         dockerfile=attributes.get("filename", "") or "Dockerfile",
         target=attributes.get("target", ""),
@@ -81,22 +91,11 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         network_mode=_network_mode(attributes.get("force-network-mode", "")),
         extra_hosts=tuple(_extra_hosts(attributes.get("add-hosts", ""))),
         resources=Resources(ulimits=tuple(_ulimits(attributes.get("ulimit", "")))),
+        cgroup_parent=attributes.get("cgroup-parent", ""),
         shm_size=_number(attributes, "shm-size"),
-        remote="" if uploaded else remote,
-        named_images=images,
-        named_remotes=remotes,
-        in_parts=not remote,
         for_files=not any(exporter.type in IMAGE_EXPORTERS for exporter in exporters),
         by_buildkit=True,
         workdir_for_user=True,
-        cgroup_parent=attributes.get("cgroup-parent", ""),
-    )
-    return Wanted(
-        request,
-        folders,
-        uploaded,
-        attributes.get("contextkey", "context"),
-        attributes.get("dockerfilekey", "dockerfile"),
     )
 
 
@@ -115,7 +114,7 @@ def check_syntax(dockerfile: bytes, arguments: Mapping[str, str | None]) -> None
         raise Unsupported(f"the Dockerfile's front end {wanted} is not supported: only docker/dockerfile is built in")
 
 
-def _check_supported(attributes: Mapping[str, str]) -> None:
+def _check_supported(attributes: Mapping[str, str], exporters: tuple[Exporter, ...]) -> None:
     if request := attributes.get("requestid", ""):
         raise Unsupported(f"unsupported request {request}")
     if "," in attributes.get("platform", ""):
@@ -123,21 +122,9 @@ def _check_supported(attributes: Mapping[str, str]) -> None:
     for name in attributes:
         if name.startswith("attest:"):
             raise Unsupported("attestations are not supported")
-
-
-def _check_contexts(named: Mapping[str, str]) -> None:
-    for name, value in named.items():
-        if not value.startswith((IMAGE, _LOCAL)) and not _is_remote(value):
-            raise Unsupported(f"the build context {name}={value} is of a kind that is not supported")
-
-
-def _is_remote(value: str) -> bool:
-    return value.startswith(("http://", "https://")) or is_git(value)
-
-
-def _context_name(name: str) -> str:
-    """Without the platform that it may be for."""
-    return name.partition("::")[0].lower()
+    for exporter in exporters:
+        if exporter.type not in (*IMAGE_EXPORTERS, LOCAL, TAR):
+            raise Unsupported(f'exporter "{exporter.type}" could not be found')
 
 
 def _below(attributes: Mapping[str, str], prefix: str) -> Iterator[tuple[str, str]]:

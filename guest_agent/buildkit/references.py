@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from guest_agent.buildkit.attributes import IMAGE
 from guest_agent.buildkit.messages import Definition, DefinitionEntry, Input, Operation, OperationNote, Source
+from guest_agent.buildkit.named_contexts import IMAGE
 from guest_agent.rpc.protobuf import ProtobufError, decode, encode
 from guest_agent.wire.errors import InvalidArgument
 
