@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from guest_agent.api.build_cache import parse_prune
 from guest_agent.api.buildkit import BuildKitResource
 from guest_agent.api.contract import Engine
+from guest_agent.api.credentials import parse_registry_config
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
 from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response, render_json
@@ -18,7 +17,6 @@ from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, closing
 from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
 from guest_agent.wire.errors import HostvmError, InvalidArgument
-from guest_agent.wire.models import Credentials
 from guest_agent.wire.resources import Resources, Ulimit
 
 log = logging.getLogger(__name__)
@@ -119,10 +117,6 @@ def _json(query: Query, name: str) -> object:
     return parse_json(text.encode("utf-8", "surrogateescape")) if text else None
 
 
-def _object(query: Query, name: str) -> Fields:
-    return read_fields(_json(query, name) or {})
-
-
 def _texts(query: Query, name: str) -> tuple[str, ...]:
     """A JSON list of strings."""
     return Fields({name: _json(query, name)}).texts(name) or ()
@@ -169,27 +163,3 @@ def _parse_ulimits(query: Query) -> list[Ulimit]:
         fields = read_fields(item)
         limits.append(Ulimit(fields.text("Name"), fields.integer("Soft"), fields.integer("Hard")))
     return limits
-
-
-def parse_registry_config(header: str) -> dict[str, Credentials]:
-    """X-Registry-Config: base64 of {registry: credentials}. Raises InvalidArgument."""
-    if not header:
-        return {}
-    text = header.strip().translate(str.maketrans("+/", "-_")).rstrip("=")
-    try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        values = parse_json(decoded) or {}
-    except (binascii.Error, ValueError, InvalidArgument) as error:
-        raise InvalidArgument(f"invalid X-Registry-Config header: {error}") from error
-    if not isinstance(values, dict):
-        raise InvalidArgument("invalid X-Registry-Config header: expected an object")
-    return {str(name): _parse_one(read_fields(value)) for name, value in values.items()}
-
-
-def _parse_one(fields: Fields) -> Credentials:
-    return Credentials(
-        username=fields.text("username"),
-        password=fields.text("password"),
-        identity_token=fields.text("identitytoken"),
-        registry_token=fields.text("registrytoken"),
-    )

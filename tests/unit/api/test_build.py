@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from guest_agent.api.build import parse_build, parse_registry_config
+from guest_agent.api.build import parse_build
 from guest_agent.api.buildkit import parse_outputs
+from guest_agent.api.credentials import parse_registry_config
 from guest_agent.api.query import Query
 from guest_agent.buildkit.messages import Exporter
 from guest_agent.engine.build_requests import BuildStepFailed, NotCached
