@@ -29,7 +29,7 @@ from guest_agent.build.instructions import (
     Words,
     WorkingDir,
 )
-from guest_agent.build.reading import DockerfileError, Line, read_lines, split_words
+from guest_agent.build.reading import Line, read_lines, split_words
 from guest_agent.build.suggesting import suggestion
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Healthcheck
@@ -346,5 +346,3 @@ _PARSERS: dict[str, Callable[[Line, str], Instruction]] = {
     "VOLUME": _parse_volume,
     "WORKDIR": lambda line, escape: WorkingDir(line, _one_word(line)),
 }
-
-__all__ = ["DockerfileError", "parse_dockerfile", "parse_instruction", "parse_trigger"]

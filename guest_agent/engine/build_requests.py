@@ -38,7 +38,6 @@ class BuildRequest:
     shm_size: int = 0  #: 0 = docker's default
     security_opt: tuple[str, ...] = ()
     quiet: bool = False
-    keep_containers: bool = False  #: `rm=0`: said, and without effect, since no container stays
     remote: str = ""
     credentials: Mapping[str, Credentials] = field(default_factory=dict)  #: by registry
     in_parts: bool = False

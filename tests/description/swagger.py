@@ -33,7 +33,6 @@ class Operation:
     method: str
     path: str
     responses: Mapping[int, Schema | None]
-    produces: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def _operation(method: str, path: str, about: Schema, definitions: Schema) -> Op
         for status, response in about["responses"].items()
         if str(status).isdigit()
     }
-    return Operation(method, path, responses, tuple(about.get("produces", ("application/json",))))
+    return Operation(method, path, responses)
 
 
 def convert(schema: Schema, definitions: Schema) -> Schema:
