@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from guest_agent.api.build_cache import parse_prune
+from guest_agent.api.build_streams import Report, lines_and_files, progress_lines
 from guest_agent.api.buildkit import BuildKitResource
 from guest_agent.api.contract import Engine
 from guest_agent.api.credentials import parse_registry_config
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
-from guest_agent.api.messages import TYPE_JSON, Answer, Response, Stream, json_response, render_json
+from guest_agent.api.messages import TYPE_JSON, Answer, Body, Response, Stream, json_response, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
-from guest_agent.api.streams import begun, closing
-from guest_agent.engine.build_requests import BuildRequest, BuildStepFailed
-from guest_agent.wire.errors import HostvmError, InvalidArgument
+from guest_agent.api.streams import begun, byte_stream
+from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_results import BuildResult
+from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.resources import Resources, Ulimit
-
-log = logging.getLogger(__name__)
 
 #: Builders that a client can ask for.
 _CLASSIC, _BUILDKIT = "1", "2"
@@ -34,6 +34,7 @@ class BuildResource:
         return (
             Route("POST", "/build", self.build),
             Route("POST", "/hostvm/build", self.build_from_cache),
+            Route("POST", "/hostvm/build/files", self.build_files),
             Route("POST", "/build/prune", self.prune, durable=True),
             *self._buildkit.routes(),
         )
@@ -45,7 +46,7 @@ class BuildResource:
             building = self._buildkit.build(call, request)
         else:
             building = self._builds.build(request, call.request.body)
-        return Stream(_progress(await begun(building)), content_type=TYPE_JSON)
+        return Stream(progress_lines(await begun(building)), content_type=TYPE_JSON)
 
     async def build_from_cache(self, call: Call) -> Answer:
         """What `/build` answers, where all of it is cached; else 409, and nothing has been done.
@@ -55,27 +56,25 @@ class BuildResource:
         reports = await self._builds.build_from_cache(parse_build(call.query), call.request.body)
         return Response(body=b"".join(map(render_json, reports)), content_type=TYPE_JSON)
 
+    async def build_files(self, call: Call) -> Answer:
+        """What `/build` answers, or with `hostvm-cached` `/hostvm/build`; then `{"files": "tar"}`, and the tar of them.
+
+        Without a tag no image is made.
+        """
+        request = parse_build(call.query, call.request.headers.get("x-registry-config", ""))
+        request = replace(request, for_files=not request.tags)
+        result, body = self._builds.open_result(), call.request.body
+        cached = call.query.flag("hostvm-cached")
+        building = self._cached(request, body, result) if cached else self._builds.build(request, body, result=result)
+        return Stream(byte_stream(await begun(lines_and_files(building, result))))
+
+    async def _cached(self, request: BuildRequest, body: Body, result: BuildResult) -> AsyncGenerator[Report, None]:
+        for report in await self._builds.build_from_cache(request, body, result):
+            yield report
+
     async def prune(self, call: Call) -> Answer:
         gone, space = await self._builds.prune(parse_prune(call.query))
         return json_response({"CachesDeleted": [record.id for record in gone] or None, "SpaceReclaimed": space})
-
-
-async def _progress(source: AsyncIterator[dict[str, object]]) -> AsyncGenerator[bytes, None]:
-    async with closing(source) as reports:
-        try:
-            async for report in reports:
-                yield render_json(report)
-        except HostvmError as error:
-            yield render_json({"errorDetail": _detail(error), "error": error.message})
-        except Exception:
-            log.exception("a build failed")
-            yield render_json({"errorDetail": {"message": "internal error"}, "error": "internal error"})
-
-
-def _detail(error: HostvmError) -> dict[str, object]:
-    """Docker's clients read code and message; ours the rest as well."""
-    detail: dict[str, object] = {"message": error.message, "kind": error.kind, "hint": error.hint}
-    return {"code": error.code, **detail} if isinstance(error, BuildStepFailed) else detail
 
 
 def parse_build(query: Query, registry_config: str = "") -> BuildRequest:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from guest_agent.buildkit.builds import Builds as BuildKitBuilds
 from guest_agent.engine.build_requests import BuildRequest
+from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
@@ -279,7 +280,7 @@ class System(Protocol):
 
 class Builds(BuildKitBuilds, Protocol):
     async def build_from_cache(
-        self, request: BuildRequest, chunks: AsyncIterator[bytes]
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], result: BuildResult | None = None
     ) -> list[dict[str, object]]: ...
 
 

@@ -92,14 +92,16 @@ class Builds:
             work.cancel()
             await asyncio.wait([work])
 
-    async def build_from_cache(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> list[Report]:
+    async def build_from_cache(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], result: BuildResult | None = None
+    ) -> list[Report]:
         """All reports of a build that needs no more than the cache has, at its end.
 
         `chunks` have of the context only what the engine itself reads; `request.context_key` tells which one it is.
         Raises NotCached for whatever is in the way: it is said once the whole context has come.
         """
         reports = Reports()
-        ways = _Ways(reports, BuildWatcher(), BuildClient(request.credentials))
+        ways = _Ways(reports, BuildWatcher(), BuildClient(request.credentials), result)
         try:
             await self._work(replace(request, cached_only=True), chunks, ways)
         except HostvmError as error:

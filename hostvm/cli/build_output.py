@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tarfile import TarFile, TarInfo
     from typing import IO
 
+    from hostvm.cli.build_report import Report
     from hostvm.cli.main import Context
 
 
@@ -22,6 +23,7 @@ class Output:
     def __init__(self, kind: str, place: str) -> None:
         self.kind = kind
         self.place = place
+        self.of_files = kind != "docker"
 
 
 def parse_output(text: str) -> "Output | None":
@@ -45,48 +47,34 @@ def parse_output(text: str) -> "Output | None":
     return Output(kind, place or "-")
 
 
-def export(context: "Context", identity: str, output: Output, keep: bool) -> None:
-    """Write the image's files to where they are wanted; without a tag the image itself goes again."""
-    if output.kind == "docker":
-        _write(context, with_query("/images/get", names=identity), output.place)
-        return
-    container = _make_container(context, identity)
-    try:
-        path = f"/containers/{container}/export"
-        if output.kind == "tar":
-            _write(context, path, output.place)
-        else:
-            _unpack(context, path, output.place)
-    finally:
-        context.engine.call("DELETE", f"/containers/{container}?force=1&v=1")
-        if not keep:
-            context.engine.call("DELETE", f"/images/{identity}?noprune=1")
+def export(context: "Context", identity: str, report: "Report", output: Output) -> None:
+    """Write what was built to where it is wanted."""
+    if not output.of_files:
+        _write(context.engine.open("GET", with_query("/images/get", names=identity)).chunks(), output.place)
+    elif output.kind == "tar":
+        _write(report.files(), output.place)
+    else:
+        _unpack(report.files(), output.place)
 
 
-def _make_container(context: "Context", identity: str) -> str:
-    """It is never started: the command only has to be one."""
-    answer = context.engine.call("POST", "/containers/create", {"Image": identity, "Cmd": ["-"]})
-    return str(answer.get("Id")) if isinstance(answer, dict) else ""
-
-
-def _write(context: "Context", path: str, place: str) -> None:
+def _write(chunks: "Iterator[bytes]", place: str) -> None:
     if place == "-" and sys.stdout.isatty():
         raise Failure("dest file is required for tar exporter. refusing to write to console", 1)
     try:
         with sys.stdout.buffer if place == "-" else open(place, "wb") as file:
-            for chunk in context.engine.open("GET", path).chunks():
+            for chunk in chunks:
                 file.write(chunk)
     except OSError as error:
         raise Failure(f"failed to write {place}: {(error.strerror or '').lower()}", 1) from error
 
 
-def _unpack(context: "Context", path: str, place: str) -> None:
+def _unpack(chunks: "Iterator[bytes]", place: str) -> None:
     """As the user who asks: owners are his, and devices, which he can't make, are left out."""
     import tarfile
 
     try:
         os.makedirs(place, exist_ok=True)
-        with _file_of(context.engine.open("GET", path).chunks()) as file, tarfile.open(fileobj=file) as archive:
+        with _file_of(chunks) as file, tarfile.open(fileobj=file) as archive:
             archive.extraction_filter = lambda member, _place: member
             archive.extractall(place, members=_inner_members(archive, place))
     except OSError as error:

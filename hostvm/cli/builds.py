@@ -6,6 +6,7 @@ from guest_agent.wire.errors import HostvmError
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.build_body import open_body
 from hostvm.cli.build_display import open_display
+from hostvm.cli.build_report import Report
 from hostvm.cli.credentials import registry_config
 from hostvm.cli.failure import Failure, refused
 from hostvm.cli.pulling import stream_error
@@ -13,10 +14,9 @@ from hostvm.cli.request.build import plan_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hostvm.cli.build_body import Body
     from hostvm.cli.build_display import Display
+    from hostvm.cli.build_output import Output
     from hostvm.cli.main import Context
 
 
@@ -24,34 +24,33 @@ def build(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.build_output import export, parse_output
 
     output = parse_output(arguments.text("output"))
-    stays = output is None or bool(arguments.texts("tag"))
     body = open_body(arguments)
     try:
-        before = frozenset() if stays else _images(context)
-        identity = _run(context, arguments, body, output is not None and output.place == "-")
+        report, identity = _run(context, arguments, body, output)
     finally:
         body.close()
     if arguments.text("iidfile"):
         _write_id(arguments.text("iidfile"), identity)
     if output is not None:
-        export(context, identity, output, keep=stays or identity in before)
+        export(context, identity, report, output)
     return 0
 
 
-def _images(context: "Context") -> "frozenset[object]":
-    """The ids of those that are there already: a build that comes to one of them leaves it alone."""
-    return frozenset(image.get("Id") for image in context.engine.records("/images/json?all=1"))
+def _run(context: "Context", arguments: Arguments, body: "Body", output: "Output | None") -> "tuple[Report, str]":
+    """The engine's answer, of which the files are still to be read, and the image's id.
 
-
-def _run(context: "Context", arguments: Arguments, body: "Body", stdout_is_taken: bool) -> str:
-    """The image's id. Raises Failure with the exit code of the command that failed."""
-    path = plan_path(arguments, os.environ.get, body.parameters)
+    Raises Failure with the exit code of the command that failed.
+    """
+    path, short_path = _paths(plan_path(arguments, os.environ.get, body.parameters), output)
+    stdout_is_taken = output is not None and output.place == "-"
     header = registry_config()
     display = open_display(arguments.text("progress"), arguments.flag("quiet"), stdout_is_taken)
     try:
         headers = f"X-Registry-Config: {header}\r\n" if header else ""
-        lines = None if arguments.flag("no-cache") or arguments.flag("pull") else _ask_cache(context, path, body)
-        return _follow(context.engine.upload(path, body.chunks, headers) if lines is None else lines, display)
+        report = None if arguments.flag("no-cache") or arguments.flag("pull") else _ask_cache(context, short_path, body)
+        if report is None:
+            report = Report(context.engine.send_archive("POST", path, body.chunks, headers))
+        return report, _follow(report, display)
     except HostvmError as error:
         display.fail()
         raise refused(error) from error
@@ -59,7 +58,15 @@ def _run(context: "Context", arguments: Arguments, body: "Body", stdout_is_taken
         display.close()
 
 
-def _ask_cache(context: "Context", path: str, body: "Body") -> "Iterator[dict[str, object]] | None":
+def _paths(path: str, output: "Output | None") -> "tuple[str, str]":
+    """Of a request with its whole context, and of one that asks the cache alone."""
+    if output is None or not output.of_files:
+        return path, f"/hostvm{path}"
+    path = f"/hostvm/build/files{path.removeprefix('/build')}"
+    return path, f"{path}&hostvm-cached=1"
+
+
+def _ask_cache(context: "Context", path: str, body: "Body") -> Report | None:
     """The build's report where the engine has all of it already; None where it has to be sent, for whatever reason.
 
     An engine that isn't ours doesn't know this path.
@@ -67,14 +74,14 @@ def _ask_cache(context: "Context", path: str, body: "Body") -> "Iterator[dict[st
     if body.short is None:
         return None
     try:
-        return context.engine.upload(f"/hostvm{path}", body.short())
+        return Report(context.engine.send_archive("POST", path, body.short()))
     except HostvmError:
         return None
 
 
-def _follow(lines: "Iterator[dict[str, object]]", display: "Display") -> str:
+def _follow(report: Report, display: "Display") -> str:
     identity = ""
-    for record in lines:
+    for record in report.lines():
         if "error" in record or "errorDetail" in record:
             display.fail()
             raise _build_failure(record)

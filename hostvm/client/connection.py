@@ -167,13 +167,14 @@ class Engine:
 
     def upload(self, path: str, body: "Iterator[bytes]", headers: str = "") -> "Iterator[dict[str, object]]":
         """POST of a tar stream, in chunks; the answer as `lines` gives it."""
-        return _objects(self._send_archive("POST", path, body, headers))
+        return _objects(self.send_archive("POST", path, body, headers))
 
     def put(self, path: str, body: "Iterator[bytes]") -> None:
         """PUT of a tar stream, in chunks."""
-        self._send_archive("PUT", path, body).read()
+        self.send_archive("PUT", path, body).read()
 
-    def _send_archive(self, method: str, path: str, body: "Iterator[bytes]", headers: str = "") -> Answer:
+    def send_archive(self, method: str, path: str, body: "Iterator[bytes]", headers: str = "") -> Answer:
+        """A tar stream, in chunks; reads the answer's head, as `open` does."""
         stream = self._connect()
         headers += "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
         try:

@@ -257,11 +257,15 @@ def test_outputs(machine: Machine, project: Project, tmp_path: Path) -> None:
     piped = machine.command(["sh", "-c", f"{HOSTVM} build -o - {folder} | tar -t"])
     assert (piped.code, {"b", "sub/a"} <= set(piped.out.replace("./", "").split())) == (0, True), "a tar alone"
     assert "Step 1/3" in piped.err
-    assert machine("ps", "-aq") == ""
-    mine = machine("build", "-q", folder)
-    machine("build", "-o", str(tmp_path / "out"), folder)
-    assert machine("images", "-q", "--no-trunc", "-f", "dangling=true") == mine, "what was there before stays"
-    machine("rmi", mine)
+    assert machine("images", "-q", "-f", "dangling=true") == machine("ps", "-aq") == "", "files alone are made"
+    assert (tmp_path / "id").read_text() == machine("build", "-q", folder), "the image that it would be"
+    machine("build", "-t", "tagged", "-o", f"type=tar,dest={tmp_path}/out.tar", folder)
+    machine("build", "-t", "saved", "-o", f"type=docker,dest={tmp_path}/image.tar", folder)
+    with tarfile.open(tmp_path / "image.tar") as archive:
+        assert "manifest.json" in archive.getnames()
+    machine("rmi", "tagged", "saved")
+    machine("build", "-o", str(tmp_path / "empty"), project("FROM scratch\nENV A=B"))
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_standard_input(machine: Machine, project: Project) -> None:

@@ -68,7 +68,7 @@ from guest_agent.wire.models import (
 )
 from guest_agent.wire.mounts import Volume
 from guest_agent.wire.networks import AddressRange, EndpointSettings, Network
-from tests.unit.buildkit.pretended import PretendedResult
+from tests.unit.buildkit.pretended import CONFIG, PretendedResult
 
 BUSYBOX = ImageId("sha256:" + "b" * 64)
 _SECOND = 1_000_000_000
@@ -665,6 +665,7 @@ class FakeBuilds:
         self.bodies: list[bytes] = []
         self.pruned: list[PruneRequest] = []
         self.error: HostvmError | None = None
+        self.results: list[PretendedResult] = []
 
     async def build(
         self,
@@ -681,12 +682,18 @@ class FakeBuilds:
         yield {"stream": "Step 1/1 : FROM scratch\n"}
         if self.error is not None:
             raise self.error
+        if result is not None:
+            result.config = CONFIG
 
-    async def build_from_cache(self, request: BuildRequest, chunks: AsyncIterator[bytes]) -> list[dict[str, object]]:
+    async def build_from_cache(
+        self, request: BuildRequest, chunks: AsyncIterator[bytes], result: BuildResult | None = None
+    ) -> list[dict[str, object]]:
         self.requests.append(request)
         self.bodies.append(b"".join([chunk async for chunk in chunks]))
         if self.error is not None:
             raise self.error
+        if result is not None:
+            result.config = CONFIG
         return [{"stream": "Step 1/1 : FROM scratch\n"}, {"aux": {"ID": "sha256:1"}}]
 
     async def list_cache(self) -> tuple[CacheRecord, ...]:
@@ -697,7 +704,8 @@ class FakeBuilds:
         return CACHED[:1], 7
 
     def open_result(self) -> BuildResult:
-        return PretendedResult()
+        self.results.append(PretendedResult())
+        return self.results[-1]
 
 
 class FakeEngine:

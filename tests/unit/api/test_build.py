@@ -17,6 +17,7 @@ from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import Credentials
 from guest_agent.wire.resources import Ulimit
 from tests.unit.api.conftest import Api
+from tests.unit.buildkit.pretended import IMAGE
 
 
 def test_every_parameter_of_the_classic_builder() -> None:
@@ -98,3 +99,18 @@ def test_a_build_from_the_cache_is_answered_whole(api: Api) -> None:
     assert (api.engine.builds.requests[-1].context_key, api.engine.builds.bodies) == ("k", [b"tar"])
     api.engine.builds.error = NotCached()
     assert api.message("POST", "/hostvm/build", b"tar") == (409, "the build isn't in the cache")
+
+
+def test_a_build_for_files_sends_them_behind_its_lines(api: Api) -> None:
+    """Without a tag no image is made; the result, and with it its layers, is let go in any case."""
+    path, files = "/hostvm/build/files", [b'{"files":"tar"}', b"a tar of " + IMAGE.encode()]
+    step = b'{"stream":"Step 1/1 : FROM scratch\\n"}'
+    assert api.ask("POST", path, b"tar").read().split(b"\n") == [step, *files]
+    assert api.ask("POST", f"{path}?hostvm-cached=1&t=a", b"tar").read().split(b"\n")[-2:] == files
+    assert [one.for_files for one in api.engine.builds.requests] == [True, False]
+    api.engine.builds.error = BuildStepFailed("x", 7)
+    last = api.ask("POST", path, b"tar").read().splitlines()[-1]
+    assert json.loads(last)["error"].endswith("non-zero code: 7")
+    api.engine.builds.error = NotCached()
+    assert api.message("POST", f"{path}?hostvm-cached=1", b"tar") == (409, "the build isn't in the cache")
+    assert [result.closed for result in api.engine.builds.results] == [True] * 4

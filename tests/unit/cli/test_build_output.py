@@ -1,4 +1,4 @@
-"""`build -o FOLDER`: an image's files stay in the folder, and nothing of the container stays behind."""
+"""`build -o FOLDER`: the files stay in the folder."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from guest_agent.wire.errors import PeerMisbehaved
 from hostvm.cli.build_output import Output, export
+from hostvm.cli.build_report import Report
 from hostvm.cli.failure import Failure
 from hostvm.cli.main import Context
+from hostvm.client import connection as client
+from hostvm.client.http import ProtocolError
 
 Member = tuple[str, bytes, str | bytes]
-Export = Callable[..., list[tuple[str, str]]]
+Export = Callable[..., None]
+#: What stands before the files.
+FOLLOWS = b'{"stream":"Step"}\n{"files":"tar"}\n'
 
 
-class Engine:
-    """Answers with one archive, and remembers what was asked."""
+class Answer:
+    """A body in pieces of seven bytes; `breaks` in the middle."""
 
-    def __init__(self, archive: bytes) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self._archive = archive
-
-    def call(self, method: str, path: str, _body: object = None) -> dict[str, str]:
-        self.asked.append((method, path))
-        return {"Id": "made"}
-
-    def open(self, _method: str, _path: str) -> Engine:
-        return self
+    def __init__(self, body: bytes, breaks: bool = False) -> None:
+        self._body, self._breaks = body, breaks
 
     def chunks(self) -> Iterator[bytes]:
-        yield self._archive
+        yield from (self._body[start : start + 7] for start in range(0, len(self._body), 7))
+        if self._breaks:
+            raise ProtocolError("the answer ended too early")
+
+
+def report_of(body: bytes, breaks: bool = False) -> Report:
+    return Report(cast(client.Answer, Answer(body, breaks)))
 
 
 @pytest.fixture
 def unpack(tmp_path: Path) -> Export:
-    """Exports an image with the members to `out`."""
+    """Exports a build of the members to `out`."""
 
-    def unpack(*members: Member) -> list[tuple[str, str]]:
-        engine = Engine(tar_of(*members))
-        export(
-            cast(Context, SimpleNamespace(engine=engine)), "image", Output("local", str(tmp_path / "out")), keep=True
-        )
-        return engine.asked
+    def unpack(*members: Member) -> None:
+        report = report_of(FOLLOWS + tar_of(*members))
+        assert list(report.lines()) == [{"stream": "Step"}]
+        export(cast(Context, None), "image", report, Output("local", str(tmp_path / "out")))
 
     return unpack
 
@@ -109,5 +110,14 @@ def test_what_leads_out_is_refused(unpack: Export, outside: Path, members: list[
     assert outside.read_text() == "kept" and outside.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_container_goes_with_its_volumes(unpack: Export) -> None:
-    assert unpack()[-1] == ("DELETE", "/containers/made?force=1&v=1")
+def test_a_build_for_no_files_has_none() -> None:
+    report = report_of(b'{"aux":{"ID":"1"}}\n{"stream":"Successfully"}\n')
+    assert list(report.lines()) == [{"aux": {"ID": "1"}}, {"stream": "Successfully"}]
+    assert list(report.files()) == []
+
+
+def test_files_that_break_off(tmp_path: Path) -> None:
+    report = report_of(FOLLOWS + b"\0" * 100, breaks=True)
+    assert len(list(report.lines())) == 1
+    with pytest.raises(PeerMisbehaved, match="couldn't send all files"):
+        export(cast(Context, None), "image", report, Output("tar", str(tmp_path / "out")))

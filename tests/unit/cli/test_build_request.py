@@ -22,18 +22,22 @@ from hostvm.cli.table import load
 class FakeEngine:
     """Has the build in its cache, or hasn't; `sent` is what it got: (path, names in the tar)."""
 
+    answer = b'{"aux":{"ID":"sha256:1"}}\n'
+
     def __init__(self, cached: bool) -> None:
         self._cached = cached
         self.sent: list[tuple[str, list[str]]] = []
 
-    def upload(self, path: str, body: Iterator[bytes], headers: str = "") -> Iterator[dict[str, object]]:
+    def send_archive(self, _method: str, path: str, body: Iterator[bytes], _headers: str = "") -> FakeEngine:
         with tarfile.open(fileobj=io.BytesIO(b"".join(body))) as archive:
             self.sent.append((path.partition("?")[0], archive.getnames()))
         assert "hostvm-context=known" in path
-        if path.startswith("/hostvm/") and not self._cached:
+        if (path.startswith("/hostvm/build?") or "hostvm-cached=1" in path) and not self._cached:
             raise Conflict("the build isn't in the cache")
-        lines: list[dict[str, object]] = [{"aux": {"ID": "sha256:1"}}]
-        return iter(lines)
+        return self
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.answer
 
 
 @pytest.fixture
@@ -59,6 +63,14 @@ def test_a_build_from_the_cache_sends_the_dockerfile_alone(folder: str) -> None:
     assert sent(FakeEngine(cached=False), *words) == [short, whole]
     assert sent(FakeEngine(cached=True), "--no-cache", *words) == [whole]
     assert sent(FakeEngine(cached=True), "--pull", *words) == [whole]
+
+
+def test_a_build_for_files_asks_for_them(folder: str, tmp_path: Path) -> None:
+    words = ("--file", f"{folder}/inner/Dockerfile", "-o", f"type=tar,dest={tmp_path}/out", folder)
+    engine = FakeEngine(cached=False)
+    engine.answer += b'{"files":"tar"}\nThe tar.'
+    assert [path for path, _names in sent(engine, *words)] == ["/hostvm/build/files"] * 2
+    assert (tmp_path / "out").read_bytes() == b"The tar."
 
 
 def test_secrets_are_sent_in_any_case(folder: str, tmp_path: Path) -> None:
