@@ -17,7 +17,7 @@ from guest_agent.images.inquiries import Found, describe, download, list_tags, l
 from guest_agent.images.make import Recipe, make_image
 from guest_agent.images.manifest_lists import push_list, read_manifest
 from guest_agent.images.platforms import parse_platform
-from guest_agent.images.pull import pull
+from guest_agent.images.pull import pull, pull_tags
 from guest_agent.images.push import push
 from guest_agent.images.reference import parse_reference
 from guest_agent.images.save import choose_images, save
@@ -105,14 +105,16 @@ class Images:
     async def pull_all(
         self, repository: str, platform: str, credentials: Credentials | None
     ) -> AsyncGenerator[dict[str, object], None]:
-        """Every tag of a repository, one after the other."""
+        """Every tag of a repository, one after the other. Raises HostvmError; what came before it is there then."""
         parse_platform(platform)  # it is refused before a registry is asked
-        for tag in await list_tags(repository, self._parts.registries, credentials):
-            if is_referrers_tag(tag):
-                continue
-            async with aclosing(self.pull(f"{repository}:{tag}", platform, credentials)) as reports:
-                async for report in reports:
-                    yield report
+        reference, registries = parse_reference(repository), self._parts.registries
+        listed = await list_tags(repository, registries, credentials)
+        tags = [tag for tag in listed if not is_referrers_tag(tag)]
+        pulling = pull_tags(self._parts.images, reference, tags, platform, registries, credentials)
+        async with aclosing(pulling) as reports:
+            async for report in reports:
+                yield report
+        self._tell_name("pull", reference.familiar)
 
     async def push(
         self, name: str, tag: str, credentials: Credentials | None, compression: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guest_agent.images.configs import parse_config
 from guest_agent.images.contracts import LayerStaging
@@ -49,13 +49,39 @@ async def pull(
     Raises HostvmError at any point; nothing of the image is visible then. Closing the iterator cancels.
     """
     reference = parse_reference(name).with_default_tag()
-    async with aclosing(follow(_Pull(store, reference, platform, settings, credentials))) as progress:
+    work = _Pull(store, reference, platform, settings, credentials)
+    async with aclosing(follow(work)) as progress:
         async for report in progress:
             yield report
+    yield _status(reference, work.is_news)
+
+
+async def pull_tags(
+    store: ImageStore,
+    repository: Reference,
+    tags: Sequence[str],
+    platform: str,
+    settings: RegistrySettings,
+    credentials: Credentials | None = None,
+) -> AsyncGenerator[Progress, None]:
+    """Pull one tag of a repository after the other, as `pull` does, with one "Status:" line for all."""
+    is_news = False
+    for tag in tags:
+        work = _Pull(store, replace(repository, tag=tag), platform, settings, credentials)
+        async with aclosing(follow(work)) as progress:
+            async for report in progress:
+                yield report
+        is_news |= work.is_news
+    yield _status(repository, is_news)
+
+
+def _status(reference: Reference, is_news: bool) -> Progress:
+    status = "Downloaded newer image for" if is_news else "Image is up to date for"
+    return line(f"Status: {status} {reference.familiar}")
 
 
 class _Pull:
-    """One pull's state. `progress` ends with None."""
+    """One pull's state. `progress` ends with None; then `is_news` says whether the name means another image now."""
 
     def __init__(
         self,
@@ -67,6 +93,7 @@ class _Pull:
     ) -> None:
         self.transport = Transport(settings)
         self.progress: asyncio.Queue[Progress | None] = asyncio.Queue()
+        self.is_news = False
         self._store = store
         self._reference = reference
         self._wanted = parse_platform(platform)
@@ -81,9 +108,11 @@ class _Pull:
 
     async def _run(self) -> None:
         tag = self._reference.tag or self._reference.digest
+        listed = await asyncio.to_thread(self._repository.manifest, self._reference.digest or self._reference.tag)
+        # Not before: as long as nothing was reported, what is missing or refused has an HTTP status of its own.
         self.progress.put_nowait({"status": f"Pulling from {self._reference.path}", "id": tag})
-        resolved = await asyncio.to_thread(self._resolve)
-        known = self._store.names.find(self._reference) == resolved.config.id
+        resolved = await asyncio.to_thread(self._resolve, listed)
+        self.is_news = self._store.names.find(self._reference) != resolved.config.id
         staging = self._store.layers.stage()
         keep = self.transport.settings.keep_finished
         try:
@@ -96,12 +125,7 @@ class _Pull:
         finally:
             self._store.downloads.release([diff_id for _descriptor, diff_id in resolved.layers], keep)
             await asyncio.to_thread(staging.close)
-        self._finish(resolved.listed.digest, known)
-
-    def _finish(self, digest: Digest, known: bool) -> None:
-        self.progress.put_nowait(line(f"Digest: {digest}"))
-        status = "Image is up to date for" if known else "Downloaded newer image for"
-        self.progress.put_nowait(line(f"Status: {status} {self._reference.familiar}"))
+        self.progress.put_nowait(line(f"Digest: {listed.digest}"))
 
     def _new_image(self, resolved: _Resolved) -> NewImage:
         digest = resolved.listed.digest
@@ -120,8 +144,7 @@ class _Pull:
 
     # -- in a thread
 
-    def _resolve(self) -> _Resolved:
-        listed = self._repository.manifest(self._reference.digest or self._reference.tag)
+    def _resolve(self, listed: Document) -> _Resolved:
         document, parsed = listed, parse_manifest(listed.data, listed.media_type)
         if isinstance(parsed, Index):
             document = self._repository.manifest(choose(parsed, self._wanted).digest)

@@ -200,7 +200,7 @@ class Repository:
                 patience -= 1
                 continue
             if response.status == 401 and "basic" in challenges and not used:
-                raise self._denied(401, "no basic auth credentials")
+                raise self._denied(False, "no basic auth credentials")
             raise self._refusal(url, response, text)
 
     def _find_authorization(self, url: str) -> Authorization | None:
@@ -216,10 +216,13 @@ class Repository:
 
     def _refusal(self, url: str, response: Response, body: bytes) -> HostvmError:
         code, text = _error_of(body)
+        if _lacks_scope(response):
+            code, text = "DENIED", _SILENT_REFUSALS[403]
         name, full = self._reference.familiar_name, self._reference.familiar
         status = response.status
         if code in ("DENIED", "UNAUTHORIZED") or status in (401, 403):
-            return self._denied(status, text or _SILENT_REFUSALS.get(status, ""))
+            is_missing = status == 404 or (code == "DENIED" and self._pulls)
+            return self._denied(is_missing, text or _SILENT_REFUSALS.get(status, ""))
         if code == "NAME_UNKNOWN":
             return NotFound(f"repository {name} not found: {text}")
         if "/blobs/" in url and status == 404:
@@ -232,12 +235,15 @@ class Repository:
             return Unavailable(text or f'Get "{url}": received unexpected HTTP status: {status}')
         return PeerMisbehaved(f'Get "{url}": received unexpected HTTP status: {status}')
 
-    def _denied(self, status: int, text: str) -> HostvmError:
-        """Docker names the repository when it pulls, and gives the registry's own words when it pushes."""
+    def _denied(self, is_missing: bool, text: str) -> HostvmError:
+        """Docker names the repository when it pulls, and gives the registry's own words when it pushes.
+
+        A registry doesn't tell strangers apart what is denied and what isn't there; to docker neither is (404).
+        """
         name = self._reference.familiar_name
         wording = f"pull access denied for {name}, repository does not exist or may require 'docker login': {text}"
         message = wording if self._pulls else text
-        return NotFound(message) if status == 404 else Unauthorized(message)
+        return NotFound(message) if is_missing else Unauthorized(message)
 
 
 def plan_mirrors(transport: Transport, domain: str) -> list[str]:
@@ -251,6 +257,12 @@ def plan_endpoints(transport: Transport, domain: str) -> list[str]:
         return [_HUB]
     plain = [f"http://{domain}"] if transport.allows_plain_http(domain) else []
     return [f"https://{domain}", *plain]
+
+
+def _lacks_scope(response: Response) -> bool:
+    """Docker Hub's way to say no (RFC 6750, 3.1), where the body says that nobody has logged in."""
+    challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
+    return challenges.get("bearer", {}).get("error") == "insufficient_scope"
 
 
 def _error_of(body: bytes) -> tuple[str, str]:

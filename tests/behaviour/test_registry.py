@@ -108,8 +108,9 @@ def test_login(pulled: Machine, worker: Worker, layered: Path, tmp_path: Path) -
 
 
 def test_an_image_that_the_registry_lacks(pulled: Machine, registry: RegistryProcess) -> None:
-    complaint = pulled.fails(1, "pull", f"{registry.address}/nothing:1")
-    assert "manifest unknown" in complaint or "not found" in complaint
+    missing = pulled.attempt("pull", f"{registry.address}/nothing:1")
+    assert (missing.code, missing.out) == (1, ""), "docker's clients want a status of 404, not a stream"
+    assert "not found: manifest unknown: manifest unknown" in missing.err
     assert pulled.fails(125, "run", "--rm", f"{registry.address}/nothing:1", "true")
 
 

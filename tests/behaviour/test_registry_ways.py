@@ -98,7 +98,8 @@ def test_names_of_a_push(machine: Machine, registry: RegistryProcess, project: P
     (layer,) = json.loads(machine("manifest", "inspect", f"{two}:1"))["layers"]
     assert layer["mediaType"].endswith("+zstd")
     machine("rmi", f"{one}:1", f"{one}:2", f"{two}:1")
-    machine("pull", "-q", "-a", one)
+    statuses = [line for line in machine("pull", "-a", one).splitlines() if line.startswith("Status: ")]
+    assert statuses == [f"Status: Downloaded newer image for {one}"]
     assert sorted(machine("images", "--format", "{{.Tag}}", one).split()) == ["1", "2"]
     name = f"{two}@{digest}"
     assert f"Digest: {digest}" in machine.docker("pull", name)

@@ -14,7 +14,7 @@ import pytest
 from guest_agent.images.reference import parse_reference
 from guest_agent.images.registry import Repository
 from guest_agent.images.transport import RegistrySettings, Transport
-from guest_agent.wire.errors import Unauthorized
+from guest_agent.wire.errors import NotFound, Unauthorized
 from guest_agent.wire.models import Credentials
 
 MANIFEST = b'{"schemaVersion": 2}'
@@ -44,8 +44,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         token = self.path.startswith("/token")
         refused = host.demands and not shown and not token
         body = b'{"token": "t"}' if token else MANIFEST
-        self.send_response(401 if refused else host.status)
-        if refused:
+        status = 401 if refused else 200 if token else host.status
+        self.send_response(status)
+        if status == 401:
             self.send_header("WWW-Authenticate", host.demands)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -117,3 +118,16 @@ def test_the_registry_s_refusal_is_the_one_that_is_told(hosts: tuple[Host, Host]
     mirror.status, registry.status = 404, 403
     with pytest.raises(Unauthorized, match="pull access denied for 127"):
         repository(f"http://{mirror.address}", registry.address).manifest("1")
+
+
+def test_what_docker_hub_keeps_from_a_stranger_is_missing(hosts: tuple[Host, Host]) -> None:
+    """It answers 401 again, to a token without the scope; docker's clients take the 404 that dockerd makes of it."""
+    _, registry = hosts
+    registry.status = 401
+    registry.demands = f'Bearer realm="http://{registry.address}/token",error="insufficient_scope"'
+    reference = parse_reference(f"{registry.address}/x")
+    refused = "denied: requested access to the resource is denied"
+    with pytest.raises(NotFound, match=f"pull access denied for {registry.address}/x, .*'docker login': {refused}"):
+        Repository(Transport(RegistrySettings()), reference, None).manifest("1")
+    with pytest.raises(Unauthorized, match=f"^{refused}"):
+        Repository(Transport(RegistrySettings()), reference, None, ()).manifest("1")
