@@ -23,7 +23,7 @@ from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.images.transfers import follow
 from guest_agent.images.transport import RegistrySettings, Transport
 from guest_agent.wire.errors import HostFailed, NotFound, PeerMisbehaved
-from guest_agent.wire.models import Credentials, DiffId, Digest, ImageConfig
+from guest_agent.wire.models import Credentials, DiffId, ImageConfig
 
 
 @dataclass(frozen=True, slots=True)

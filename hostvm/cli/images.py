@@ -22,9 +22,10 @@ def ls(context: "Context", arguments: Arguments) -> int:
     records = context.engine.records(
         with_query("/images/json", all=arguments.flag("all"), filters=_filters(arguments, wanted))
     )
-    rows = split_tags(records, wanted)
-    digests = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
-    return show(IMAGES, rows, arguments, digests if arguments.flag("digests") else (), arguments.flag("no-trunc"))
+    digests = arguments.flag("digests")
+    rows = split_tags(records, wanted, digests, digests or "{{.Digest}}" in arguments.text("format"))
+    columns = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
+    return show(IMAGES, rows, arguments, columns if digests else (), arguments.flag("no-trunc"))
 
 
 def _filters(arguments: Arguments, wanted: str) -> str:
@@ -113,7 +114,10 @@ def history(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.render.image_view import HISTORY
 
     records = context.engine.records(f"/images/{escape(arguments.positional[0])}/history")
-    return show(HISTORY, records, arguments, (), arguments.flag("no-trunc"))
+    for_people = arguments.flag("human")
+    rows = [{**record, "_Exact": not for_people} for record in records]
+    columns = () if for_people else ("ID", "CreatedAt", "CreatedBy", "Size", "Comment")
+    return show(HISTORY, rows, arguments, columns, arguments.flag("no-trunc"))
 
 
 def commit(context: "Context", arguments: Arguments) -> int:

@@ -9,21 +9,35 @@ if TYPE_CHECKING:
     from hostvm.cli.render.view import Record
 
 
-def split_tags(records: "list[Record]", wanted: str = "") -> "list[Record]":
-    """A record for each name of each image, as the listing has a line for each; `<none>` where there is none."""
+def split_tags(
+    records: "list[Record]", wanted: str = "", digests: bool = False, tags_with_digests: bool = False
+) -> "list[Record]":
+    """A record for each name of each image, as the listing has a line for each; `<none>` where there is none.
+
+    With `digests` that is a line for each digest; `tags_with_digests` says it of tags alone, as --format may.
+    """
     rows = []
     for record in records:
-        for repository, tag, digest in _names(record):
+        for repository, tag, digest in _names(record, digests, tags_with_digests):
             rows.append({**record, "_Repository": repository, "_Tag": tag, "_Digest": digest})
     return [row for row in rows if _is_wanted(row, wanted)]
 
 
-def _names(record: "Record") -> list[tuple[str, str, str]]:
+def _names(record: "Record", all_digests: bool, tags_with_digests: bool) -> list[tuple[str, str, str]]:
     tags = [split_tag(name) for name in _texts(record.get("RepoTags")) if name != "<none>:<none>"]
-    digests = dict(name.split("@", 1) for name in _texts(record.get("RepoDigests")) if name != "<none>@<none>")
+    digests: dict[str, list[str]] = {}
+    for name in _texts(record.get("RepoDigests")):
+        if name != "<none>@<none>":
+            repository, _, digest = name.partition("@")
+            digests.setdefault(repository, []).append(digest)
+    names = []
+    for repository, tag in tags:
+        shown = digests.get(repository, []) if tags_with_digests else []
+        names += [(repository, tag, digest) for digest in shown or ("<none>",)]
     tagged = {repository for repository, _ in tags}
-    names = [(repository, tag, digests.get(repository, "<none>")) for repository, tag in tags]
-    names += [(repository, "<none>", digest) for repository, digest in digests.items() if repository not in tagged]
+    for repository, untagged in digests.items():
+        if repository not in tagged:
+            names += [(repository, "<none>", digest) for digest in (untagged if all_digests else [""])]
     return names or [("<none>", "<none>", "<none>")]
 
 
@@ -76,7 +90,7 @@ IMAGES = View(
         "CreatedAt": ("CREATED AT", lambda row: go_time(row.number("Created"))),
         "Size": ("SIZE", lambda row: human_size(row.number("Size"))),
         "Containers": ("CONTAINERS", _count),
-        "VirtualSize": ("SIZE", lambda row: human_size(row.number("Size"))),
+        "VirtualSize": ("SIZE", lambda row: human_size(row.number("Size"), 4)),
         "SharedSize": ("SHARED SIZE", _shared),
         "UniqueSize": ("UNIQUE SIZE", _unique),
     },
@@ -93,16 +107,32 @@ def _layer(row: Row) -> str:
     return identifier if row.full or identifier.startswith("<") else truncate_id(identifier)
 
 
+def _moment(row: Row) -> str:
+    """Local time as Go's RFC3339 has it."""
+    from datetime import datetime
+
+    text = datetime.fromtimestamp(row.number("Created")).astimezone().isoformat()
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
+
+
+def _since(row: Row) -> str:
+    return _moment(row) if row.record["_Exact"] else ago(row.number("Created"), row.now)
+
+
+def _step_size(row: Row) -> str:
+    return str(row.number("Size")) if row.record["_Exact"] else human_size(row.number("Size"))
+
+
 HISTORY = View(
     "*history.historyContext",
     "ID",
     ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"),
     {
         "ID": ("IMAGE", _layer),
-        "CreatedSince": ("CREATED", lambda row: ago(row.number("Created"), row.now)),
-        "CreatedAt": ("CREATED AT", lambda row: go_time(row.number("Created"))),
+        "CreatedSince": ("CREATED", _since),
+        "CreatedAt": ("CREATED AT", _moment),
         "CreatedBy": ("CREATED BY", _step),
-        "Size": ("SIZE", lambda row: human_size(row.number("Size"))),
+        "Size": ("SIZE", _step_size),
         "Comment": ("COMMENT", lambda row: row.text("Comment")),
     },
 )
