@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.table import ContainerTable
 from guest_agent.images.repairing import fetch_documents, fetch_layer
+from guest_agent.layers.store import SetAside
 from guest_agent.store.files import set_aside
 from guest_agent.store.paths import EnginePaths
 from guest_agent.wire.errors import HostvmError
@@ -75,20 +76,20 @@ async def _mend_image(parts: Parts, image_id: ImageId) -> str:
 async def _layers(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
     for diff_id in parts.layers.known():
         try:
-            await asyncio.to_thread(_read_through, parts, diff_id)
+            await asyncio.to_thread(parts.layers.verify, diff_id)
         except HostvmError as error:
+            if not parts.layers.has(diff_id):
+                continue  # somebody has removed it meanwhile
             remedy = await _mend_layer(parts, diff_id) if repair else ""
             yield Finding(f"layer {diff_id}", error.message, remedy)
 
 
-def _read_through(parts: Parts, diff_id: DiffId) -> None:
-    for _piece in parts.layers.tar(diff_id):
-        pass
-
-
 async def _mend_layer(parts: Parts, diff_id: DiffId) -> str:
     """The damaged one is kept beside; containers that run go on with it."""
-    place = parts.layers.set_layer_aside(diff_id, parts.paths.set_aside)
+    aside = parts.layers.set_layer_aside(diff_id, parts.paths.set_aside)
+    place = aside.tree or "nothing"
+    if await _unpack_again(parts, aside, diff_id):
+        return f"made again from its contents, which are whole; the damaged one is {place}"
     try:
         source = await fetch_layer(parts.images, diff_id, parts.registries)
     except HostvmError as error:
@@ -96,6 +97,19 @@ async def _mend_layer(parts: Parts, diff_id: DiffId) -> str:
         names = ", ".join(images) or "no image"
         return f"can't be fetched ({error.message}): set aside as {place}, and with it {names}"
     return f"fetched again from {source}; the damaged one is {place}"
+
+
+async def _unpack_again(parts: Parts, aside: SetAside, diff_id: DiffId) -> bool:
+    """False where the contents are damaged, too: it has to come from somewhere else."""
+    staging = parts.layers.stage()
+    try:
+        await asyncio.to_thread(parts.layers.unpack_again, aside, diff_id, staging)
+        await parts.images.record_layers(staging)
+    except HostvmError:
+        return False
+    finally:
+        await asyncio.to_thread(staging.close)
+    return True
 
 
 async def _strays(parts: Parts, repair: bool) -> AsyncIterator[Finding]:

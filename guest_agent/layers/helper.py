@@ -127,6 +127,19 @@ def repacked(root: str, outline: int, diff_id: DiffId) -> Generator[bytes, None,
     yield from _output(spawn("repack", arguments, subprocess.DEVNULL, outline), f"layer {diff_id} is damaged")
 
 
+def compare(root: str, skeleton: str, outline: int, diff_id: DiffId, userxattr: bool, rootless: bool) -> None:
+    """Raises DataDamaged where a layer's tree isn't what its outline says. `skeleton` is a folder to be filled."""
+    arguments = {"root": root, "skeleton": skeleton, "userxattr": userxattr, "rootless": rootless, "outline": outline}
+    process = spawn("comparing", arguments, subprocess.DEVNULL, outline)
+    output, errors = process.communicate()
+    try:
+        report: dict[str, Any] = json.loads(output)
+    except ValueError:
+        raise _crash(process, errors) from None
+    if report:
+        raise _failure(report, f"layer {diff_id} is damaged")
+
+
 def _output(process: subprocess.Popen[bytes], doing: str) -> Generator[bytes, None, None]:
     try:
         while data := _pipe(process.stdout).read(_READ_SIZE):

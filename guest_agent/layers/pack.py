@@ -176,7 +176,7 @@ def _header(name: str, shown: str, status: os.stat_result, kind: bytes) -> tarfi
     header.type = kind
     header.mode = stat.S_IMODE(status.st_mode)
     header.uid, header.gid = status.st_uid, status.st_gid
-    header.mtime = int(status.st_mtime)
+    header.mtime = status.st_mtime_ns // 10**9
     if kind == tarfile.SYMTYPE:
         header.linkname = os.readlink(name)
     if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):

@@ -30,7 +30,7 @@ class Repacker:
         self._output = output
         self._outline = outline
         self._hash = hashlib.sha256()
-        self.where = b""
+        self.where = b"."
 
     def repack(self) -> str:
         """All of it; the digest of what was written."""
@@ -66,8 +66,9 @@ class Repacker:
         self._output.write(data)
 
 
-def _report(repacker: Repacker, diff_id: str) -> dict[str, Any]:
+def _report(repacker: Repacker, root: str, diff_id: str) -> dict[str, Any]:
     try:
+        child.enter(root)
         found = repacker.repack()
     except FileNotFoundError:
         return {"kind": "data-damaged", "message": f"{os.fsdecode(repacker.where)!r} is missing"}
@@ -83,8 +84,8 @@ def _report(repacker: Repacker, diff_id: str) -> dict[str, Any]:
 def main() -> None:
     arguments = json.loads(sys.argv[1])
     child.exit_when_unread(1)
-    child.enter(arguments["root"])
-    report = _report(Repacker(sys.stdout.buffer, arguments["outline"]), arguments["diff_id"])
+    repacker = Repacker(sys.stdout.buffer, arguments["outline"])
+    report = _report(repacker, arguments["root"], arguments["diff_id"])
     os.write(2, json.dumps(report).encode())
     os._exit(bool(report))
 

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
-from guest_agent.layers.helper import Measurement, Unpacked, UnpackProcess, packed, repacked
+from guest_agent.layers.helper import Measurement, Unpacked, UnpackProcess, compare, packed, repacked
 from guest_agent.store import files
 from guest_agent.store.pieces import without_blocking
 from guest_agent.store.records import Records
@@ -50,6 +50,14 @@ class _Sizes:
 
     content: int
     tar: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Where a damaged layer lies now: its folder and its outline, "" for what wasn't there."""
+
+    tree: str
+    outline: str
 
 
 class LayerStore:
@@ -113,15 +121,19 @@ class LayerStore:
 
     def tar(self, diff_id: DiffId) -> Generator[bytes, None, None]:
         """The layer's tar, piece by piece; blocks. Raises DataDamaged, at the end at the latest, if it isn't that."""
-        try:
-            outline = os.open(self._outline(diff_id), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            hint = "pull or load the image again: what unpacked it kept no outline"
-            raise DataDamaged(f"layer {diff_id} can't be packed as it came", hint) from None
-        try:
+        with _opened_outline(self._outline(diff_id), diff_id) as outline:
             yield from repacked(self.path(diff_id), outline, diff_id)
+
+    def verify(self, diff_id: DiffId) -> None:
+        """Is the tar what its digest says, and the tree what the tar says? Blocks. Raises DataDamaged, HostFailed."""
+        for _piece in self.tar(diff_id):
+            pass
+        skeleton = self._make_folder()
+        try:
+            with _opened_outline(self._outline(diff_id), diff_id) as outline:
+                compare(self.path(diff_id), skeleton, outline, diff_id, self._userxattr, self._rootless)
         finally:
-            os.close(outline)
+            files.remove_tree(skeleton)
 
     def path(self, diff_id: DiffId) -> str:
         return os.path.join(self.folder, layer_name(diff_id))
@@ -169,13 +181,24 @@ class LayerStore:
             free = [diff_id for diff_id in diff_ids if diff_id in self._sizes and not self._claims[diff_id]]
             return {diff_id: self._sizes.pop(diff_id) for diff_id in free}
 
-    def set_layer_aside(self, diff_id: DiffId, folder: str) -> str:
-        """Keep what is damaged in `folder`; the layer isn't there any more. Says where it is."""
+    def set_layer_aside(self, diff_id: DiffId, folder: str) -> SetAside:
+        """Keep what is damaged in `folder`; the layer isn't there any more."""
         with self._lock:
             self._records.delete(_KIND, diff_id)
             self._sizes.pop(diff_id, None)
-            places = [files.set_aside(path, folder) for path in self._places(diff_id) if os.path.exists(path)]
-        return places[0] if places else "nothing"
+            places = (self.path(diff_id), self._outline(diff_id))
+            return SetAside(*(files.set_aside(path, folder) if os.path.lexists(path) else "" for path in places))
+
+    def unpack_again(self, aside: SetAside, diff_id: DiffId, staging: Staging) -> None:
+        """Make a layer of the tar that a damaged one gives. Blocks. Raises DataDamaged where that is damaged, too."""
+        unpacker = staging.unpacker()
+        try:
+            with _opened_outline(aside.outline, diff_id) as outline:
+                for piece in repacked(aside.tree, outline, diff_id):
+                    unpacker.write(piece)
+            unpacker.finish()
+        finally:
+            unpacker.abort()
 
     def strays(self) -> list[str]:
         """Paths of what belongs to no layer, recorded or on its way."""
@@ -223,14 +246,18 @@ class LayerStore:
     # -- for Staging
 
     def _open(self) -> tuple[str, UnpackProcess]:
-        folder = os.path.join(self._temporary, files.unique_name("layer-"))
-        os.mkdir(folder, 0o755)
-        os.chmod(folder, 0o755)
+        folder = self._make_folder()
         outline = os.open(folder + _OUTLINE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             return folder, UnpackProcess(folder, outline, self._userxattr, self._rootless)
         finally:
             os.close(outline)
+
+    def _make_folder(self) -> str:
+        folder = os.path.join(self._temporary, files.unique_name("layer-"))
+        os.mkdir(folder, 0o755)
+        os.chmod(folder, 0o755)
+        return folder
 
     def _claim(self, diff_id: DiffId) -> _Sizes | None:
         """Keep a layer that is in place from being removed; None if there is none."""
@@ -282,6 +309,19 @@ class LayerStore:
             graves = [files.move_to_grave(path, self._temporary) for path in places]
         for grave in graves:
             files.remove_tree(grave)
+
+
+@contextmanager
+def _opened_outline(path: str, diff_id: DiffId) -> Iterator[int]:
+    try:
+        outline = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        hint = "pull or load the image again: what unpacked it kept no outline"
+        raise DataDamaged(f"layer {diff_id} can't be packed as it came", hint) from None
+    try:
+        yield outline
+    finally:
+        os.close(outline)
 
 
 def _read_sizes(text: str) -> _Sizes:

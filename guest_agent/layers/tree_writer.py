@@ -32,6 +32,8 @@ from guest_agent.store.tar import (
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
+#: What says so to overlayfs, by whether it is mounted with `userxattr`.
+OPAQUE_XATTR = {False: "trusted.overlay.opaque", True: "user.overlay.opaque"}
 #: Notes of aufs, not content (image-spec layer.md).
 _AUFS_NOTES = b".wh..wh."
 

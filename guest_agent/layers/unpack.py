@@ -19,7 +19,7 @@ from typing import Any
 from guest_agent.layers import child
 from guest_agent.layers.inflated import Inflated, read_start
 from guest_agent.layers.outline import Content, OutlineWriter
-from guest_agent.layers.tree_writer import TreeWriter, inner_name
+from guest_agent.layers.tree_writer import OPAQUE_XATTR, TreeWriter, inner_name
 from guest_agent.store.inflate import InflateError, open_inflater
 from guest_agent.store.tar import TarDecoder, TarEntry, TarError
 
@@ -78,7 +78,7 @@ def main() -> None:
     start = read_start()
     inflater = open_inflater(start)
     child.enter(arguments["root"])
-    opaque = "user.overlay.opaque" if arguments["userxattr"] else "trusted.overlay.opaque"
+    opaque = OPAQUE_XATTR[arguments["userxattr"]]
     report = _report(Inflated(start, inflater), _Unpacking(opaque, arguments["rootless"], arguments["outline"]))
     os.write(1, json.dumps(report).encode())
     os._exit("diff_id" not in report)

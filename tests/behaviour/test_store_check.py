@@ -55,6 +55,19 @@ def test_a_damaged_layer_is_fetched_again(stored: Machine, registry: RegistryPro
     assert stored("run", "--rm", name, "echo", "whole") == "whole"
 
 
+def test_a_tree_that_was_changed_is_made_again(stored: Machine) -> None:
+    """No registry is needed: the contents are whole, and the outline knows the rest."""
+    stored.stop()
+    with stored.data_on_the_host() as data:
+        (busybox,) = glob.glob(f"{data}/layers/*/bin/busybox")
+        os.chmod(busybox, 0o644)
+        Path(busybox, "../../stray").resolve().touch()
+    found = stored("system", "check", "--repair")
+    assert '"bin/busybox" has another mode' in found and "made again from its contents" in found
+    assert "no problem" in stored("system", "check")
+    assert stored("run", "--rm", "busybox", "sh", "-c", "ls /stray || echo gone") == "gone"
+
+
 def test_what_no_registry_has_is_set_aside(stored: Machine) -> None:
     _damage(stored, "layers/[0-9a-f]*/bin/busybox")
     found = stored("system", "check", "--repair")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,49 @@ def test_a_damaged_layer_is_found(stores: Stores) -> None:
         with pytest.raises(DataDamaged, match=complaint):
             b"".join(stores.layers.tar(diff_id))
         release.touch()
+
+
+def _swap_link(tree: Path) -> None:
+    (tree / "etc/link").unlink()
+    (tree / "etc/link").symlink_to("/")
+
+
+def _break_hard_link(tree: Path) -> None:
+    (tree / "etc/more").unlink()
+    shutil.copy2(tree / "etc/conf", tree / "etc/more")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda tree: (tree / "etc/conf").chmod(0o666), '"etc/conf" has another mode'),
+        (lambda tree: (tree / "etc").chmod(0o777), '"etc" has another mode'),
+        (lambda tree: tree.chmod(0o700), '"." has another mode'),
+        (lambda tree: os.chown(tree / "etc/conf", 5, 5), '"etc/conf" has another owner'),
+        (lambda tree: os.utime(tree / "etc/conf", (1, 1)), '"etc/conf" has another time'),
+        (lambda tree: os.setxattr(tree / "etc/conf", "user.x", b"y"), '"etc/conf" has another extended attribute'),
+        (lambda tree: os.setxattr(tree / "etc", "trusted.overlay.redirect", b"/"), '"etc" has another extended'),
+        (lambda tree: (tree / "etc/empty").write_bytes(b"x"), '"etc/empty" has another size'),
+        (lambda tree: (tree / "etc/gone").unlink(), '"etc/gone" is missing'),
+        (lambda tree: (tree / "zzz").mkdir(), '"zzz" is no part of it'),
+        (lambda tree: (tree / "etc/\n\udcff").touch(), '"etc/\\x0a\\xff" is no part of it'),
+        (_swap_link, '"etc/link" has another target'),
+        (_break_hard_link, '"etc/conf" has another hard link'),
+    ],
+)  # fmt: skip
+def test_a_tree_that_is_not_its_tar(stores: Stores, damage: Callable[[Path], object], message: str) -> None:
+    """The tar has the digest that it should have: what isn't a file's content comes from the outline."""
+    links = File("etc/link", type=tarfile.SYMTYPE, link="conf"), File("etc/more", type=tarfile.LNKTYPE, link="etc/conf")
+    layer = make_tar(folder("etc"), File("etc/conf", b"1"), *links, File("etc/.wh.gone"), File("etc/empty"))
+    asyncio.run(make_image(stores.images, Recipe(ContainerConfig(), "base"), _chunks(layer)))
+    (diff_id,) = stores.layers.known()
+    stores.layers.verify(diff_id)
+    damage(Path(stores.layers.path(diff_id)))
+    assert b"".join(stores.layers.tar(diff_id)) == layer
+    with pytest.raises(DataDamaged) as caught:
+        stores.layers.verify(diff_id)
+    assert f"layer {diff_id} is damaged: {message}" in caught.value.message
+    assert stores.leftovers() == []
 
 
 def test_a_crash_between_a_layer_and_its_image(stores: Stores) -> None:
