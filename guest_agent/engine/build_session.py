@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from guest_agent.build.cache import BuildCache
 from guest_agent.build.instructions import Stage
+from guest_agent.build.numbering import StepNumbers
 from guest_agent.build.planning import BuildPlan
 from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.trees import ContextTree, Tree
@@ -45,8 +46,7 @@ class BuildSession:
     reports: Reports
     sources: tuple[ImageConfig, ...]  #: --cache-from
     done: dict[int, asyncio.Task[Snapshot]]
-    numbers: Mapping[int, int]  #: a stage's first step, for "Step 3/10"
-    total: int  #: for "Step 3/10"
+    numbers: StepNumbers
     caches: CacheFolders
     watcher: BuildWatcher
     client: BuildClient

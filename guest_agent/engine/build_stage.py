@@ -52,7 +52,7 @@ class StageBuild:
     def __init__(self, session: BuildSession, planned: PlannedStage) -> None:
         self._session = session
         self._planned = planned
-        self._number = session.numbers[planned.stage.index]
+        self._number = session.numbers.first[planned.stage.index]
         self._place = 0
 
     async def run(self) -> Snapshot:
@@ -256,7 +256,7 @@ class StageBuild:
 
     def _announce(self, source: str) -> None:
         """In two pieces, as the classic builder: clients count them."""
-        self._say(f"Step {self._number}/{self._session.total} : {_shown(source)}")
+        self._say(f"Step {self._number}/{self._session.numbers.total} : {_shown(source)}")
         self._say("\n")
         self._number += 1
 

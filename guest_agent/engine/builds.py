@@ -11,14 +11,16 @@ removes them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
-from guest_agent.build.instructions import Dockerfile, Label
+from guest_agent.build.instructions import Dockerfile
+from guest_agent.build.labelling import with_labels
+from guest_agent.build.numbering import StepNumbers, number_steps
 from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.build.planning import SCRATCH, BuildPlan, plan_build
-from guest_agent.build.reading import Line
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.variables import PROXIES, Platforms
 from guest_agent.engine.build_caches import CacheFolders
@@ -149,27 +151,12 @@ class Builds:
 
     def _open_session(self, request: BuildRequest, body: BuildBody, platform: Platform, ways: _Ways) -> BuildSession:
         platforms = Platforms(str(host_platform()), str(platform))
-        given = {name: value for name, value in request.arguments.items() if value is not None}
         dockerfile = parse_dockerfile(body.dockerfile, request.dockerfile)
-        contexts = frozenset((*body.named, *request.named_images, *request.named_remotes))
-
-        def find_triggers(name: str) -> tuple[str, ...]:
-            image = request.named_images.get(name, name)
-            known = [request.unstored[image]] if image in request.unstored else self._find_sources([image])
-            return known[0].config.on_build if known else ()
-
-        plan = plan_build(dockerfile, request.target, given, platforms, contexts, find_triggers)
-        plan = _with_labels(plan, request)
+        plan = self._plan(request, dockerfile, body.named, platforms)
         ways.watcher.planned(plan)
-        numbers, number = {}, 1 + sum(1 for _ in dockerfile.arguments)
-        for planned in plan.stages:
-            numbers[planned.stage.index] = number
-            number += 1 + len(planned.stage.instructions)
-        output = BuildOutput(ways.reports.put, numbers, request.quiet)
-        for warning in _warnings(dockerfile):
-            output.complain(next(iter(numbers)), warning)
-        for position, argument in enumerate(dockerfile.arguments, 1):
-            output.say(next(iter(numbers)), f"Step {position}/{number - 1} : {argument.line.source}\n")
+        numbers = number_steps(plan.stages, len(dockerfile.arguments))
+        output = BuildOutput(ways.reports.put, numbers.first, request.quiet)
+        _say_beginning(output, dockerfile, numbers)
         return BuildSession(
             parts=self._parts,
             request=request,
@@ -186,13 +173,28 @@ class Builds:
             sources=self._find_sources(request.cache_from),
             done={},
             numbers=numbers,
-            total=number - 1,
             caches=self._caches,
             watcher=ways.watcher,
             client=ways.client,
             turns=self._turns,
             running=self._usage.sessions,
         )
+
+    def _plan(
+        self, request: BuildRequest, dockerfile: Dockerfile, sent: Iterable[str], platforms: Platforms
+    ) -> BuildPlan:
+        """`sent`: the names of the further contexts that came with the request."""
+        given = {name: value for name, value in request.arguments.items() if value is not None}
+        contexts = frozenset((*sent, *request.named_images, *request.named_remotes))
+        find_triggers = partial(self._find_triggers, request)
+        plan = plan_build(dockerfile, request.target, given, platforms, contexts, find_triggers)
+        return with_labels(plan, request.labels)
+
+    def _find_triggers(self, request: BuildRequest, name: str) -> tuple[str, ...]:
+        """ONBUILD of an image, or of a context that is one; none of what has to be pulled first."""
+        image = request.named_images.get(name, name)
+        known = [request.unstored[image]] if image in request.unstored else self._find_sources([image])
+        return known[0].config.on_build if known else ()
 
     def _find_sources(self, names: Sequence[str]) -> tuple[ImageConfig, ...]:
         """The images of these names that are here; for --cache-from the others give nothing, as with docker."""
@@ -280,6 +282,15 @@ class Builds:
             self._parts.events.publish("image", "tag", identity, {**labels, "name": name.familiar})
 
 
+def _say_beginning(output: BuildOutput, dockerfile: Dockerfile, numbers: StepNumbers) -> None:
+    """What is known before the first stage begins."""
+    first = next(iter(numbers.first))
+    for warning in _warnings(dockerfile):
+        output.complain(first, warning)
+    for number, argument in enumerate(dockerfile.arguments, 1):
+        output.say(first, f"Step {number}/{numbers.total} : {argument.line.source}\n")
+
+
 def _warnings(dockerfile: Dockerfile) -> list[str]:
     found = [line.source for line in dockerfile.lines() if line.gaps]
     warnings = [f"[WARNING]: Empty continuation line found in: {source}\n" for source in found]
@@ -303,25 +314,6 @@ def _parse_names(tags: Sequence[str]) -> tuple[Reference, ...]:
         if name.digest:
             raise InvalidArgument("build tag cannot contain a digest")
     return tuple(dict.fromkeys(names))
-
-
-def _with_labels(plan: BuildPlan, request: BuildRequest) -> BuildPlan:
-    """--label is one more LABEL of the target, as the classic builder does it."""
-    if not request.labels:
-        return plan
-    pairs = tuple(sorted(request.labels.items()))
-    text = " ".join(f"{name}={value}" for name, value in pairs)
-    line = Line(0, "LABEL", text, source=f"LABEL {text}")
-    *others, target = plan.stages
-    quoted = tuple((_literal(name, plan.escape), _literal(value, plan.escape)) for name, value in pairs)
-    instructions = (*target.stage.instructions, Label(line, quoted))
-    return replace(plan, stages=(*others, replace(target, stage=replace(target.stage, instructions=instructions))))
-
-
-def _literal(text: str, escape: str) -> str:
-    """Quoted so that nothing in it is expanded."""
-    special = (escape, '"', "$", "'")
-    return '"' + "".join(escape + letter if letter in special[:3] else letter for letter in text) + '"'
 
 
 def _is_nothing(snapshot: Snapshot) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guest_agent.build.numbering import number_steps
 from guest_agent.build.parsing import parse_dockerfile
 from guest_agent.build.planning import BuildPlan, Origin, plan_build
 from guest_agent.build.variables import Platforms
@@ -111,3 +112,9 @@ def test_a_plan_is_closed_and_ordered(text: str) -> None:
     for planned in plan(text).stages:
         assert planned.needs <= seen
         seen.add(planned.stage.index)
+
+
+def test_steps_have_numbers_in_the_order_of_the_dockerfile() -> None:
+    text = "ARG A\nARG B\nFROM x AS a\nRUN 1\nFROM y\nRUN 2\nFROM a\nCOPY . /\nRUN 3"
+    numbers = number_steps(plan(text).stages, 2)
+    assert (numbers.first, numbers.total) == ({0: 3, 2: 5}, 7), "what isn't built has none"
