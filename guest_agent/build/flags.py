@@ -7,6 +7,7 @@ import csv
 from guest_agent.build.instructions import MountKind, RunMount
 from guest_agent.build.reading import Line
 from guest_agent.build.suggesting import suggestion
+from guest_agent.wire.sizes import parse_size
 
 _BOOLEANS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 
@@ -69,7 +70,7 @@ def parse_mount(line: Line, text: str) -> RunMount:
         sharing=_sharing(line, values.pop("sharing", "shared")),
         required=_boolean(line, "required", values.pop("required", "false")),
         env=values.pop("env", ""),
-        size=values.pop("size", ""),
+        size=_size(line, values.pop("size", "")),
         mode=_octal(line, values.pop("mode", "")),
         uid=_number(line, "uid", values.pop("uid", "0")),
         gid=_number(line, "gid", values.pop("gid", "0")),
@@ -112,6 +113,13 @@ def _sharing(line: Line, value: str) -> str:
     if value.lower() not in ("shared", "private", "locked"):
         raise line.fail(f'unsupported sharing value "{value}"', "known: shared, private, locked")
     return value.lower()
+
+
+def _size(line: Line, value: str) -> int:
+    try:
+        return parse_size(value) if value else 0
+    except ValueError:
+        raise line.fail(f"invalid value for size: {value}") from None
 
 
 def _octal(line: Line, value: str) -> int | None:

@@ -116,7 +116,7 @@ class MountKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunMount:
-    """RUN --mount; what wasn't given is "" or None."""
+    """RUN --mount; what wasn't given is "", 0 or None."""
 
     kind: MountKind
     target: str = ""
@@ -127,7 +127,7 @@ class RunMount:
     sharing: str = "shared"
     required: bool = False
     env: str = ""
-    size: str = ""
+    size: int = 0  #: bytes of a tmpfs
     mode: int | None = None
     uid: int = 0
     gid: int = 0

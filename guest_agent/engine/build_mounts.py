@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from guest_agent.build.copying import Attributes, copy_selection
 from guest_agent.build.instructions import MountKind, Run, RunMount
 from guest_agent.build.reading import Heredoc
-from guest_agent.build.selecting import digest_selection, select
+from guest_agent.build.selecting import select
 from guest_agent.build.snapshots import Snapshot
 from guest_agent.build.state import PROGRAMS, absolute
 from guest_agent.build.trees import Tree
+from guest_agent.engine.build_cache_mounts import begin_cache, source_content, strictest
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Origins
@@ -26,8 +26,6 @@ from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
 from guest_agent.wire.mounts import MountPoint, MountType, ReadOnlyDepth
 
 _SECRETS = "/run/secrets"
-#: Ways to share a cache, the most generous first.
-_STRICTNESS = ("shared", "private", "locked")
 #: BuildKit's place for the agent of `--mount=type=ssh`.
 _AGENT = "/run/buildkit/ssh_agent"
 
@@ -39,7 +37,7 @@ class Mounted:
     points: list[MountPoint] = field(default_factory=list)
     environment: list[str] = field(default_factory=list)
     stubs: list[str] = field(default_factory=list)
-    caches: dict[str, str] = field(default_factory=dict)  #: name of a cache -> of its folder
+    caches: dict[RunMount, str] = field(default_factory=dict)  #: the names of their folders
 
 
 def expand_mounts(snapshot: Snapshot, run: Run) -> tuple[RunMount, ...]:
@@ -72,40 +70,28 @@ async def describe_mounts(origins: Origins, mounts: tuple[RunMount, ...]) -> str
 
 
 async def _describe(origins: Origins, mount: RunMount) -> str:
-    if mount.kind is not MountKind.BIND:
+    if mount.kind not in (MountKind.BIND, MountKind.CACHE):
         return repr((mount.kind.value, mount.target, mount.id, mount.env, mount.size))
-    layers = await origins.layers(mount.origin) if mount.origin else None
-    if layers is not None:
-        content = hashlib.sha256(repr(layers).encode()).hexdigest()
-    else:
-        tree = await origins.open(mount.origin)
-        selection = await finish_in_thread(select, tree, [mount.source or "."])
-        content = await finish_in_thread(digest_selection, tree, selection)
-    return repr(("bind", mount.target, mount.source, mount.read_only, content))
+    content = await source_content(origins, mount)
+    return repr((mount.kind.value, mount.id, mount.target, mount.source, mount.read_only, content))
 
 
 async def make_mounts(
-    session: BuildSession, origins: Origins, mounts: tuple[RunMount, ...], undo: AsyncExitStack
+    session: BuildSession,
+    origins: Origins,
+    mounts: tuple[RunMount, ...],
+    caches: Mapping[RunMount, str],
+    undo: AsyncExitStack,
 ) -> Mounted:
-    """Everything that the mounts need is there until `undo` runs. Raises NotFound, InvalidArgument, Unsupported."""
-    mounted = Mounted(caches=await session.caches.take_all(plan_caches(mounts), undo))
+    """Everything that the mounts need is there until `undo` runs. Raises NotFound, InvalidArgument, Unsupported.
+
+    `caches` has the name of each cache.
+    """
+    taken = await session.caches.take_all(strictest(caches), undo)
+    mounted = Mounted(caches={mount: taken[name] for mount, name in caches.items()})
     for mount in mounts:
         await _MAKERS[mount.kind](session, origins, mount, undo, mounted)
     return mounted
-
-
-def plan_caches(mounts: tuple[RunMount, ...]) -> dict[str, str]:
-    """Each cache of a RUN once, by name, with the strictest sharing of its mounts."""
-    wanted: dict[str, str] = {}
-    for mount in mounts:
-        if mount.kind is MountKind.CACHE:
-            name = _cache_name(mount)
-            wanted[name] = max(wanted.get(name, mount.sharing), mount.sharing, key=_STRICTNESS.index)
-    return wanted
-
-
-def _cache_name(mount: RunMount) -> str:
-    return hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 async def _make_bind(
@@ -152,12 +138,9 @@ async def _make_cache(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
     """A folder that stays."""
-    name = mounted.caches[_cache_name(mount)]
+    name = mounted.caches[mount]
     folder = session.parts.paths.build_cache(name)
-    if not os.path.isdir(folder):
-        os.makedirs(folder)
-        os.chown(folder, mount.uid, mount.gid)
-        os.chmod(folder, 0o755 if mount.mode is None else mount.mode)
+    await begin_cache(session, origins, mount, folder)
     session.caches.note_use(name, f'cached mount {mount.target} with id "{mount.id}"')
     mounted.points.append(_bound(mount.target, folder, bool(mount.read_only)))
     mounted.stubs.append(mount.target + "/")

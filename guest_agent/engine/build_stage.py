@@ -15,6 +15,7 @@ from guest_agent.build.snapshots import Snapshot, StepResult
 from guest_agent.build.state import StageState, apply, describe_run, find_program, identify_run, plan_run_words
 from guest_agent.build.variables import environment_of
 from guest_agent.engine.build_bases import begin_stage
+from guest_agent.engine.build_cache_mounts import name_caches
 from guest_agent.engine.build_files import check_volumes, make_working_dir, perform_copy, plan_copy
 from guest_agent.engine.build_mounts import (
     Mounted,
@@ -22,7 +23,6 @@ from guest_agent.engine.build_mounts import (
     expand_mounts,
     make_mounts,
     mount_program,
-    plan_caches,
 )
 from guest_agent.engine.build_requests import BuildStepFailed
 from guest_agent.engine.build_roots import build_root, keep_changes
@@ -169,13 +169,14 @@ class StageBuild:
         origins = Origins(self._session, self._planned)
         try:
             described = await describe_mounts(origins, mounts)
+            caches = await name_caches(origins, mounts)
             program = find_program(run)
             key = snapshot.next_key(identify_run(snapshot.state, run, described))
 
             async def work() -> str:
                 async with AsyncExitStack() as undo:
-                    await self._session.empty_caches(plan_caches(mounts), self._planned.stage)
-                    mounted = await make_mounts(self._session, origins, mounts, undo)
+                    await self._session.empty_caches(caches.values(), self._planned.stage)
+                    mounted = await make_mounts(self._session, origins, mounts, caches, undo)
                     if program is not None:
                         mount_program(self._session, program, undo, mounted)
                     return await self._execute(snapshot, run, argv, mounted)

@@ -1,8 +1,8 @@
 """The values of flags that speak of devices: rates, weights, cgroup rules, GPUs (docker's opts package)."""
 
+from guest_agent.wire.sizes import parse_size
 from hostvm.cli.request.csv import split_csv
 from hostvm.cli.request.environment import as_map
-from hostvm.cli.request.kinds import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

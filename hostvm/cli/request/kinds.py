@@ -1,5 +1,6 @@
 """The kinds of values that only `run`, `create` and a few others have."""
 
+from guest_agent.wire.sizes import parse_size
 from hostvm.cli.request.attachments import parse_attachment
 from hostvm.cli.request.mounts import parse_mount
 
@@ -7,32 +8,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Docker's units.RAMInBytes: binary multiples, with or without "b" or "ib" behind.
-_SHIFT = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
-
 _ULIMITS = frozenset((
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
     "rttime", "sigpending", "stack",
 ))  # fmt: skip
-
-
-def parse_size(text: str) -> int:
-    """`512m` -> bytes (units.RAMInBytes)."""
-    end = len(text)
-    while end and not (text[end - 1].isdigit() or text[end - 1] == "."):
-        end -= 1
-    number = text[:end].rstrip(" ")
-    try:
-        if not number or not number.replace(".", "", 1).isdigit() or not number.isascii():
-            raise ValueError
-        value = float(number)
-    except ValueError:
-        raise ValueError(f"invalid size: '{text}'") from None
-    suffix = text[end:].strip(" ").lower()
-    shift = _SHIFT.get(suffix[:1])
-    if shift is None or suffix[1:] not in ("", "b", "ib") or suffix == "bb":
-        raise ValueError(f"invalid suffix: '{text[end:].strip(' ')}'")
-    return int(value * (1 << shift))
 
 
 def parse_mebibytes(text: str) -> int:

@@ -146,7 +146,7 @@ def _add_pair(options: dict[str, object], name: str, value: str) -> None:
 
 
 def _set_tmpfs(options: dict[str, object], key: str, value: str, field: str) -> None:
-    from hostvm.cli.request.kinds import parse_size
+    from guest_agent.wire.sizes import parse_size
 
     try:
         if key == "tmpfs-size":

@@ -126,6 +126,8 @@ def test_flags_of_run() -> None:
     cache, secret = run.mounts
     assert (run.network, cache.kind, cache.sharing, secret.required) == ("none", MountKind.CACHE, "locked", True)
     assert run.words.words == ("x",)
+    limited = one("RUN --mount=type=tmpfs,target=/t,size=1.5mb x")
+    assert isinstance(limited, Run) and limited.mounts[0].size == 3 << 19
 
 
 def test_healthcheck() -> None:
@@ -178,6 +180,10 @@ def test_a_trigger_keeps_its_words() -> None:
         (
             "FROM a\nRUN --security=insecure x",
             "dockerfile parse error on line 2: security mode insecure is not allowed",
+        ),
+        (
+            "FROM a\nRUN --mount=type=tmpfs,target=/t,size=x y",
+            "dockerfile parse error on line 2: invalid value for size: x",
         ),
         ("FROM a\nRUN --mount=type=cache x", "dockerfile parse error on line 2: cache mount type requires target"),
         ("FROM a\nSHELL x", "dockerfile parse error on line 2: SHELL requires the arguments to be in JSON form"),

@@ -6,13 +6,15 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from guest_agent.build.instructions import MountKind, RunMount
+from guest_agent.engine.build_cache_mounts import cache_name, strictest
 from guest_agent.engine.build_caches import CacheFolders
-from guest_agent.engine.build_mounts import drop_left_secrets, plan_caches
+from guest_agent.engine.build_mounts import drop_left_secrets
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.records import Records
 
@@ -36,8 +38,17 @@ def cache(identity: str, sharing: str) -> RunMount:
 
 
 def test_each_cache_of_a_run_is_taken_once_and_most_strictly() -> None:
-    wanted = plan_caches((cache("x", "shared"), cache("x", "locked"), cache("y", "private"), cache("x", "shared")))
+    mounts = (cache("x", "shared"), cache("x", "locked"), cache("y", "private"))
+    wanted = strictest({mount: cache_name(mount, "") for mount in mounts})
     assert sorted(wanted.values()) == ["locked", "private"]
+
+
+def test_who_wants_another_beginning_has_another_cache() -> None:
+    """BuildKit knows a cache by its id and by what is below it: an owner, a mode or a `from` makes it another one."""
+    plain = cache("x", "shared")
+    others = (replace(plain, uid=5), replace(plain, gid=5), replace(plain, mode=0o700))
+    assert len({cache_name(one, "") for one in (plain, *others)} | {cache_name(plain, "content")}) == 5
+    assert cache_name(replace(plain, mode=0o755, target="/other"), "") == cache_name(plain, "")
 
 
 def test_two_runs_that_lock_the_same_caches_both_end(paths: EnginePaths, records: Records) -> None:
