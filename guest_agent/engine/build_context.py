@@ -11,8 +11,10 @@ from urllib.parse import unquote
 
 from guest_agent.build.selecting import leads_out, resolve
 from guest_agent.build.trees import ContextTree, Entry, Tree, TreeReader
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_requests import BuildRequest, NotCached
 from guest_agent.engine.build_web import Download
+from guest_agent.engine.git_authorization import find_authorization
 from guest_agent.engine.parts import Parts
 from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.errors import InvalidArgument
@@ -61,15 +63,19 @@ class UnsentTree:
         raise NotCached
 
 
-async def read_body(parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes]) -> BuildBody:
+async def read_body(
+    parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes], client: BuildClient
+) -> BuildBody:
     """Raises InvalidArgument, PeerMisbehaved (the client ended in the middle), HostFailed."""
-    body = await _read_whole(parts, request, chunks)
+    body = await _read_whole(parts, request, chunks, client)
     return replace(body, context=UnsentTree()) if request.cached_only else body
 
 
-async def _read_whole(parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes]) -> BuildBody:
+async def _read_whole(
+    parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes], client: BuildClient
+) -> BuildBody:
     if request.remote and request.remote != "client-session":
-        return await _read_remote(parts, request)
+        return await _read_remote(parts, request, client)
     whole = await read_tree(parts, chunks)
     try:
         return _split(whole, request)
@@ -89,10 +95,11 @@ async def read_tree(parts: Parts, chunks: AsyncIterator[bytes], owned: bool = Fa
         reader.close()
 
 
-async def _read_remote(parts: Parts, request: BuildRequest) -> BuildBody:
+async def _read_remote(parts: Parts, request: BuildRequest, client: BuildClient) -> BuildBody:
     remote, folder = request.remote, parts.paths.temporary
     if is_git(remote):
-        async with aclosing(parts.repositories.fetch(remote)) as chunks:
+        authorization = await find_authorization(remote, client.secret)
+        async with aclosing(parts.repositories.fetch(remote, authorization=authorization)) as chunks:
             tree, dockerfile = await read_tree(parts, chunks), ""
     else:
         download = Download(remote, folder, host_address=parts.registries.host_address)

@@ -166,9 +166,7 @@ async def _make_secret(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
     """On the engine's tmpfs for the time of the step; in no layer and in no history."""
-    secret = session.secrets.get(mount.id)
-    if secret is None:
-        secret = await session.client.secret(mount.id)
+    secret = await session.secret(mount.id)
     if secret is None:
         if mount.required:
             raise NotFound(f"secret {mount.id}: not found", f"give it with --secret id={mount.id},src=FILE")

@@ -59,6 +59,11 @@ class BuildSession:
     #: As many steps at once as there are processors; two where there is one, since a step often waits for the network.
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(max(2, os.cpu_count() or 1)))
 
+    async def secret(self, identity: str) -> bytes | None:
+        """One that came with the request, or that the client has; None where there is none."""
+        sent = self.secrets.get(identity)
+        return await self.client.secret(identity) if sent is None else sent
+
     def turn(self, key: str, stage: Stage) -> AbstractAsyncContextManager[None]:
         """Alone with a step, among all builds; one that is made in any case waits for nobody."""
         return nullcontext() if self._starts_over(stage) else self.turns.take(key)

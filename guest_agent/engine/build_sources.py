@@ -21,6 +21,7 @@ from guest_agent.engine.build_context import read_tree
 from guest_agent.engine.build_roots import build_root
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_web import Download, is_url
+from guest_agent.engine.git_authorization import find_authorization
 from guest_agent.store.inflate import InflateError, open_inflater
 from guest_agent.store.tar import TarDecoder, TarError
 from guest_agent.store.threads import finish_in_thread, open_in_thread
@@ -198,7 +199,8 @@ class Origins:
 
     async def _clone(self, url: str, keep_git: bool = False) -> ContextTree:
         parts = self._session.parts
-        async with aclosing(parts.repositories.fetch(url, keep_git)) as chunks:
+        authorization = await find_authorization(url, self._session.secret)
+        async with aclosing(parts.repositories.fetch(url, keep_git, authorization)) as chunks:
             tree = await read_tree(parts, chunks)
         self._undo.callback(tree.close)
         return tree

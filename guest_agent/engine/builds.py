@@ -126,7 +126,7 @@ class Builds:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)
         resources, _warnings = settle_limits(request.resources, self._parts.host.support)
         request = replace(request, resources=resources)
-        body = await read_body(self._parts, request, chunks)
+        body = await read_body(self._parts, request, chunks, ways.client)
         with ExitStack() as undo:
             undo.callback(body.close)
             session = self._open_session(request, body, platform, ways)

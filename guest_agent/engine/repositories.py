@@ -19,13 +19,17 @@ class Repositories:
     channel: str
     folder: str
 
-    async def fetch(self, remote: str, keep_git: bool = False) -> AsyncGenerator[bytes, None]:
+    async def fetch(self, remote: str, keep_git: bool = False, authorization: str = "") -> AsyncGenerator[bytes, None]:
         """The tar of `URL#REFERENCE:FOLDER`, submodules included; `.git` where it is to be kept.
 
-        Closing the iterator ends what runs for it. Raises InvalidArgument, Unavailable, Unsupported.
+        `authorization` is the value of that header, for the URL's host alone. Closing the iterator ends what runs for
+        it. Raises InvalidArgument, Unavailable, Unsupported.
         """
-        source = _ask(self.channel, Wanted(remote, keep_git)) if self.channel else None
-        async with aclosing(source or fetch_repository(remote, self.folder, keep_git)) as pieces:
+        if self.channel:
+            source = _ask(self.channel, Wanted(remote, keep_git, authorization))
+        else:
+            source = fetch_repository(remote, self.folder, keep_git, authorization=authorization)
+        async with aclosing(source) as pieces:
             async for piece in pieces:
                 yield piece
 

@@ -21,20 +21,31 @@ from guest_agent.wire.git_sources import checkout, split_git_source
 #: Seconds for one command of git; a repository is fetched without its history.
 _DEADLINE = 600.0
 _PIECE = 256 << 10
+#: What git says where a server wants to know who is there.
+_ASKED = "terminal prompts disabled"
+_PRIVATE = "is it private? Give a token by --secret id=GIT_AUTH_TOKEN,src=FILE, or clone it and build its folder"
 
 
 async def fetch_repository(
-    remote: str, folder: str, keep_git: bool = False, environment: Mapping[str, str] | None = None
+    remote: str,
+    folder: str,
+    keep_git: bool = False,
+    *,
+    authorization: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """The tar of `URL#REFERENCE:FOLDER`, submodules included; `.git` where it is to be kept.
 
-    `folder` is where the work is done; `environment` is git's, by default this process's. Closing the iterator kills
-    what runs. Raises InvalidArgument, Unavailable (the deadline), Unsupported (no git).
+    `folder` is where the work is done; `authorization` is the value of that header for the URL's host; `environment` is
+    git's, by default this process's. Closing the iterator kills what runs. Raises InvalidArgument, Unavailable (the
+    deadline), Unsupported (no git).
     """
     url, reference, inner = split_git_source(remote)
     place = tempfile.mkdtemp(dir=folder, prefix="git-")
     os.chmod(place, 0o755)  # which becomes the mode of what it is copied to
-    commands = _Commands(place, {**(os.environ if environment is None else environment), "GIT_TERMINAL_PROMPT": "0"})
+    commands = _Commands(
+        place, {**(os.environ if environment is None else environment), **_settings(url, authorization)}
+    )
     try:
         await commands.check_out(url, reference)
         async with aclosing(commands.pack(_inside(place, inner), keep_git)) as pieces:
@@ -47,6 +58,17 @@ async def fetch_repository(
 def remove_folder(path: str) -> None:
     """By a program that no depth of folders is too much for. A missing one is fine."""
     subprocess.run(["rm", "-rf", "--", path], check=False, stderr=subprocess.DEVNULL)
+
+
+def _settings(url: str, authorization: str) -> dict[str, str]:
+    """As variables: a command's arguments can be read by everybody. Another host doesn't get the header."""
+    never_ask = {"GIT_TERMINAL_PROMPT": "0"}
+    if not authorization:
+        return never_ask
+    scheme, _, rest = url.partition("://")
+    scope = f"http.{scheme}://{rest.partition('/')[0]}/.extraHeader"
+    header = f"Authorization: {authorization}"
+    return never_ask | {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": scope, "GIT_CONFIG_VALUE_0": header}
 
 
 def _inside(place: str, inner: str) -> str:
@@ -74,7 +96,8 @@ class _Commands:
                 words = steps.send(await self._git(*words))
         except StopIteration as end:
             if end.value:
-                raise InvalidArgument(f"failed to fetch the repository: {end.value}") from None
+                hint = _PRIVATE if _ASKED in end.value else ""
+                raise InvalidArgument(f"failed to fetch the repository: {end.value}", hint) from None
 
     async def pack(self, folder: str, keep_git: bool) -> AsyncGenerator[bytes, None]:
         excluded = () if keep_git else ("--exclude=./.git",)

@@ -10,8 +10,9 @@ The engine's side is not trusted by the host's: `parse_request` checks what it a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from struct import Struct
+from typing import TypeGuard
 
 from guest_agent.wire.errors import (
     HostvmError,
@@ -24,8 +25,8 @@ from guest_agent.wire.errors import (
 from guest_agent.wire.git_sources import split_git_source
 
 SERVICE = "repository"
-#: What the agent takes for a request's line has 4096 bytes at most.
-_LONGEST_REMOTE = 2000
+#: The agent's own limit.
+_LONGEST_LINE = 4096
 #: Characters of what git complained of.
 _LONGEST_TEXT = 4000
 #: A piece that is announced as longer isn't one.
@@ -39,29 +40,35 @@ HEADER_SIZE = _LENGTH.size
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`remote` is `URL#REFERENCE:FOLDER`."""
+    """`remote` is `URL#REFERENCE:FOLDER`; `authorization` the value of that header, which the build's client gave."""
 
     remote: str
     keep_git: bool = False
+    authorization: str = ""
 
 
 def format_request(wanted: Wanted) -> bytes:
-    """The line for the agent's socket. Raises InvalidArgument for a remote that is too long."""
-    if len(wanted.remote.encode()) > _LONGEST_REMOTE:
-        raise InvalidArgument("the repository's URL is too long")
-    return json.dumps({"to": SERVICE, "remote": wanted.remote, "keep_git": wanted.keep_git}).encode() + b"\n"
+    """The line for the agent's socket. Raises InvalidArgument for one that is too long."""
+    line = json.dumps({"to": SERVICE, **asdict(wanted)}).encode() + b"\n"
+    if len(line) > _LONGEST_LINE:
+        raise InvalidArgument("the repository's URL, or what opens it, is too long")
+    return line
 
 
 def parse_request(request: dict[str, object]) -> Wanted:
     """Raises PeerMisbehaved for what isn't a request, Unsupported for a protocol that isn't for the guest."""
-    remote, keep_git = request.get("remote"), request.get("keep_git")
-    if not isinstance(remote, str) or not isinstance(keep_git, bool) or "\0" in remote:
-        raise PeerMisbehaved("a request for a repository has a remote and keep_git")
+    remote, keep_git, authorization = (request.get(name) for name in ("remote", "keep_git", "authorization"))
+    if not _is_line(remote) or not isinstance(keep_git, bool) or not _is_line(authorization):
+        raise PeerMisbehaved("a request for a repository has a remote, keep_git and an authorization")
     scheme, separator, _ = split_git_source(remote)[0].partition("://")
     if not separator or scheme not in PROTOCOLS:
         how = f"a machine's host fetches repositories by {', '.join(PROTOCOLS[:-1])} and {PROTOCOLS[-1]} only"
         raise Unsupported(how, "clone the repository, and build its folder")
-    return Wanted(remote, keep_git)
+    return Wanted(remote, keep_git, authorization)
+
+
+def _is_line(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.isprintable()
 
 
 def format_answer(error: HostvmError | None = None) -> bytes:

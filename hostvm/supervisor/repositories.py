@@ -66,8 +66,14 @@ class RepositoryService:
 
     async def _send(self, wanted: Wanted, stream: Stream) -> None:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        environment = plan_environment(os.environ, self._folder)
-        async with aclosing(fetch_repository(wanted.remote, self._folder, wanted.keep_git, environment)) as pieces:
+        fetching = fetch_repository(
+            wanted.remote,
+            self._folder,
+            wanted.keep_git,
+            authorization=wanted.authorization,
+            environment=plan_environment(os.environ, self._folder),
+        )
+        async with aclosing(fetching) as pieces:
             try:
                 first = await anext(pieces)
             except HostvmError as error:

@@ -9,6 +9,7 @@ import signal
 import socket
 import tarfile
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,10 +34,20 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class Guarded(_Quiet):
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] == f"Basic {b64encode(b'x-access-token:opened').decode()}":
+            super().do_GET()
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, handler: type[_Quiet] = _Quiet) -> Iterator[str]:
     """The folder by HTTP; its URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=os.fspath(folder))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=os.fspath(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -97,6 +108,20 @@ def test_add_takes_a_repository(machine: Machine, repositories: GitServer, proje
     failing = f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {url} /x"
     assert "checksum can't be specified for non-HTTP(S) sources" in machine.fails(1, "build", project(failing))
     machine("rmi", "added")
+
+
+def test_a_private_repository(machine: Machine, repositories: GitServer, project: Project, tmp_path: Path) -> None:
+    """A secret with BuildKit's name opens it; it is in no layer, and isn't asked for where it isn't needed."""
+    with serving(repositories.bare, Guarded) as web:
+        folder = project(f"FROM busybox\nADD --keep-git-dir=true {web}/app.git#v1 /c")
+        refused = machine.fails(1, "build", folder)
+        assert "--secret id=GIT_AUTH_TOKEN,src=FILE" in refused
+        token = tmp_path / "token"
+        token.write_text("opened\n")
+        machine("build", "-q", "-t", "private", "--secret", f"id=GIT_AUTH_TOKEN,src={token}", folder)
+    assert run_of(machine, "private", "cat", "/c/old") == "1"
+    assert run_of(machine, "private", "sh", "-c", "grep -ri -e opened -e authorization /c || echo nowhere") == "nowhere"
+    machine("rmi", "private")
 
 
 def test_files_and_contexts_from_the_web(machine: Machine, project: Project, tmp_path: Path) -> None:

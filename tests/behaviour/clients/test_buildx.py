@@ -19,7 +19,7 @@ from tests.behaviour.harness.machine import Machine, Result
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.images.git_server import GitServer
 from tests.behaviour.images.registry_process import RegistryProcess
-from tests.behaviour.test_build_sources import serving
+from tests.behaviour.test_build_sources import Guarded, serving
 
 Build = Callable[..., Result]
 
@@ -182,6 +182,11 @@ def test_repositories_are_contexts(machine: Machine, build: Build, tmp_path: Pat
         done = machine.command([programs.COMPOSE_2, "--project-directory", str(folder), "build"])
         assert done.code == 0, done.err
         assert machine("run", "--rm", "composed").split()[0] == "./Dockerfile"
+        with serving(server.bare, Guarded) as web:
+            private, token = f"{web}/app.git#v1:sub", tmp_path / "token"
+            token.write_text("opened")
+            assert "terminal prompts disabled" in build(private).err
+            assert build("--secret", f"id=GIT_AUTH_TOKEN,src={token}", private).code == 0
         missing = build(f"{app}#nope")
         assert missing.code == 1 and "couldn't find remote ref nope" in missing.err
     machine("rmi", "cloned", "beside", "composed")

@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from guest_agent.build.trees import ContextTree, TreeReader
+from guest_agent.engine.build_client import BuildClient
 from guest_agent.engine.build_context import read_body
 from guest_agent.engine.build_mounts import copy_source
 from guest_agent.engine.build_requests import BuildRequest
@@ -46,7 +47,7 @@ def test_a_remote_context_without_a_dockerfile_is_closed(
 
     request = BuildRequest(remote="http://there/x.tar")
     with pytest.raises(InvalidArgument, match="Cannot locate specified Dockerfile"):
-        asyncio.run(read_body(parts, request, no_chunks()))
+        asyncio.run(read_body(parts, request, no_chunks(), BuildClient({})))
     assert tree.find("big") is None
     assert not [place for place in open_descriptors() if place.startswith(f"{tmp_path}/")]
 

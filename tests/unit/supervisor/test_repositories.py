@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import tarfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from guest_agent.engine.repositories import Repositories
 from guest_agent.wire.errors import HostvmError, InvalidArgument, Unavailable, Unsupported
-from guest_agent.wire.host_repositories import format_answer, format_piece
+from guest_agent.wire.host_repositories import Wanted, format_answer, format_piece, format_request
 from hostvm.supervisor.repositories import RepositoryService, plan_environment
 from tests.behaviour.images.git_server import GitServer
 
@@ -57,7 +58,7 @@ class Host:
 
 def service_for(host: Host, remote: str, keep_git: bool = False) -> Serve:
     service = RepositoryService(str(host.folder))
-    request: dict[str, object] = {"to": "repository", "remote": remote, "keep_git": keep_git}
+    request = json.loads(format_request(Wanted(remote, keep_git)))
     return lambda stream: service.handle(request, stream)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound, PeerMisbehaved, Unsupported
@@ -17,9 +19,13 @@ from guest_agent.wire.host_repositories import (
 )
 
 
+def request(remote: str = "git://h/r", authorization: str = "") -> dict[str, object]:
+    return {"to": "repository", "remote": remote, "keep_git": True, "authorization": authorization}
+
+
 @pytest.mark.parametrize("remote", ["https://h/r.git#main:a", "http://h/r.git", "git://h/r", "github.com/o/r"])
 def test_what_needs_no_key_is_fetched(remote: str) -> None:
-    assert parse_request({"to": "repository", "remote": remote, "keep_git": True}) == Wanted(remote, True)
+    assert parse_request(request(remote, authorization="basic eA==")) == Wanted(remote, True, "basic eA==")
 
 
 @pytest.mark.parametrize(
@@ -27,19 +33,30 @@ def test_what_needs_no_key_is_fetched(remote: str) -> None:
 )
 def test_the_hosts_files_keys_and_programs_are_not_for_the_guest(remote: str) -> None:
     with pytest.raises(Unsupported, match="http, https and git only"):
-        parse_request({"remote": remote, "keep_git": False})
+        parse_request(request(remote))
 
 
-@pytest.mark.parametrize("fields", [{}, {"remote": 1, "keep_git": False}, {"remote": "http://h/\0", "keep_git": True}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"remote": 1},
+        {"remote": None},
+        {"remote": "http://h/\0"},
+        {"keep_git": "yes"},
+        {"authorization": ["x"]},
+        {"authorization": "x\r\nHost: y"},
+    ],
+)
 def test_what_is_no_request(fields: dict[str, object]) -> None:
     with pytest.raises(PeerMisbehaved):
-        parse_request(fields)
+        parse_request(request() | fields)
 
 
 def test_a_request_fits_the_agents_line() -> None:
     assert len(format_request(Wanted("\x01" * 600))) < 4096
+    assert parse_request(json.loads(format_request(Wanted("git://h/r")))) == Wanted("git://h/r")
     with pytest.raises(InvalidArgument):
-        format_request(Wanted("http://h/" + "x" * 2000))
+        format_request(Wanted("http://h/" + "x" * 4096))
 
 
 def test_an_error_crosses_as_it_was() -> None:
