@@ -55,8 +55,8 @@ class SystemResource:
     async def auth(self, call: Call) -> Answer:
         body = read_fields(await call.request.json())
         credentials = Credentials(body.text("username"), body.text("password"), body.text("identitytoken"))
-        status = await self._engine.images.authenticate(body.text("serveraddress"), credentials)
-        return json_response({"Status": status, "IdentityToken": ""})
+        token = await self._engine.images.authenticate(body.text("serveraddress"), credentials)
+        return json_response({"Status": "Login Succeeded", "IdentityToken": token})
 
     async def shutdown(self, call: Call) -> Answer:
         """204 first: the engine's end is also the end of this connection."""

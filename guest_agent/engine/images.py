@@ -150,7 +150,7 @@ class Images:
         return await asyncio.to_thread(push_list, name, entries, self._parts.registries, credentials)
 
     async def authenticate(self, server: str, credentials: Credentials) -> str:
-        """Try credentials at a registry; what it is to say. Raises Unauthorized, Unavailable."""
+        """Try credentials at a registry; its identity token, "" for none. Raises Unauthorized, Unavailable."""
         return await asyncio.to_thread(log_in, server, self._parts.registries, credentials)
 
     async def search(self, term: str, limit: int) -> Found:

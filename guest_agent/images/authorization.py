@@ -37,11 +37,18 @@ def parse_challenges(values: list[str]) -> dict[str, dict[str, str]]:
 class Authorization:
     """Knows the Authorization header for one repository. Thread-safe."""
 
-    def __init__(self, transport: Transport, credentials: Credentials | None, scopes: tuple[str, ...]) -> None:
-        """`scopes`, as "repository:team/app:pull", are asked for whatever the registry's challenge says."""
+    def __init__(
+        self, transport: Transport, credentials: Credentials | None, scopes: tuple[str, ...], offline: bool = False
+    ) -> None:
+        """`scopes`, as "repository:team/app:pull", are asked for whatever the registry's challenge says.
+
+        `offline`: ask for an identity token, too, which is as good as the password from then on.
+        """
         self._transport = transport
         self._credentials = credentials or Credentials()
         self._scopes = scopes
+        self._offline = offline
+        self.identity_token = self._credentials.identity_token  #: the newest one that the token server gave
         self._lock = Lock()
         registry_token = self._credentials.registry_token
         self._header = f"Bearer {registry_token}" if registry_token else ""
@@ -75,6 +82,8 @@ class Authorization:
             raise PeerMisbehaved(f"the registry names a token server that isn't safe to ask: {realm[:200]!r}")
         query = [("service", challenge.get("service", "")), *(("scope", scope) for scope in self._scopes)]
         answer = self._ask_token_server(realm, query)
+        if isinstance(identity := answer.get("refresh_token"), str) and identity:
+            self.identity_token = identity
         token = answer.get("token") or answer.get("access_token")
         if not isinstance(token, str) or not token or not token.isprintable():
             raise PeerMisbehaved(f'Get "{realm}": the answer holds no token')
@@ -88,6 +97,7 @@ class Authorization:
             body = urlencode([query[0], ("scope", scopes), *grant, ("client_id", _CLIENT_ID)]).encode()
             headers, method = {"Content-Type": "application/x-www-form-urlencoded"}, "POST"
         else:
+            query += [("offline_token", "true"), ("client_id", _CLIENT_ID)] if self._offline else []
             url += ("&" if "?" in realm else "?") + urlencode([pair for pair in query if pair[1]])
             headers = {"Authorization": self._basic()} if self._credentials.username else {}
         try:

@@ -64,18 +64,19 @@ async def list_tags(name: str, settings: RegistrySettings, credentials: Credenti
 
 
 def log_in(server: str, settings: RegistrySettings, credentials: Credentials) -> str:
-    """docker's status line if the registry takes the credentials. Raises Unauthorized, Unavailable."""
+    """Try credentials; the identity token to keep in the password's place, "" where the registry gives none.
+
+    Raises Unauthorized, Unavailable.
+    """
     transport = Transport(settings)
     domain = _domain(server)
     problem: HostvmError = Unavailable(f"no endpoint for {domain}")
     for base in plan_endpoints(transport, domain):
         url = f"{base}/v2/"
         try:
-            _try_credentials(transport, url, credentials)
+            return _try_credentials(transport, url, credentials)
         except (OSError, HTTPException) as error:
             problem = unreachable(url, error)
-        else:
-            return "Login Succeeded"
     raise problem
 
 
@@ -84,8 +85,8 @@ def _domain(server: str) -> str:
     return DEFAULT_DOMAIN if host in ("", "docker.io", "index.docker.io", "registry-1.docker.io") else host
 
 
-def _try_credentials(transport: Transport, url: str, credentials: Credentials) -> None:
-    authorization = Authorization(transport, credentials, ())
+def _try_credentials(transport: Transport, url: str, credentials: Credentials) -> str:
+    authorization = Authorization(transport, credentials, (), offline=True)
     status = 0
     for _ in range(2):
         used = authorization.headers()
@@ -94,7 +95,7 @@ def _try_credentials(transport: Transport, url: str, credentials: Credentials) -
             challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
             response.body(_MAX_CHALLENGE)
         if status == 200:
-            return
+            return authorization.identity_token
         if status != 401 or not authorization.answer(challenges, used):
             break
     words = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}.get(status, "")

@@ -12,6 +12,8 @@ from contextlib import suppress
 
 from hostvm.cli.failure import Failure
 
+#: The user name that says that the secret is an identity token.
+TOKEN_USER = "<token>"
 #: Seconds; a keyring may ask its user for a password.
 _DEADLINE = 60
 
@@ -56,10 +58,9 @@ def store_with_helper(name: str, registry: str, username: str, password: str) ->
         raise Failure(f"error storing credentials - err: exit status {code}, out: `{output}`", 1)
 
 
-def erase_with_helper(name: str, registry: str) -> bool:
-    """Have the helper forget them; whether it knew any."""
-    code, _output = _run(name, "erase", registry, "erasing")
-    return code == 0
+def erase_with_helper(name: str, registry: str) -> None:
+    """Have the helper forget them, if it knew any."""
+    _run(name, "erase", registry, "erasing")
 
 
 def _run(name: str, action: str, text: str, doing: str) -> tuple[int, str]:
@@ -74,9 +75,8 @@ def _run(name: str, action: str, text: str, doing: str) -> tuple[int, str]:
 
 
 def _parse(output: str, registry: str) -> dict[str, str]:
-    """The user name `<token>` says that the secret is an identity token."""
     fields = json.loads(output)
-    if fields.get("Username") == "<token>":
+    if fields.get("Username") == TOKEN_USER:
         return {"serveraddress": registry, "identitytoken": str(fields.get("Secret", ""))}
     return {
         "serveraddress": registry,

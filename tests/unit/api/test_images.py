@@ -95,6 +95,8 @@ def test_distribution(api: Api) -> None:
 def test_auth(api: Api) -> None:
     body = {"username": "ann", "password": "right", "serveraddress": "localhost:5000"}
     assert api.call("POST", "/auth", body) == (200, {"Status": "Login Succeeded", "IdentityToken": ""})
+    kept = (200, {"Status": "Login Succeeded", "IdentityToken": "kept"})
+    assert api.call("POST", "/auth", {**body, "serveraddress": "tokens.test"}) == kept
     status, message = api.message("POST", "/auth", {**body, "password": "wrong"})
     assert (status, "login attempt to" in message) == (401, True)
 

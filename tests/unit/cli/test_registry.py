@@ -73,3 +73,54 @@ def test_what_cannot_be_read_is_not_replaced(hostvm: Call, config: Path, text: s
 def test_config_names_the_folder_for_credentials_too(hostvm: Call, config: Path, tmp_path: Path) -> None:
     assert hostvm("--config", str(tmp_path / "other"), *LOGIN).code == 0
     assert (tmp_path / "other" / "config.json").exists() and not config.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("-p", "secret", "--password-stdin", "-u", "ann"), "conflicting options: cannot specify both --password and"),
+        (("--password-stdin",), "the --password-stdin option requires --username to be set"),
+        (("-u", "", "--password-stdin"), "username is empty"),
+        (("-u", "ann", "-p", ""), "password is empty"),
+        ((), "Error: Cannot perform an interactive login from a non TTY device"),
+    ],
+)
+def test_flags_that_say_too_much_or_too_little(
+    hostvm: Call, config: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    outcome = hostvm("login", *words, "r.test")
+    assert (outcome.code, complaint in outcome.err) == (1, True), outcome
+    assert not config.exists()
+
+
+def test_what_is_known_is_tried_again(hostvm: Call, config: Path) -> None:
+    hostvm(*LOGIN)
+    outcome = hostvm("login", "http://r.test/v2/")
+    assert (outcome.code, outcome.out) == (0, "Login Succeeded\n")
+    assert outcome.err.startswith("Authenticating with existing credentials... [Username: ann]\n")
+
+
+def test_what_is_known_and_refused(
+    hostvm: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_engine: Start
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"auths": {"r.test": {"auth": "YW5uOnNlY3JldA=="}}}')
+    start_engine(replies={"POST /auth": Reply({"message": "login attempt failed"}, 401)})
+    outcome = hostvm("login", "r.test")
+    assert outcome.code == 1 and "Stored credentials invalid or expired\n" in outcome.err
+
+
+def test_an_identity_token_takes_the_password_s_place(
+    hostvm: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_engine: Start
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    start_engine(replies={"POST /auth": Reply({"Status": "Login Succeeded", "IdentityToken": "kept"})})
+    assert hostvm(*LOGIN).code == 0
+    kept = json.loads((tmp_path / "config.json").read_text())
+    assert kept == {"auths": {"r.test": {"auth": "YW5uOg==", "identitytoken": "kept"}}}
+    assert stored_auth(kept, "r.test") == {
+        "serveraddress": "r.test",
+        "username": "ann",
+        "password": "",
+        "identitytoken": "kept",
+    }
