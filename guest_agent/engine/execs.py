@@ -15,6 +15,7 @@ from guest_agent.engine.bundle import find_hostname
 from guest_agent.engine.container import Container, Status
 from guest_agent.engine.descriptors import PipeSource
 from guest_agent.engine.detach import parse_detach_keys
+from guest_agent.engine.folder_changes import FolderChanges
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.links import link_variables
 from guest_agent.engine.live import Run
@@ -33,8 +34,8 @@ from guest_agent.wire.errors import Conflict, HostvmError, InvalidArgument, NotF
 from guest_agent.wire.models import ContainerId
 
 _CONSOLE_TIMEOUT = 30.0
-#: The runtime takes 10 to 20 ms to the command's start; it is looked for during 10 s.
-_PID_INTERVAL, _PID_LOOKS = 0.002, 5000
+#: The runtime takes 10 to 20 ms to the command's start.
+_PID_TIMEOUT = 10.0
 #: What can't be started, for whatever reason (moby 26, daemon/exec.go).
 _NOT_STARTED = 126
 
@@ -69,6 +70,7 @@ class Execs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._execs: dict[str, Exec] = {}
+        self._changes = FolderChanges()
 
     def create(self, request: ExecRequest) -> str:
         """The new exec's id. Raises Conflict where the container doesn't run."""
@@ -154,7 +156,7 @@ class Execs:
         if not detach:
             return attachment
         attachment.close()
-        await _wait_running(one)
+        await self._wait_running(one)
         return None
 
     # -- doing
@@ -231,6 +233,18 @@ class Execs:
             console_size=size,
         )
 
+    async def _wait_running(self, one: Exec) -> None:
+        """Until it has a pid, or has ended: whom a detached start has answered asks for it.
+
+        The runtime tells by a file, and the end takes the folder away. Where the kernel has no watch left it isn't
+        waited for: who asks in the next milliseconds is told of no pid yet.
+        """
+        with contextlib.suppress(OSError, TimeoutError), self._changes.watched(one.folder) as changed:
+            async with asyncio.timeout(_PID_TIMEOUT):
+                while one.running and not one.pid:
+                    await changed.wait()
+                    changed.clear()
+
     async def _watch(self, one: Exec, container: Container, runtime_pid: int) -> None:
         try:
             one.exit_code = await self._parts.runtime.exec_result(runtime_pid, one.folder, one.request.command[0])
@@ -273,14 +287,6 @@ class _Leavable:
         rest = self._source.copy()
         self._source.close()
         self._tasks.start(rest.drain(), "the output of an exec that its client has left")
-
-
-async def _wait_running(one: Exec) -> None:
-    """Until it has a pid, or has ended: whom a detached start has answered asks for it. The runtime tells by a file."""
-    for _ in range(_PID_LOOKS):
-        if one.pid or not one.running:
-            return
-        await asyncio.sleep(_PID_INTERVAL)
 
 
 def _attach_request(request: ExecRequest, detach: bool) -> AttachRequest:
