@@ -45,4 +45,6 @@ def _entry(item: Fields) -> ListEntry:
         digest=Digest(item.text("Digest")),
         size=item.integer("Size"),
         platform=(platform.text("os"), platform.text("architecture"), platform.text("variant")),
+        os_version=platform.text("os.version"),
+        os_features=platform.texts("os.features") or (),
     )

@@ -47,7 +47,8 @@ def push_list(
 def _check_registry(target: Reference, sources: Sequence[Reference]) -> None:
     for source in sources:
         if source.domain != target.domain:
-            raise InvalidArgument("cannot use source images from a different registry than the target image")
+            what = "cannot use source images from a different registry than the target image"
+            raise InvalidArgument(f"{what}: {source.domain} != {target.domain}")
 
 
 def _take_over(
@@ -75,5 +76,6 @@ def plan_list(entries: Sequence[ListEntry]) -> tuple[bytes, str]:
 
 def _plain(entry: ListEntry) -> dict[str, Any]:
     system, architecture, variant = entry.platform
-    platform = {"architecture": architecture, "os": system, **({"variant": variant} if variant else {})}
+    rare = {"os.version": entry.os_version, "os.features": list(entry.os_features), "variant": variant}
+    platform = {"architecture": architecture, "os": system, **{key: value for key, value in rare.items() if value}}
     return {"mediaType": entry.media_type, "size": entry.size, "digest": entry.digest, "platform": platform}

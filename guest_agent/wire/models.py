@@ -308,3 +308,5 @@ class ListEntry:
     digest: Digest
     size: int
     platform: PlatformName
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()

@@ -5,9 +5,11 @@ A list in the making is a JSON file beside docker's config.json: manifest refere
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 
+from guest_agent.wire.errors import NotFound
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.credentials import registry_auth
 from hostvm.cli.docker_config import docker_folder
@@ -15,6 +17,20 @@ from hostvm.cli.failure import Failure
 from hostvm.cli.output import write_error, write_out
 from hostvm.cli.query import escape, with_query
 from hostvm.cli.request.reference import full_name
+
+_PLATFORM = ("architecture", "os", "os.version", "os.features", "variant")
+#: Operating system -> what docker's command line lets it run on (cli/command/manifest/util.go).
+_ARCHITECTURES = {
+    "darwin": "386 amd64 arm arm64",
+    "dragonfly": "amd64",
+    "freebsd": "386 amd64 arm",
+    "linux": "386 amd64 arm arm64 mips64 mips64le ppc64le riscv64 s390x",
+    "netbsd": "386 amd64 arm",
+    "openbsd": "386 amd64 arm",
+    "plan9": "386 amd64",
+    "solaris": "amd64",
+    "windows": "386 amd64",
+}
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +45,7 @@ def create(context: Context, arguments: Arguments) -> int:
     name, *references = arguments.positional
     entries = _load(name)
     if entries and not arguments.flag("amend"):
-        raise Failure(f"refusing to amend an existing manifest list with no --amend flag: {full_name(name)}", 1)
+        raise Failure("refusing to amend an existing manifest list with no --amend flag", 1)
     for reference in references:
         entries[full_name(reference)] = _look_up(context, reference)
     _save(name, entries)
@@ -48,22 +64,28 @@ def annotate(context: Context, arguments: Arguments) -> int:
             entry["Platform"][key] = arguments.text(flag)
     if arguments.given("os-features"):
         entry["Platform"]["os.features"] = arguments.texts("os-features")
+    system, architecture = entry["Platform"]["os"], entry["Platform"]["architecture"]
+    if architecture not in _ARCHITECTURES.get(system, "").split():
+        raise Failure(f"manifest entry for image has unsupported os/arch combination: {system}/{architecture}", 1)
     _save(name, entries)
     return 0
 
 
 def inspect(context: Context, arguments: Arguments) -> int:
-    name = arguments.positional[-1]
+    """Of one name a list in the making, else what a registry has; of two the manifest that is in a list."""
+    name, verbose = arguments.positional[-1], arguments.flag("verbose")
     entries = _load(arguments.positional[0])
     if len(arguments.positional) == 2:
         entry = _existing(arguments.positional[0]).get(full_name(name))
         if entry is None:
             raise Failure(f"No such manifest: {name}", 1)
-        write_out(_pretty(_descriptor(entry)))
-    elif entries:
-        write_out(_pretty(document_of(entries)))
+        write_out(_pretty(_described(context, entry) if verbose else json.loads(_manifest(context, _place(entry)))))
+    elif not entries:
+        write_out(_of_registry(context, full_name(name), verbose))
+    elif verbose:
+        write_out(_pretty([_described(context, entry) for entry in entries.values()]))
     else:
-        write_out(_of_registry(context, name, arguments.flag("verbose")))
+        write_out(_pretty(document_of(entries)))
     return 0
 
 
@@ -72,6 +94,10 @@ def push(context: Context, arguments: Arguments) -> int:
     entries = _existing(name)
     body = {"Name": full_name(name), "Manifests": list(entries.values())}
     answer = context.engine.call("POST", "/hostvm/manifests", body, _auth(context, name))
+    repository = _repository(full_name(name))
+    for entry in entries.values():
+        if _repository(entry["Reference"]) != repository:
+            write_out(f"Pushed ref {repository}@{entry['Digest']} with digest: {entry['Digest']}\n")
     write_out(f"{answer.get('Digest') if isinstance(answer, dict) else ''}\n")
     if arguments.flag("purge"):
         os.unlink(_path(name))
@@ -97,36 +123,76 @@ def document_of(entries: Entries) -> dict[str, Any]:
 
 
 def _descriptor(entry: dict[str, Any]) -> dict[str, Any]:
-    keys = (("mediaType", "MediaType"), ("size", "Size"), ("digest", "Digest"), ("platform", "Platform"))
-    return {key: entry[source] for key, source in keys}
+    keys = (("mediaType", "MediaType"), ("size", "Size"), ("digest", "Digest"))
+    return {**{key: entry[source] for key, source in keys}, "platform": _ordered(entry["Platform"])}
+
+
+def _ordered(platform: dict[str, Any]) -> dict[str, Any]:
+    """As docker writes it."""
+    return {key: platform[key] for key in _PLATFORM if platform.get(key)}
+
+
+def _described(context: Context, entry: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with everything that is known of it."""
+    data = _manifest(context, _place(entry))
+    kind = "SchemaV2Manifest" if ".docker." in entry["MediaType"] else "OCIManifest"
+    raw = base64.b64encode(data).decode()
+    return {"Ref": entry["Reference"], "Descriptor": _descriptor(entry), "Raw": raw, kind: json.loads(data)}
+
+
+def _place(entry: dict[str, Any]) -> str:
+    return f"{_repository(entry['Reference'])}@{entry['Digest']}"
+
+
+def _repository(reference: str) -> str:
+    """Without tag and digest."""
+    name = reference.partition("@")[0]
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
 def _look_up(context: Context, reference: str) -> dict[str, Any]:
     """What the registry has under it. Raises the engine's errors."""
-    path = f"/distribution/{escape(reference)}/json"
-    found = context.engine.call("GET", path, None, _auth(context, reference))
-    answer: dict[str, Any] = found if isinstance(found, dict) else {}
+    answer = json.loads(_ask(context, f"/distribution/{escape(reference)}/json", reference))
     platforms = answer.get("Platforms") or []
-    if len(platforms) != 1:
+    if _is_list(answer["Descriptor"]["mediaType"]) or len(platforms) != 1:
         raise Failure(f"{reference} is a manifest list", 1, "name the manifests that are in it")
-    descriptor = answer["Descriptor"]
+    return _entry(full_name(reference), {**answer["Descriptor"], "platform": platforms[0]})
+
+
+def _entry(reference: str, descriptor: dict[str, Any]) -> dict[str, Any]:
     return {
-        "Reference": full_name(reference),
+        "Reference": reference,
         "MediaType": descriptor["mediaType"],
         "Digest": descriptor["digest"],
         "Size": descriptor["size"],
-        "Platform": platforms[0],
+        "Platform": descriptor.get("platform") or {},
     }
 
 
 def _of_registry(context: Context, name: str, verbose: bool) -> str:
-    path = with_query("/hostvm/manifests", name=full_name(name))
-    document = context.engine.call("GET", path, None, _auth(context, name))
+    document = json.loads(_manifest(context, name))
     if not verbose:
         return _pretty(document)
-    found = context.engine.call("GET", f"/distribution/{escape(name)}/json", None, _auth(context, name))
-    descriptor = found.get("Descriptor") if isinstance(found, dict) else None
-    return _pretty({"Ref": full_name(name), "Descriptor": descriptor, "Manifest": document})
+    if "manifests" not in document:
+        return _pretty(_described(context, _look_up(context, name)))
+    listed = [_entry(f"{name}@{entry['digest']}", entry) for entry in document["manifests"]]
+    return _pretty([_described(context, entry) for entry in listed])
+
+
+def _is_list(media_type: str) -> bool:
+    return "manifest.list" in media_type or "image.index" in media_type
+
+
+def _manifest(context: Context, name: str) -> bytes:
+    """As it is in the registry. Raises Failure, and the engine's errors."""
+    return _ask(context, with_query("/hostvm/manifests", name=name), name)
+
+
+def _ask(context: Context, path: str, name: str) -> bytes:
+    try:
+        return context.engine.open("GET", path, None, _auth(context, name)).read()
+    except NotFound as error:
+        raise Failure(f"no such manifest: {full_name(name)}", 1) from error
 
 
 def _auth(context: Context, name: str) -> str:
@@ -135,7 +201,9 @@ def _auth(context: Context, name: str) -> str:
 
 
 def _pretty(value: object) -> str:
-    return json.dumps(value, indent="\t") + "\n"
+    """Docker indents a list by three spaces, as it is pushed, and all else by tabs."""
+    is_list = isinstance(value, dict) and "manifests" in value
+    return json.dumps(value, indent=3 if is_list else "\t") + "\n"
 
 
 def _path(name: str) -> str:

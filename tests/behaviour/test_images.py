@@ -152,10 +152,20 @@ def test_a_manifest_list(own: Machine, registry: RegistryProcess, tmp_path: Path
         own("push", "-q", name)
     assert own("manifest", "create", both, arm, amd) == f"Created manifest list {both}"
     assert "refusing to amend" in own.fails(1, "manifest", "create", both, arm)
-    own("manifest", "annotate", "--variant", "v8", both, arm)
-    digest = own("manifest", "push", "--purge", both)
+    unsupported = "manifest entry for image has unsupported os/arch combination: linux/abacus"
+    assert unsupported in own.fails(1, "manifest", "annotate", "--arch", "abacus", both, arm)
+    own("manifest", "annotate", "--variant", "v8", "--os-version", "6.1", "--os-features", "f", both, arm)
+    (layer,) = json.loads(own("manifest", "inspect", both, arm))["layers"]
+    *lines, digest = own("manifest", "push", "--purge", both).splitlines()
+    assert [line.split("@")[0] for line in lines] == [f"Pushed ref {registry.address}/app"]
     listed = json.loads(own("manifest", "inspect", both))["manifests"]
     assert [entry["platform"]["architecture"] for entry in listed] == ["arm64", "amd64"]
+    assert listed[0]["platform"].items() >= {"os.version": "6.1", "os.features": ["f"], "variant": "v8"}.items()
+    first, second = json.loads(own("manifest", "inspect", "-v", both))
+    assert (first["Ref"], first["Descriptor"]) == (f"{both}@{listed[0]['digest']}", listed[0])
+    assert first["SchemaV2Manifest"]["layers"] == [layer] != second["SchemaV2Manifest"]["layers"]
+    assert f"{both} is a manifest list" in own.fails(1, "manifest", "create", f"{both}0", both)
+    assert own.fails(1, "manifest", "inspect", f"{both}0") == f"no such manifest: {both}0\n"
     assert own.fails(1, "manifest", "rm", both) == f"No such manifest: {both}\n"
     own("rmi", amd, arm)
     assert f"Digest: {digest}" in own("pull", "--platform", "linux/arm64", both)
