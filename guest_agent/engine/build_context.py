@@ -25,24 +25,48 @@ from guest_agent.wire.ignore_patterns import IgnorePatterns, parse_ignore_file
 _MOST_DOCKERFILE = 16 << 20
 _MOST_SECRET = 500 << 10
 _IGNORE = ".dockerignore"
+_ARCHIVE = "context.tar"
+#: Bytes that are worth a thread's work.
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class BuildBody:
-    """`whole` owns the content of all trees."""
+    """`whole` owns the content of the trees; of those that came beside a context from elsewhere `beside` does."""
 
     whole: ContextTree
     context: Tree
     dockerfile: bytes
+    beside: ContextTree | None = None
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     named: Mapping[str, ContextTree] = field(default_factory=dict)
 
     def close(self) -> None:
         """The trees are empty from then on."""
         self.whole.close()
+        if self.beside is not None:
+            self.beside.close()
         for tree in (self.context, *self.named.values()):
             if isinstance(tree, ContextTree):
                 tree.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What was sent in parts and isn't the context; `content` is theirs."""
+
+    content: ContextTree
+    secrets: Mapping[str, bytes]
+    named: Mapping[str, ContextTree]
+
+    @staticmethod
+    def in_parts(sent: ContextTree) -> _Beside:
+        secrets = {unquote(name): sent.read(f"secret/{name}", _MOST_SECRET) for name in sent.names("secret")}
+        named = {unquote(name): sent.below(f"named/{name}") for name in sent.names("named")}
+        return _Beside(sent.without_entries(), secrets, named)
+
+    def added_to(self, body: BuildBody) -> BuildBody:
+        return replace(body, beside=self.content, secrets=self.secrets, named=self.named)
 
 
 class UnsentTree:
@@ -74,14 +98,28 @@ async def read_body(
 async def _read_whole(
     parts: Parts, request: BuildRequest, chunks: AsyncIterator[bytes], client: BuildClient
 ) -> BuildBody:
-    if request.remote and request.remote != "client-session":
+    is_remote = request.remote not in ("", "client-session")
+    if is_remote and not request.in_parts:
         return await _read_remote(parts, request, client)
-    whole = await read_tree(parts, chunks)
+    sent = await read_tree(parts, chunks)
+    if not request.in_parts:
+        return _with_dockerfile(sent, request)
     try:
-        return _split(whole, request)
+        beside = _Beside.in_parts(sent)
+        if is_remote:
+            return beside.added_to(await _read_remote(parts, request, client))
+        if (archive := sent.find(_ARCHIVE)) is not None:
+            tree = await read_tree(parts, _pieces(sent, archive))
+            return beside.added_to(_with_dockerfile(tree, request))
+        return _split(sent, request, beside)
     except BaseException:
-        whole.close()
+        sent.close()
         raise
+
+
+async def _pieces(tree: ContextTree, file: Entry) -> AsyncIterator[bytes]:
+    for piece in tree.pieces(file, _PIECE):
+        yield piece
 
 
 async def read_tree(parts: Parts, chunks: AsyncIterator[bytes], owned: bool = False) -> ContextTree:
@@ -107,6 +145,11 @@ async def _read_remote(parts: Parts, request: BuildRequest, client: BuildClient)
         tree, dockerfile = await opening
     if dockerfile:
         return BuildBody(tree, tree, dockerfile.encode())
+    return _with_dockerfile(tree, request)
+
+
+def _with_dockerfile(tree: ContextTree, request: BuildRequest) -> BuildBody:
+    """The tree is the context; it is closed where the Dockerfile isn't in it."""
     try:
         return BuildBody(tree, *_without_ignored(tree, request.dockerfile))
     except BaseException:
@@ -114,18 +157,13 @@ async def _read_remote(parts: Parts, request: BuildRequest, client: BuildClient)
         raise
 
 
-def _split(whole: ContextTree, request: BuildRequest) -> BuildBody:
-    if not request.in_parts:
-        return BuildBody(whole, *_without_ignored(whole, request.dockerfile))
+def _split(whole: ContextTree, request: BuildRequest, beside: _Beside) -> BuildBody:
     context = whole.below("context")
-    given = whole.find("dockerfile")
-    if given is not None:
+    if whole.find("dockerfile") is not None:
         dockerfile = whole.read("dockerfile", _MOST_DOCKERFILE)
     else:
         context, dockerfile = _without_ignored(context, request.dockerfile)
-    secrets = {unquote(name): whole.read(f"secret/{name}", _MOST_SECRET) for name in whole.names("secret")}
-    named = {unquote(name): whole.below(f"named/{name}") for name in whole.names("named")}
-    return BuildBody(whole.without_entries(), context, dockerfile, secrets, named)
+    return BuildBody(whole.without_entries(), context, dockerfile, None, beside.secrets, beside.named)
 
 
 def _without_ignored(tree: ContextTree, name: str) -> tuple[ContextTree, bytes]:

@@ -1,19 +1,19 @@
 """What `build` sends: the context as docker's API takes it, or in parts where there is more to send than a context.
 
-The parts are one tar: `context/…`, the file `dockerfile`, `secret/ID`, and further contexts as `named/NAME/…`.
+The parts are one tar: `context/…` or `context.tar`, the file `dockerfile`, `secret/ID`, and further contexts as
+`named/NAME/…`.
 """
 
 import os
 import sys
+from itertools import chain
 
 from guest_agent.wire.git_sources import is_git
 from hostvm.cli.arguments import Arguments
-from hostvm.cli.build_context import Context, end, pack, pack_file
+from hostvm.cli.build_beside import Beside
+from hostvm.cli.build_context import Context, end, pack, pack_file, read_text
 from hostvm.cli.build_fingerprint import fingerprint
 from hostvm.cli.failure import Failure
-from hostvm.cli.query import escape
-from hostvm.cli.request.build import parse_fields
-from hostvm.client.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     Entries = Iterator[tuple[str, str]]
 
 _PIECE = 1 << 18
-_IGNORE = ".dockerignore"
-#: BuildKit's limit.
-_LARGEST_SECRET = 500 << 10
+_IGNORE, _ARCHIVE = ".dockerignore", "context.tar"
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 
 
@@ -59,7 +57,8 @@ def open_body(arguments: Arguments) -> Body:
     if is_git(source):
         return _open_git(arguments, source)
     if source.startswith(("http://", "https://")):
-        return Body({"remote": source, "dockerfile": file}, iter(()))
+        beside = Beside(arguments)
+        return Body({"remote": source, "dockerfile": file, **beside.parameters}, _pack_beside(beside))
     if source == "-":
         return _open_standard_input(arguments)
     return _open_folder(arguments, source)
@@ -82,10 +81,12 @@ def _open_standard_input(arguments: Arguments) -> Body:
     start = sys.stdin.buffer.read(512)
     if not start:
         raise Failure("failed to get input: stdin is empty", 1, "name a folder, or pipe a Dockerfile or a tar in")
+    beside = Beside(arguments)
     if not _looks_like_tar(start):
-        dockerfile = start + sys.stdin.buffer.read()
-        return Body({}, iter((pack_file("Dockerfile", dockerfile), end())))
-    return Body({"dockerfile": arguments.text("file")}, _read_on(start))
+        dockerfile = pack_file("dockerfile" if beside.is_sent else "Dockerfile", start + sys.stdin.buffer.read())
+        return Body(beside.parameters, chain((dockerfile,), beside.parts(), (end(),)))
+    chunks = _pack_archive(start, beside) if beside.is_sent else _read_on(start)
+    return Body({"dockerfile": arguments.text("file"), **beside.parameters}, chunks)
 
 
 def _looks_like_tar(start: bytes) -> bool:
@@ -112,22 +113,14 @@ def _open_folder(arguments: Arguments, folder: str) -> Body:
     )
     inside = "" if given is not None else os.path.relpath(os.path.abspath(place), os.path.abspath(folder))
     context = Context(folder, ignore, tuple(one for one in (inside, _IGNORE) if one))
-    secrets = dict(_read_secret(text) for text in arguments.texts("secret"))
-    named, images = _named_contexts(arguments.texts("build-context"))
-    parameters: dict[str, object] = {"dockerfile": inside}
-    agents = dict(_find_agent(text) for text in arguments.texts("ssh"))
-    if agents:
-        parameters["hostvm-ssh"] = dumps(agents)
-    if images:
-        parameters["hostvm-images"] = dumps(images)
-    in_parts = given is not None or secrets or named
-    if in_parts:
-        parameters["hostvm-parts"] = True
-    known = "" if named else fingerprint(context)
-    parameters["hostvm-context"] = known
+    beside = Beside(arguments)
+    in_parts = given is not None or beside.is_sent
+    known = "" if beside.has_contexts else fingerprint(context)
+    own = {"dockerfile": inside, "hostvm-parts": in_parts, "hostvm-context": known}
+    parameters = {**beside.parameters, **own}
 
     def packed(entries: "Entries") -> "Iterator[bytes]":
-        return _pack_parts(entries, given, secrets, named) if in_parts else _pack_plain(entries)
+        return _pack_parts(entries, given, beside) if in_parts else _pack_plain(entries)
 
     return Body(parameters, packed(context.entries()), short=(lambda: packed(context.needed())) if known else None)
 
@@ -137,16 +130,31 @@ def _pack_plain(entries: "Entries") -> "Iterator[bytes]":
     yield end()
 
 
-def _pack_parts(
-    entries: "Entries", dockerfile: "bytes | None", secrets: "dict[str, bytes]", named: "dict[str, str]"
-) -> "Iterator[bytes]":
+def _pack_parts(entries: "Entries", dockerfile: "bytes | None", beside: Beside) -> "Iterator[bytes]":
     yield from pack(entries, "context/")
     if dockerfile is not None:
         yield pack_file("dockerfile", dockerfile)
-    for name, data in secrets.items():
-        yield pack_file(f"secret/{escape(name)}", data)
-    for name, folder in named.items():
-        yield from pack(Context(folder, os.path.join(folder, _IGNORE)).entries(), f"named/{escape(name)}/")
+    yield from beside.parts()
+    yield end()
+
+
+def _pack_beside(beside: Beside) -> "Iterator[bytes]":
+    """Nothing at all where nothing is beside a context that the engine gets from elsewhere."""
+    if beside.is_sent:
+        yield from beside.parts()
+        yield end()
+
+
+def _pack_archive(start: bytes, beside: Beside) -> "Iterator[bytes]":
+    """Standard input's tar as a file of the body's: its size has to be known before it."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="hostvm-") as folder:
+        place = f"{folder}/{_ARCHIVE}"
+        with open(place, "wb") as file:
+            file.writelines(_read_on(start))
+        yield from pack(iter(((place, _ARCHIVE),)))
+    yield from beside.parts()
     yield end()
 
 
@@ -165,57 +173,4 @@ def _find_dockerfile(folder: str, file: str) -> "tuple[str, bytes | None]":
     real = os.path.realpath(place)
     if real.startswith(f"{root}/") and os.path.exists(real):
         return real if not os.path.abspath(place).startswith(f"{os.path.abspath(folder)}/") else place, None
-    return place, _read(place, "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat")
-
-
-def _read(path: str, doing: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise Failure(f"{doing} {os.path.abspath(path)}: {(error.strerror or '').lower()}", 1) from error
-
-
-def _read_secret(text: str) -> "tuple[str, bytes]":
-    """`id=NAME` with `src=FILE` or `env=NAME`; with neither, the variable of its name, else the file."""
-    fields = parse_fields(text, "--secret")
-    identity = fields.get("id", "")
-    if not identity:
-        raise Failure(f"failed to parse --secret {text}: the id is missing", 125)
-    path = fields.get("src") or fields.get("source") or ""
-    variable = fields.get("env") or ("" if path or identity not in os.environ else identity)
-    if variable:
-        if variable not in os.environ:
-            raise Failure(f"failed to parse --secret {text}: the variable {variable} isn't set", 1)
-        data = os.environb[os.fsencode(variable)]
-    else:
-        data = _read(os.path.expanduser(path or identity), f"failed to stat secret {identity}: open")
-    if len(data) > _LARGEST_SECRET:
-        raise Failure(f"invalid secret size {len(data)}: at most {_LARGEST_SECRET} bytes are allowed", 1)
-    return identity, data
-
-
-def _named_contexts(words: "list[str]") -> "tuple[dict[str, str], dict[str, str]]":
-    """Folders, and images, by the names that the Dockerfile uses."""
-    folders, images = {}, {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise Failure(f"invalid context value: {word}, expected key=value", 125)
-        if value.startswith("docker-image://"):
-            images[name.lower()] = value.removeprefix("docker-image://")
-        else:
-            folders[name.lower()] = value
-    return folders, images
-
-
-def _find_agent(text: str) -> "tuple[str, str]":
-    identity, equals, path = text.partition("=")
-    socket = path if equals else os.environ.get("SSH_AUTH_SOCK", "")
-    if not socket:
-        raise Failure(
-            f"invalid empty ssh agent socket for {identity}",
-            1,
-            "start an agent, or name its socket: --ssh default=PATH",
-        )
-    return identity or "default", os.path.abspath(socket)
+    return place, read_text(place, "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat")

@@ -74,6 +74,15 @@ def _read_patterns(path: str) -> "IgnorePatterns | None":
         raise Failure(f"{path}: {error}", 1) from error
 
 
+def read_text(path: str, doing: str) -> bytes:
+    """A file beside the context, whole. Raises Failure, which begins with `doing`."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Failure(f"{doing} {os.path.abspath(path)}: {(error.strerror or '').lower()}", 1) from error
+
+
 def unreadable(path: str, error: OSError) -> Failure:
     """What can't be sent can't be built."""
     return Failure(f"error checking context: '{path}': {(error.strerror or '').lower()}", 1)

@@ -21,7 +21,7 @@ import docker.errors
 import pytest
 
 from tests.behaviour.conftest import Project
-from tests.behaviour.harness.machine import Machine
+from tests.behaviour.harness.machine import HOSTVM, Machine
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.harness.worker import Worker
 from tests.behaviour.images.git_server import GitServer
@@ -155,7 +155,39 @@ def test_files_and_contexts_from_the_web(machine: Machine, project: Project, tmp
             assert run_of(machine, "web") == seen
             build_remote(machine, f"{url}/{source}", "web")
             assert run_of(machine, "web") == seen
+        (served / "Upon").write_text(BESIDE)
+        machine("build", "-q", "-t", "web", *beside(tmp_path), f"{url}/Upon")
+        assert run_of(machine, "web") == "extra\ntold"
     machine("rmi", "web")
+
+
+BESIDE = """
+FROM busybox
+COPY --from=extra a /
+RUN --mount=type=secret,id=word cp /run/secrets/word /told
+CMD cat /a /told
+"""
+
+
+def beside(folder: Path) -> list[str]:
+    """A further context and a secret."""
+    (folder / "extra").mkdir(exist_ok=True)
+    (folder / "extra/a").write_text("extra\n")
+    (folder / "word").write_text("told")
+    return ["--build-context", f"extra={folder}/extra", "--secret", f"id=word,src={folder}/word"]
+
+
+def test_standard_input_with_more_beside_it(machine: Machine, project: Project, tmp_path: Path) -> None:
+    folder = project(f"{BESIDE}COPY . /\nCMD cat /a /told /c", {"c": "context"})
+    flags = " ".join(beside(tmp_path))
+    for sending in (f"tar -C {folder} -c .", f"tar -C {folder} -cz ."):
+        machine.command(["sh", "-c", f"{sending} | {HOSTVM} build -q -t piped {flags} -"])
+        assert run_of(machine, "piped") == "extra\ntoldcontext"
+        machine("rmi", "piped")
+    (tmp_path / "text").write_text(BESIDE)
+    machine.command(["sh", "-c", f"{HOSTVM} build -q -t piped {flags} - < {tmp_path}/text"])
+    assert run_of(machine, "piped") == "extra\ntold"
+    machine("rmi", "piped")
 
 
 def test_a_server_that_says_nothing(machine: Machine, project: Project) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from guest_agent.wire.errors import Conflict
 from hostvm.cli import build_body
+from hostvm.cli.build_context import end, pack_file
 from hostvm.cli.builds import build
 from hostvm.cli.main import Context
 from hostvm.cli.parse import parse
@@ -24,14 +25,15 @@ class FakeEngine:
 
     answer = b'{"aux":{"ID":"sha256:1"}}\n'
 
-    def __init__(self, cached: bool) -> None:
+    def __init__(self, cached: bool, known: bool = True) -> None:
         self._cached = cached
+        self._known = known
         self.sent: list[tuple[str, list[str]]] = []
 
     def send_archive(self, _method: str, path: str, body: Iterator[bytes], _headers: str = "") -> FakeEngine:
         with tarfile.open(fileobj=io.BytesIO(b"".join(body))) as archive:
             self.sent.append((path.partition("?")[0], archive.getnames()))
-        assert "hostvm-context=known" in path
+        assert ("hostvm-context=known" in path) == self._known
         if (path.startswith("/hostvm/build?") or "hostvm-cached=1" in path) and not self._cached:
             raise Conflict("the build isn't in the cache")
         return self
@@ -71,6 +73,20 @@ def test_a_build_for_files_asks_for_them(folder: str, tmp_path: Path) -> None:
     engine.answer += b'{"files":"tar"}\nThe tar.'
     assert [path for path, _names in sent(engine, *words)] == ["/hostvm/build/files"] * 2
     assert (tmp_path / "out").read_bytes() == b"The tar."
+
+
+def test_further_contexts_go_beside_any_context(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    words, extra = ("--build-context", f"extra={folder}/inner"), "named/extra/Dockerfile"
+
+    def names(source: str, stdin: bytes = b"") -> list[str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        return sent(FakeEngine(cached=True, known=False), *words, source)[0][1]
+
+    assert names("http://there/Dockerfile") == [extra]
+    assert names("-", b"FROM scratch") == ["dockerfile", extra]
+    assert names("-", pack_file("Dockerfile", b"FROM scratch") + end()) == ["context.tar", extra]
+    assert not list(tmp_path.glob("hostvm-*"))
 
 
 def test_secrets_are_sent_in_any_case(folder: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import os
 import tarfile
@@ -50,6 +51,56 @@ def test_a_remote_context_without_a_dockerfile_is_closed(
         asyncio.run(read_body(parts, request, no_chunks(), BuildClient({})))
     assert tree.find("big") is None
     assert not [place for place in open_descriptors() if place.startswith(f"{tmp_path}/")]
+
+
+@pytest.mark.parametrize("dockerfile", ["one", "missing"])
+def test_what_comes_beside_a_remote_context(
+    tree: ContextTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dockerfile: str
+) -> None:
+    """Two trees have their content in a file each: both are closed."""
+    monkeypatch.setattr(Download, "context", lambda _download: (tree, ""))
+    parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path)), registries=RegistrySettings()))
+    request = BuildRequest(remote="http://there/x.tar", dockerfile=dockerfile, in_parts=True)
+    sent = tar_of({"secret/a%2Fb": b"hidden", "named/extra/file": b"x", "context/big": b"left alone"})
+    reading = read_body(parts, request, chunks_of(sent), BuildClient({}))
+    if dockerfile == "missing":
+        with pytest.raises(InvalidArgument):
+            asyncio.run(reading)
+    else:
+        body = asyncio.run(reading)
+        assert (body.secrets, list(body.named), body.named["extra"].names("")) == (
+            {"a/b": b"hidden"},
+            ["extra"],
+            ["file"],
+        )
+        assert body.context is tree
+        body.close()
+    assert not [place for place in open_descriptors() if place.startswith(f"{tmp_path}/")]
+
+
+def test_a_context_that_comes_packed(tmp_path: Path) -> None:
+    parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path))))
+    packed = gzip.compress(tar_of({"Dockerfile": b"FROM scratch", "file": b"x"}))
+    sent = tar_of({"context.tar": packed, "named/extra/file": b"y"})
+    body = asyncio.run(read_body(parts, BuildRequest(in_parts=True), chunks_of(sent), BuildClient({})))
+    assert (body.dockerfile, body.context.names("")) == (b"FROM scratch", ["Dockerfile", "file"])
+    assert body.named["extra"].read("file", 1) == b"y"
+    body.close()
+    assert not [place for place in open_descriptors() if place.startswith(f"{tmp_path}/")]
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return data.getvalue()
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def no_chunks() -> AsyncIterator[bytes]:
