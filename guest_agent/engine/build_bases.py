@@ -90,7 +90,7 @@ async def _provide(session: BuildSession, stage: int, name: str, platform: str) 
                 return found.config
     session.check_may_work()
     credentials = await session.client.credentials_of(parse_reference(name).domain)
-    pulling = pull(images, name, platform, session.parts.registries, credentials)
+    pulling = pull(images, name, platform, session.parts.registries, credentials, strict=True)
     async with aclosing(pulling) as reports:
         async for report in reports:
             session.output.report(stage, report)

@@ -11,7 +11,7 @@ from guest_agent.engine.container import Container
 from guest_agent.engine.ending import undo_create
 from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.images import Images
-from guest_agent.engine.making import make_container, with_tag
+from guest_agent.engine.making import check_platform, make_container, with_tag
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.requests import RunOutcome, RunRequest
 from guest_agent.engine.supervision import start_and_watch
@@ -83,15 +83,15 @@ class Runs:
             undo_create(self._parts, container)
 
     async def _provide_image(self, request: RunRequest, listener: RunListener) -> None:
-        name = request.create.config.image
+        name, platform = request.create.config.image, request.create.platform
         if request.pull != "always":
             try:
-                self._images.find(name)
+                check_platform(name, self._images.find(name).config, platform)
                 return
             except NotFound:
                 if request.pull == "never":
                     return  # what makes the container says that there is none
             listener.progress({"status": f"Unable to find image '{with_tag(name)}' locally"})
-        async with aclosing(self._images.pull(name, request.create.platform, request.credentials)) as reports:
+        async with aclosing(self._images.pull(name, platform, request.credentials)) as reports:
             async for report in reports:
                 listener.progress(report)

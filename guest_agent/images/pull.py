@@ -23,7 +23,7 @@ from guest_agent.images.store import ImageStore, NewImage
 from guest_agent.images.transfers import follow
 from guest_agent.images.transport import RegistrySettings, Transport
 from guest_agent.wire.errors import HostFailed, NotFound, PeerMisbehaved
-from guest_agent.wire.models import Credentials, DiffId, ImageConfig
+from guest_agent.wire.models import Credentials, DiffId, Digest, ImageConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,24 @@ async def pull(
     platform: str,
     settings: RegistrySettings,
     credentials: Credentials | None = None,
+    *,
+    strict: bool = False,
 ) -> AsyncGenerator[Progress, None]:
     """Pull `name` for `platform` ("" = this machine's); docker's progress objects, to the "Status:" line.
 
-    Raises HostvmError at any point; nothing of the image is visible then. Closing the iterator cancels.
+    Where the registry has a single image of another platform that is a warning behind it, or with `strict` an error.
+    A tag beside a digest says nothing. Raises HostvmError at any point; nothing of the image is visible then. Closing
+    the iterator cancels.
     """
-    reference = parse_reference(name).with_default_tag()
-    work = _Pull(store, reference, platform, settings, credentials)
+    parsed = parse_reference(name).with_default_tag()
+    reference = parsed.digested(Digest(parsed.digest)) if parsed.digest else parsed
+    work = _Pull(store, reference, platform, settings, credentials, strict)
     async with aclosing(follow(work)) as progress:
         async for report in progress:
             yield report
     yield _status(reference, work.is_news)
+    if work.mismatch:
+        yield line(f"WARNING: {work.mismatch}")
 
 
 async def pull_tags(
@@ -90,14 +97,17 @@ class _Pull:
         platform: str,
         settings: RegistrySettings,
         credentials: Credentials | None,
+        strict: bool = False,
     ) -> None:
         self.transport = Transport(settings)
         self.progress: asyncio.Queue[Progress | None] = asyncio.Queue()
         self.is_news = False
+        self.mismatch = ""  #: how the image isn't of the platform that was asked for
         self._store = store
         self._reference = reference
         self._wanted = parse_platform(platform)
-        self._strict = bool(platform)
+        self._asked = bool(platform)
+        self._strict = strict
         self._repository = Repository(self.transport, reference, credentials)
 
     async def run(self) -> None:
@@ -107,10 +117,11 @@ class _Pull:
             self.progress.put_nowait(None)
 
     async def _run(self) -> None:
-        tag = self._reference.tag or self._reference.digest
-        listed = await asyncio.to_thread(self._repository.manifest, self._reference.digest or self._reference.tag)
+        reference = self._reference
+        name = f"{reference.name}@{reference.digest}" if reference.digest else reference.tag
+        listed = await asyncio.to_thread(self._repository.manifest, reference.digest or reference.tag)
         # Not before: as long as nothing was reported, what is missing or refused has an HTTP status of its own.
-        self.progress.put_nowait({"status": f"Pulling from {self._reference.path}", "id": tag})
+        self.progress.put_nowait({"status": f"Pulling from {reference.path}", "id": name})
         resolved = await asyncio.to_thread(self._resolve, listed)
         self.is_news = self._store.names.find(self._reference) != resolved.config.id
         staging = self._store.layers.stage()
@@ -160,13 +171,16 @@ class _Pull:
         return _Resolved(listed, document, data, config, pairs)
 
     def _check_platform(self, config: ImageConfig) -> None:
-        """A single manifest is taken as it is unless a platform was asked for, as docker does."""
+        """A single manifest is taken as it is, as docker does. Raises NotFound where it can't be, or is `strict`."""
         found = make_platform(config.os or "linux", config.architecture or self._wanted.architecture, config.variant)
-        if found.os != "linux" or (self._strict and not self._wanted.runs(found)):
-            raise NotFound(
-                f"image with reference {self._reference.familiar} was found but its platform ({found}) "
-                f"does not match the specified platform ({self._wanted})"
-            )
+        if found.os == "linux" and (not self._asked or self._wanted.runs(found)):
+            return
+        self.mismatch = (
+            f"image with reference {self._reference.canonical} was found but its platform ({found}) "
+            f"does not match the specified platform ({self._wanted})"
+        )
+        if self._strict or found.os != "linux":
+            raise NotFound(self.mismatch)
 
     # -- layers
 

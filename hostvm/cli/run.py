@@ -118,7 +118,8 @@ def _exchange(
         "Detach": arguments.flag("detach"),
         "DetachKeys": arguments.text("detach-keys"),
         "ConsoleSize": terminal_size(arguments),
-        "RegistryAuth": registry_auth(context, arguments.positional[0]),
+        # What is here may be of another platform.
+        "RegistryAuth": registry_auth(context, arguments.positional[0], pulling=arguments.given("platform")),
     }
 
 

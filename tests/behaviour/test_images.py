@@ -170,3 +170,5 @@ def test_a_manifest_list(own: Machine, registry: RegistryProcess, tmp_path: Path
     own("rmi", amd, arm)
     assert f"Digest: {digest}" in own("pull", "--platform", "linux/arm64", both)
     assert own("image", "inspect", "-f", "{{.Architecture}}", both) == "arm64"
+    again = own.attempt("run", "--rm", "--platform", "linux/amd64", both, "echo", "amd")
+    assert (again.out, f"Unable to find image '{both}' locally" in again.err) == ("amd\n", True), "not that platform's"

@@ -42,8 +42,10 @@ class Stores:
         platform: str = "linux/amd64",
         credentials: Credentials | None = None,
         settings: RegistrySettings = QUICK,
+        strict: bool = False,
     ) -> list[Mapping[str, Any]]:
-        return [progress async for progress in pull(self.images, name, platform, settings, credentials)]
+        pulling = pull(self.images, name, platform, settings, credentials, strict=strict)
+        return [progress async for progress in pulling]
 
     def leftovers(self) -> list[str]:
         """What shouldn't be on disk: temporary things, and layers and blobs that no image has."""

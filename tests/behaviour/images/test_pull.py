@@ -96,10 +96,16 @@ def test_by_digest(registry: RegistryProcess, stores: Stores, tmp_path: Path) ->
     registry.push(_layout(tmp_path, BASE), "base:1", "--preserve-digests")
     lines = asyncio.run(stores.pull(f"{registry.address}/base:1"))
     digest = lines[-2]["status"].removeprefix("Digest: ")
-    fresh = Stores(tmp_path / "fresh")
-    asyncio.run(fresh.pull(f"{registry.address}/base@{digest}"))
-    image = fresh.images.find(f"{registry.address}/base@{digest}")
-    assert (image.tags, image.digests) == ((), (f"{registry.address}/base@{digest}",))
+    name = f"{registry.address}/base@{digest}"
+    for number, asked in enumerate((name, f"{registry.address}/base:any@{digest}")):
+        fresh = Stores(tmp_path / f"fresh{number}")
+        lines = asyncio.run(fresh.pull(asked))
+        assert (lines[0], lines[-1]["status"]) == (
+            {"status": "Pulling from base", "id": name},
+            f"Status: Downloaded newer image for {name}",
+        )
+        image = fresh.images.find(asked)
+        assert (image.tags, image.digests) == ((), (name,)), "a tag beside the digest names nothing"
 
 
 def test_platforms(registry: RegistryProcess, stores: Stores, tmp_path: Path) -> None:
@@ -113,10 +119,21 @@ def test_platforms(registry: RegistryProcess, stores: Stores, tmp_path: Path) ->
 
 
 def test_a_single_image_of_the_wrong_platform(registry: RegistryProcess, stores: Stores, tmp_path: Path) -> None:
+    """docker takes it, and warns; a build doesn't."""
     registry.push(_layout(tmp_path, BASE), "base:1")
+    name = f"{registry.address}/base:1"
     with pytest.raises(NotFound, match=r"its platform \(linux/amd64\) does not match"):
-        asyncio.run(stores.pull(f"{registry.address}/base:1", "linux/s390x"))
+        asyncio.run(stores.pull(name, "linux/s390x", strict=True))
     assert stores.leftovers() == []
+    *_, status, warning = (line["status"] for line in asyncio.run(stores.pull(name, "linux/s390x")))
+    assert (status, stores.images.find(name).config.architecture) == (
+        f"Status: Downloaded newer image for {name}",
+        "amd64",
+    )
+    assert warning == (
+        f"WARNING: image with reference {name} was found but its platform (linux/amd64) does not match the specified "
+        "platform (linux/s390x)"
+    )
 
 
 @pytest.mark.parametrize("name", ["base:nope", "nowhere:1"])
