@@ -32,13 +32,17 @@ _DOCKERFILE_IMAGE = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A job's build. `uploaded` is the path of a tar on the client's standard input, which is the context then."""
+    """A job's build. `uploaded` is the path of a tar on the client's standard input, which is the context then.
+
+    `is_folder`: the context is one of the session's folders, and so is the Dockerfile's.
+    """
 
     request: BuildRequest
     contexts: Mapping[str, str]  #: name of a further context -> folder of the session
     uploaded: str = ""
     context_folder: str = "context"
     dockerfile_folder: str = "dockerfile"
+    is_folder: bool = True
 
 
 def exporters_of(request: SolveRequest) -> tuple[Exporter, ...]:
@@ -53,15 +57,11 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
     _check_supported(attributes, exporters)
     named = parse_contexts(dict(_below(attributes, "context:")))
     remote = attributes.get("context", "")
-    if remote and named.folders:
-        raise Unsupported(
-            "further contexts that are folders of the client's are supported only beside one that is, too"
-        )
     uploaded = remote.removeprefix(_SESSION) if remote.startswith(UPLOADED) else ""
     request = replace(
         _plan_options(attributes, exporters),
         remote="" if uploaded else remote,
-        in_parts=not remote,
+        in_parts=not remote or bool(named.folders),
         named_images=named.images,
         named_remotes=named.remotes,
     )
@@ -71,6 +71,7 @@ def plan_build_request(attributes: Mapping[str, str], exporters: tuple[Exporter,
         uploaded,
         attributes.get("contextkey", "context"),
         attributes.get("dockerfilekey", "dockerfile"),
+        is_folder=not remote,
     )
 
 

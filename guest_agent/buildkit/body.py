@@ -36,7 +36,7 @@ class Definition:
 
 async def read_definition(session: ClientSession, wanted: Wanted, progress: Progress) -> Definition:
     """Nothing where the context isn't a folder: it has the Dockerfile in it. Raises InvalidArgument, CallFailed."""
-    if not wanted.request.in_parts:
+    if not wanted.is_folder:
         return Definition()
     name = wanted.request.dockerfile
     with progress.shown(f"[internal] load build definition from {name}") as shown:
@@ -78,25 +78,31 @@ async def body(
 async def _pieces(
     session: ClientSession, wanted: Wanted, definition: Definition, progress: Progress
 ) -> AsyncGenerator[bytes, None]:
-    if wanted.uploaded:
+    if wanted.is_folder:
+        yield _file("dockerfile", definition.dockerfile)
+        with progress.shown("[internal] load build context") as shown:
+            async for piece in _transferred(
+                session, wanted.context_folder, "context/", definition.excludes, progress, shown
+            ):
+                yield piece
+    elif wanted.uploaded:
+        number = 0
         async for piece in uploaded(session.upload(wanted.uploaded), progress):
+            yield _file(f"context.tar/{number:08}", piece) if wanted.request.in_parts else piece
+            number += 1
+    if wanted.request.in_parts:
+        async for piece in _further_contexts(session, wanted, progress):
             yield piece
-        return
-    if wanted.request.remote:
-        return
-    yield _file("dockerfile", definition.dockerfile)
-    with progress.shown("[internal] load build context") as shown:
-        async for piece in _transferred(
-            session, wanted.context_folder, "context/", definition.excludes, progress, shown
-        ):
-            yield piece
+        yield _END
+
+
+async def _further_contexts(session: ClientSession, wanted: Wanted, progress: Progress) -> AsyncGenerator[bytes, None]:
     for name, folder in wanted.contexts.items():
         excludes = await _read_ignore(session, name, folder, progress)
         with progress.shown(f"[context {name}] load from client") as shown:
             place = f"named/{quote(name, safe='')}/"
             async for piece in _transferred(session, folder, place, excludes, progress, shown):
                 yield piece
-    yield _END
 
 
 async def _read_ignore(session: ClientSession, name: str, folder: str, progress: Progress) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ class Job:
         )
         definition = await read_definition(session, wanted, self.progress)
         self._dockerfile = definition.dockerfile
-        if wanted.request.in_parts:
+        if wanted.is_folder:
             check_syntax(definition.dockerfile, wanted.request.arguments)
         if self._context is not None:
             chunks = uploaded(self._context, self.progress)

@@ -108,8 +108,8 @@ async def _read_whole(
         beside = _Beside.in_parts(sent)
         if is_remote:
             return beside.added_to(await _read_remote(parts, request, client))
-        if (archive := sent.find(_ARCHIVE)) is not None:
-            tree = await read_tree(parts, _pieces(sent, archive))
+        if sent.find(_ARCHIVE) is not None:
+            tree = await read_tree(parts, _archive_in(sent))
             return beside.added_to(_with_dockerfile(tree, request))
         return _split(sent, request, beside)
     except BaseException:
@@ -117,9 +117,11 @@ async def _read_whole(
         raise
 
 
-async def _pieces(tree: ContextTree, file: Entry) -> AsyncIterator[bytes]:
-    for piece in tree.pieces(file, _PIECE):
-        yield piece
+async def _archive_in(sent: ContextTree) -> AsyncIterator[bytes]:
+    for name in sent.names(_ARCHIVE):
+        file = sent.find(f"{_ARCHIVE}/{name}")
+        for piece in sent.pieces(file, _PIECE) if file is not None else ():
+            yield piece
 
 
 async def read_tree(parts: Parts, chunks: AsyncIterator[bytes], owned: bool = False) -> ContextTree:

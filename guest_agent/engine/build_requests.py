@@ -14,9 +14,10 @@ from guest_agent.wire.resources import Resources
 class BuildRequest:
     """Docker's /build, every default explicit. `tags` are as the user wrote them.
 
-    `in_parts`: the body isn't the context but has it below `context/`, or packed as `context.tar` (which may be
-    compressed), or not at all where it is `remote`; and beside it what docker's API has no place for: the file
-    `dockerfile`, `secret/ID`, and further contexts as `named/NAME/`.
+    `in_parts`: the body isn't the context but has it below `context/`, or as a tar of its own, which may be compressed,
+    in pieces `context.tar/N` (names in order, since a tar that is still to come has no size), or not at all where it is
+    `remote`; and beside it what docker's API has no place for: the file `dockerfile`, `secret/ID`, and further contexts
+    as `named/NAME/`.
     """
 
     tags: tuple[str, ...] = ()

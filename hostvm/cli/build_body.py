@@ -1,6 +1,6 @@
 """What `build` sends: the context as docker's API takes it, or in parts where there is more to send than a context.
 
-The parts are one tar: `context/…` or `context.tar`, the file `dockerfile`, `secret/ID`, and further contexts as
+The parts are one tar: `context/…` or `context.tar/…`, the file `dockerfile`, `secret/ID`, and further contexts as
 `named/NAME/…`.
 """
 
@@ -146,14 +146,9 @@ def _pack_beside(beside: Beside) -> "Iterator[bytes]":
 
 
 def _pack_archive(start: bytes, beside: Beside) -> "Iterator[bytes]":
-    """Standard input's tar as a file of the body's: its size has to be known before it."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="hostvm-") as folder:
-        place = f"{folder}/{_ARCHIVE}"
-        with open(place, "wb") as file:
-            file.writelines(_read_on(start))
-        yield from pack(iter(((place, _ARCHIVE),)))
+    """Standard input's tar in pieces: of each the size is known."""
+    for number, piece in enumerate(_read_on(start)):
+        yield pack_file(f"{_ARCHIVE}/{number:08}", piece)
     yield from beside.parts()
     yield end()
 

@@ -147,6 +147,9 @@ def test_results_as_files_and_contexts_from_elsewhere(machine: Machine, build: B
     packed = f"tar -C {context}/folder -c . | {programs.DOCKER_26} build -q -f file -t packed -"
     assert "dockerfile parse error" in machine.command(["sh", "-c", packed]).err
     assert machine("run", "--rm", "piped", "cat", "/file") == "piped"
+    beside = f"tar -C {context} -cz . | {programs.DOCKER_26} build -q -t piped {' '.join(more[:2])} -"
+    assert machine.command(["sh", "-c", beside]).code == 0
+    assert machine("run", "--rm", "piped", "cat", "/etc/again") == "made"
 
 
 def test_stages_upon_folders_and_contexts_of_the_web(machine: Machine, build: Build, context: Path) -> None:

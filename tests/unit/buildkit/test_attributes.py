@@ -63,7 +63,6 @@ def test_contexts_that_are_no_folder() -> None:
         {"requestid": "frontend.outline"},
         {"attest:sbom": ""},
         {"context:other": "oci-layout://x"},
-        {"context": "https://host.test/x.git", "context:other": "local:other"},
         {"force-network-mode": "bridge"},
         {"add-hosts": "nothing"},
         {"ulimit": "nofile"},

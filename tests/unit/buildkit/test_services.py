@@ -111,6 +111,17 @@ def test_a_build_is_made_of_what_the_client_has() -> None:
     assert [asked for asked in client.asked if asked["dir-name"] == ["more"]][-1]["exclude-patterns"] == ["unwanted"]
 
 
+def test_a_folder_beside_a_context_from_elsewhere() -> None:
+    async def work(talk: Conversation) -> None:
+        await solve(talk, {"context": "http://there/x.tar", "context:more": "local:more"})
+        with tarfile.open(fileobj=io.BytesIO(talk.builds.bodies[0])) as archive:
+            names = sorted(one.name for one in archive if one.isreg())
+        assert names[0] == "named/more/.dockerignore" and all(name.startswith("named/more/") for name in names)
+        assert talk.builds.requests[0].in_parts and talk.builds.requests[0].remote == "http://there/x.tar"
+
+    converse(a_client(), work)
+
+
 def test_a_build_upon_what_another_one_came_to() -> None:
     """bake's `target:`. It has no image where it is wanted as files: the job itself holds it, as long as it lasts."""
 

@@ -81,7 +81,7 @@ def test_what_comes_beside_a_remote_context(
 def test_a_context_that_comes_packed(tmp_path: Path) -> None:
     parts = cast(Parts, SimpleNamespace(paths=SimpleNamespace(temporary=str(tmp_path))))
     packed = gzip.compress(tar_of({"Dockerfile": b"FROM scratch", "file": b"x"}))
-    sent = tar_of({"context.tar": packed, "named/extra/file": b"y"})
+    sent = tar_of({"context.tar/2": packed[20:], "context.tar/1": packed[:20], "named/extra/file": b"y"})
     body = asyncio.run(read_body(parts, BuildRequest(in_parts=True), chunks_of(sent), BuildClient({})))
     assert (body.dockerfile, body.context.names("")) == (b"FROM scratch", ["Dockerfile", "file"])
     assert body.named["extra"].read("file", 1) == b"y"
