@@ -60,10 +60,10 @@ def test_a_tree_that_was_changed_is_made_again(stored: Machine) -> None:
     stored.stop()
     with stored.data_on_the_host() as data:
         (busybox,) = glob.glob(f"{data}/layers/*/bin/busybox")
-        os.chmod(busybox, 0o644)
+        os.chmod(os.path.dirname(busybox), 0o700)
         Path(busybox, "../../stray").resolve().touch()
     found = stored("system", "check", "--repair")
-    assert '"bin/busybox" has another mode' in found and "made again from its contents" in found
+    assert '"bin" has another mode' in found and "made again from its contents" in found
     assert "no problem" in stored("system", "check")
     assert stored("run", "--rm", "busybox", "sh", "-c", "ls /stray || echo gone") == "gone"
 
