@@ -214,7 +214,12 @@ class Containers:
             if current is None or current.state.pid != container.state.pid:  # it ended while it was being frozen
                 raise Conflict(f"Container {identity} is not running")
             health = health_without_probes(current.state.health) if frozen else current.state.health
-            self._table.save(_with_state(current, status=status, health=health))
+            try:
+                self._table.save(_with_state(current, status=status, health=health))
+            except HostFailed:
+                if frozen:  # a container that runs, for all that anybody knows, must do so
+                    cgroups.set_frozen(self._parts.host.cgroups, group, False, 0.0)
+                raise
             self._parts.tell(current, step.value)
 
     def tell_pruned(self, space: int) -> None:

@@ -4,6 +4,9 @@ WAL with `synchronous=FULL`: a transaction that returned survives a power cut (h
 "synchronous"). What a power cut ends anyhow, such as the record of a `--rm` container, may ask for a transaction
 without the fsync (0.05 ms instead of 1 to 5); its atomicity stays.
 
+On a full disk, too, containers must stop and images go. So the log has some room from the start, and the file free
+pages; where the log would have to grow and can't, it is written back and begins anew in the room that it has.
+
 A file that can't be read is set aside with what hangs on it, and what is still readable of it is carried over; a file
 of a newer format is refused, because writing to it would lose what we don't know of.
 
@@ -25,6 +28,10 @@ FORMAT = 1
 
 #: The kind of the record that tells of a recovery, until start-up has dealt with it.
 _RECOVERED = "recovered"
+_RESERVED = "reserved"
+
+#: Bytes that log and file have in reserve: some tens of transactions.
+_RESERVE = 128 << 10
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -42,6 +49,7 @@ class Records:
         Raises DataDamaged for a file of a newer format, HostFailed where the file can't be opened at all.
         """
         self._depth = 0
+        self._written: list[tuple[str, tuple[str, ...]]] = []  # in the transaction under way
         try:
             self._connection = _open(path)
         except sqlite3.OperationalError as error:
@@ -68,12 +76,12 @@ class Records:
     def put(self, kind: str, key: str, value: str) -> None:
         """Store or replace; outside a transaction it is one of its own."""
         with self.transaction():
-            self._connection.execute("INSERT OR REPLACE INTO records VALUES (?,?,?)", (kind, key, value))
+            self._write("INSERT OR REPLACE INTO records VALUES (?,?,?)", (kind, key, value))
 
     def delete(self, kind: str, key: str) -> None:
         """Remove; nothing happens where there is none."""
         with self.transaction():
-            self._connection.execute("DELETE FROM records WHERE kind=? AND key=?", (kind, key))
+            self._write("DELETE FROM records WHERE kind=? AND key=?", (kind, key))
 
     @contextmanager
     def transaction(self, durable: bool = True) -> Iterator[None]:
@@ -86,10 +94,11 @@ class Records:
             return
         self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self._connection.execute("BEGIN IMMEDIATE")
+        self._written = []
         self._depth += 1
         try:
             yield
-            self._connection.execute("COMMIT")
+            self._commit()
         except sqlite3.Error as error:
             self._rollback()
             raise HostFailed(f"can't write the database: {error}", "is the disk full?") from error
@@ -101,6 +110,26 @@ class Records:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _write(self, sql: str, values: tuple[str, ...]) -> None:
+        self._connection.execute(sql, values)
+        self._written.append((sql, values))
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_FULL:
+                raise
+            self._commit_in_the_reserve()
+
+    def _commit_in_the_reserve(self) -> None:
+        self._rollback()
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        self._connection.execute("BEGIN IMMEDIATE")
+        for sql, values in self._written:
+            self._connection.execute(sql, values)
+        self._connection.execute("COMMIT")
 
     def _rollback(self) -> None:
         if self._connection.in_transaction:
@@ -151,11 +180,22 @@ def _open(path: str) -> sqlite3.Connection:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)
+        _reserve(connection)
     except BaseException:
         connection.close()
         raise
     os.chmod(path, 0o600)
     return connection
+
+
+def _reserve(connection: sqlite3.Connection) -> None:
+    """A row that comes and goes leaves its pages to both files. On a disk that is full already it has to do without."""
+    connection.execute("PRAGMA synchronous=OFF")  # nothing to be kept
+    with suppress(sqlite3.Error):
+        row = (_RESERVED, "", "x" * _RESERVE)
+        connection.execute("INSERT OR REPLACE INTO records VALUES (?,?,?)", row)
+        connection.execute("DELETE FROM records WHERE kind=?", (_RESERVED,))
+        connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def _check_format(connection: sqlite3.Connection, path: str) -> None:

@@ -117,6 +117,20 @@ def test_a_full_disk(small_machine: Machine, worker: Worker, project: Project) -
     assert machine("run", "--rm", "fine") == "fine"
 
 
+def test_a_disk_that_is_full_to_the_last_byte(small_machine: Machine) -> None:
+    """What makes room works all the same: no container could be stopped, and no image removed."""
+    machine = small_machine
+    machine("run", "-d", "--name", "greedy", "busybox", "sh", "-c", "cat /dev/zero > /all; sleep 3600")
+    wait_for(lambda: machine("top", "greedy", "-o", "pid,args").endswith("sleep 3600"), "the disk to be full")
+    machine("tag", "busybox", "other:1")
+    machine("pause", "greedy")
+    machine("unpause", "greedy")
+    machine("rmi", "other:1")
+    machine("stop", "-t", "0", "greedy")
+    machine("rm", "greedy")
+    assert machine("run", "--rm", "busybox", "echo", "room") == "room"
+
+
 def test_a_context_of_very_many_files(machine: Machine, tmp_path: Path) -> None:
     """With a name of any bytes and a pipe among them; ctrl-c in the middle of the upload leaves nothing."""
     folder = tmp_path / "context"
