@@ -112,7 +112,7 @@ def _open_folder(arguments: Arguments, folder: str) -> Body:
         "",
     )
     inside = "" if given is not None else os.path.relpath(os.path.abspath(place), os.path.abspath(folder))
-    context = Context(folder, ignore, tuple(one for one in (inside, _IGNORE) if one))
+    context = Context(folder, ignore, (inside, f"{inside}{_IGNORE}", _IGNORE) if inside else (_IGNORE,))
     beside = Beside(arguments)
     in_parts = given is not None or beside.is_sent
     known = "" if beside.has_contexts else fingerprint(context)

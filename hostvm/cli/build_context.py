@@ -50,8 +50,13 @@ class Context:
                 taken = not self._patterns or path in self.always or not self._patterns.matches(path)
                 if taken:
                     yield f"{place}/{name}", path
-                if is_folder and (taken or (self._patterns and self._patterns.needs_walk(path))):
+                if is_folder and (taken or self._may_have_wanted(path)):
                     pending.append(path)
+
+    def _may_have_wanted(self, ignored: str) -> bool:
+        """Is there, in a folder that is left out, something that isn't?"""
+        inside = any(path.startswith(f"{ignored}/") for path in self.always)
+        return inside or (self._patterns is not None and self._patterns.needs_walk(ignored))
 
     def needed(self) -> "Iterator[tuple[str, str]]":
         """Of `entries` those that the engine reads itself, as far as they are there."""
