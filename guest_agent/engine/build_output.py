@@ -18,11 +18,15 @@ _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 
 
 class BuildOutput:
-    """`put` takes docker's progress objects, in the order in which the client shall see them."""
+    """`put` takes docker's progress objects, in the order in which the client shall see them.
+
+    A `quiet` build tells nothing, unless it fails: then it tells all.
+    """
 
     def __init__(self, put: Callable[[Report], None], stages: Iterable[int], quiet: bool) -> None:
-        self._put = put
-        self._quiet = quiet
+        self._tell = put
+        self._untold = _Kept()
+        self._put = self._untold.add if quiet else put
         self._waiting: dict[int, _Kept] = {stage: _Kept() for stage in stages}
         self._done: set[int] = set()
 
@@ -35,8 +39,6 @@ class BuildOutput:
         self.say(stage, f"{_RED}{text}{_PLAIN}")
 
     def report(self, stage: int, report: Report) -> None:
-        if self._quiet:
-            return
         if stage == next(iter(self._waiting)):
             self._put(report)
         else:
@@ -53,6 +55,8 @@ class BuildOutput:
         """The build ends here: what this stage has said is shown, that of the others isn't needed any more."""
         if stage in self._waiting:
             self._flush(stage)
+        for report in self._untold.take():
+            self._tell(report)
 
     def _flush(self, stage: int) -> None:
         for report in self._waiting[stage].take():

@@ -34,8 +34,10 @@ def open_display(kind: str, quiet: bool, stdout_is_taken: bool = False) -> "Disp
         raise Failure(f'invalid progress mode {kind}: must be one of "auto", "plain" or "tty"', 125)
     if stdout_is_taken:
         return PlainDisplay(2)
+    if quiet:
+        return QuietDisplay()
     on_terminal = isatty(1) and environ.get(b"TERM") != b"dumb"
-    if quiet or kind == "plain" or (kind == "auto" and not on_terminal):
+    if kind == "plain" or (kind == "auto" and not on_terminal):
         return PlainDisplay()
     return StepDisplay()
 
@@ -59,6 +61,23 @@ class PlainDisplay:
 
     def close(self) -> None:
         pass
+
+
+class QuietDisplay:
+    """The image's id, which is all that is told; of a failed build, on stderr, what was told then."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+        self._write = write_out
+
+    def take(self, record: dict[str, object]) -> None:
+        self._told.append(without_colours(str(record.get("stream") or "")))
+
+    def fail(self) -> None:
+        self._write = write_error
+
+    def close(self) -> None:
+        self._write("".join(self._told))
 
 
 def without_colours(text: str) -> str:

@@ -24,13 +24,16 @@ def build(context: "Context", arguments: Arguments) -> int:
     from hostvm.cli.build_output import export, parse_output
 
     output = parse_output(arguments.text("output"))
+    id_file = arguments.text("iidfile")
+    if id_file:
+        _forget_id(id_file)
     body = open_body(arguments)
     try:
         report, identity = _run(context, arguments, body, output)
     finally:
         body.close()
-    if arguments.text("iidfile"):
-        _write_id(arguments.text("iidfile"), identity)
+    if id_file:
+        _write_id(id_file, identity)
     if output is not None:
         export(context, identity, report, output)
     return 0
@@ -101,6 +104,17 @@ def _build_failure(record: "dict[str, object]") -> Failure:
     detail = record.get("errorDetail")
     code = detail.get("code") if isinstance(detail, dict) else None
     return Failure(error.message, code if isinstance(code, int) and 0 < code < 256 else 1, error.hint)
+
+
+def _forget_id(path: str) -> None:
+    """That of an earlier build mustn't stand for this one, should it fail."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise Failure(f"removing image ID file: remove {path}: {reason}", 1) from error
 
 
 def _write_id(path: str, identity: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.behaviour.conftest import Project
 from tests.behaviour.harness.machine import Machine
 
@@ -39,3 +41,11 @@ def test_copies(machine: Machine, project: Project) -> None:
 def test_mounts(machine: Machine, project: Project) -> None:
     assert shown(machine, project(MOUNTING)) == ["begun", "7:8 711", "on", "0", "5:0 700", "1024"]
     machine("builder", "prune", "-af")
+
+
+def test_a_quiet_build_that_fails(machine: Machine, project: Project, tmp_path: Path) -> None:
+    """It says why, with the command's code, and no id of an earlier build stays."""
+    folder, identity = project("FROM busybox\nRUN echo why; exit 3"), tmp_path / "id"
+    identity.write_text("sha256:stale")
+    assert "\nwhy\n" in machine.fails(3, "build", "-q", "--iidfile", str(identity), folder)
+    assert not identity.exists()

@@ -151,3 +151,15 @@ def test_what_failed_is_shown_although_it_isnt_its_turn() -> None:
     output.say(1, "b")
     output.fail(1)
     assert said == ["a", "b"]
+
+
+def test_a_quiet_build_tells_all_once_it_has_failed() -> None:
+    """dockerd keeps what it would have said: who builds by a script wants to know why it doesn't work."""
+    said: list[str] = []
+    output = BuildOutput(lambda report: said.append(str(report["stream"])), [0, 1, 2], quiet=True)
+    for stage, text in ((1, "b"), (0, "a"), (2, "c")):
+        output.say(stage, text)
+    output.finish(0)
+    assert said == []
+    output.fail(2)
+    assert said == ["a", "b", "c"]
