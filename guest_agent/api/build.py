@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 
 from guest_agent.api.build_cache import parse_prune
 from guest_agent.api.build_streams import Report, lines_and_files, progress_lines
@@ -12,7 +13,7 @@ from guest_agent.api.contract import Engine
 from guest_agent.api.credentials import parse_registry_config
 from guest_agent.api.fields import Fields, read_fields
 from guest_agent.api.json_bodies import parse_json
-from guest_agent.api.messages import TYPE_JSON, Answer, Body, Response, Stream, json_response, render_json
+from guest_agent.api.messages import TYPE_JSON, Answer, Body, Hijack, Response, Stream, json_response, render_json
 from guest_agent.api.query import Query
 from guest_agent.api.router import Call, Route
 from guest_agent.api.streams import begun, byte_stream
@@ -23,6 +24,8 @@ from guest_agent.wire.resources import Resources, Ulimit
 
 #: Builders that a client can ask for.
 _CLASSIC, _BUILDKIT = "1", "2"
+#: The protocol of a line to an ssh agent (engine/lent_agents).
+_AGENT = "hostvm-agent"
 
 
 class BuildResource:
@@ -35,6 +38,7 @@ class BuildResource:
             Route("POST", "/build", self.build),
             Route("POST", "/hostvm/build", self.build_from_cache),
             Route("POST", "/hostvm/build/files", self.build_files),
+            Route("POST", "/hostvm/agent", self.lend_agent),
             Route("POST", "/build/prune", self.prune, durable=True),
             *self._buildkit.routes(),
         )
@@ -67,6 +71,12 @@ class BuildResource:
         cached = call.query.flag("hostvm-cached")
         building = self._cached(request, body, result) if cached else self._builds.build(request, body, result=result)
         return Stream(byte_stream(await begun(lines_and_files(building, result))))
+
+    async def lend_agent(self, call: Call) -> Answer:
+        """A line to an ssh agent: it carries nothing until a build with its token asks, then what the agent does."""
+        if call.request.headers.get("upgrade", "") != _AGENT:
+            raise InvalidArgument(f"this exchange needs the header Upgrade: {_AGENT}")
+        return Hijack(partial(self._builds.lend_agent, call.query.text("token")), protocol=_AGENT)
 
     async def _cached(self, request: BuildRequest, body: Body, result: BuildResult) -> AsyncGenerator[Report, None]:
         for report in await self._builds.build_from_cache(request, body, result):
@@ -105,7 +115,7 @@ def parse_build(query: Query, registry_config: str = "") -> BuildRequest:
         credentials=parse_registry_config(registry_config),
         in_parts=query.flag("hostvm-parts"),
         named_images=_pairs(query, "hostvm-images"),
-        ssh=_pairs(query, "hostvm-ssh"),
+        agents=_pairs(query, "hostvm-agents"),
         context_key=query.text("hostvm-context"),
         workdir_for_user=query.flag("hostvm-workdir"),
     )

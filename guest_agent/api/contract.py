@@ -15,6 +15,7 @@ from guest_agent.engine.build_results import BuildResult
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container
 from guest_agent.engine.images import HistoryLine
+from guest_agent.engine.lent_agents import Duplex
 from guest_agent.engine.requests import (
     AttachRequest,
     Change,
@@ -279,6 +280,7 @@ class System(Protocol):
 
 
 class Builds(BuildKitBuilds, Protocol):
+    async def lend_agent(self, token: str, line: Duplex) -> None: ...
     async def build_from_cache(
         self, request: BuildRequest, chunks: AsyncIterator[bytes], result: BuildResult | None = None
     ) -> list[dict[str, object]]: ...

@@ -1,4 +1,4 @@
-"""RUN --mount=type=ssh: sockets of our own, each connection to which is carried to the client's ssh agent."""
+"""RUN --mount=type=ssh: what is said to the step's agent is carried to the client's, through its session."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from guest_agent.buildkit.sessions import ClientSession
+from guest_agent.engine.agent_sockets import agent_socket
 from guest_agent.rpc.peer import Call
 from guest_agent.rpc.status import CallFailed
 from guest_agent.wire.errors import PeerMisbehaved
@@ -20,34 +21,15 @@ async def forwarded(session: ClientSession, name: str, folder: str) -> AsyncGene
     if not await session.has_agent(name):
         yield ""
         return
-    async with _served(session, name, f"{folder}/agent") as path:
-        yield path
 
-
-@asynccontextmanager
-async def _served(session: ClientSession, name: str, path: str) -> AsyncGenerator[str, None]:
-    connections: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await _carry(session, name, reader, writer)
         except* (CallFailed, PeerMisbehaved, OSError):
             pass  # the agent, or who asks it, is gone: the socket's end says so
-        finally:
-            connections.discard(task)
-            writer.close()
 
-    server = await asyncio.start_unix_server(serve, path)
-    try:
+    async with agent_socket(folder, carry) as path:
         yield path
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
 
 
 async def _carry(session: ClientSession, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

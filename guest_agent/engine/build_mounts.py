@@ -22,7 +22,7 @@ from guest_agent.engine.build_sources import Origins
 from guest_agent.linux.paths import open_in_root
 from guest_agent.store.paths import EnginePaths
 from guest_agent.store.threads import finish_in_thread
-from guest_agent.wire.errors import InvalidArgument, NotFound, Unsupported
+from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.mounts import MountPoint, MountType, ReadOnlyDepth
 
 _SECRETS = "/run/secrets"
@@ -208,31 +208,17 @@ def _private_file(session: BuildSession, undo: AsyncExitStack, data: bytes, mode
 async def _make_agent(
     session: BuildSession, origins: Origins, mount: RunMount, undo: AsyncExitStack, mounted: Mounted
 ) -> None:
-    place = await _find_agent(session, mount, undo)
-    if place is None:
-        if mount.required:
-            raise InvalidArgument(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
-        return
-    mounted.points.append(place)
-    mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
-    mounted.stubs.append(mount.target)
-
-
-async def _find_agent(session: BuildSession, mount: RunMount, undo: AsyncExitStack) -> MountPoint | None:
-    """The agent's own socket, or one of the engine's for this step, which is never looked for in shared folders."""
-    if socket := session.request.ssh.get(mount.id, ""):
-        if session.parts.sources.files:
-            raise Unsupported(
-                "--mount=type=ssh needs an engine on the machine of the agent", "use a machine of the kind native"
-            )
-        return MountPoint(MountType.BIND, mount.target, socket)
     folder = undo.enter_context(private_folder(session.parts.paths))
     socket = await undo.enter_async_context(session.client.agent(mount.id, folder))
     if not socket:
-        return None
+        if mount.required:
+            raise InvalidArgument(f"unset ssh forward key {mount.id}", f"give it with --ssh {mount.id}")
+        return
     os.chown(socket, mount.uid, mount.gid)
     os.chmod(socket, 0o600 if mount.mode is None else mount.mode)
-    return _bound(mount.target, socket, False)
+    mounted.points.append(_bound(mount.target, socket, False))
+    mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
+    mounted.stubs.append(mount.target)
 
 
 _MAKERS = {

@@ -46,7 +46,7 @@ class BuildRequest:
     named_images: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> the image that it is
     named_remotes: Mapping[str, str] = field(default_factory=dict)  #: a context's name -> a repository, or a file's URL
     unstored: Mapping[str, ImageConfig] = field(default_factory=dict)  #: by id: what builds hold that make no image
-    ssh: Mapping[str, str] = field(default_factory=dict)  #: id -> the agent's socket on the client's machine
+    agents: Mapping[str, str] = field(default_factory=dict)  #: an ssh agent's id -> its lines' token
     by_buildkit: bool = False  #: a Dockerfile may make nothing, or a volume in the place of a file
     workdir_for_user: bool = False  #: WORKDIR makes a folder for the USER, as BuildKit does, instead of for root
     context_key: str = ""  #: the client's word for its context: the same only where the context is

@@ -37,6 +37,7 @@ from guest_agent.engine.build_turns import Turns
 from guest_agent.engine.build_usage import CacheUsage
 from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.failpoints import failpoint
+from guest_agent.engine.lent_agents import CommandLine, Duplex, LentAgents
 from guest_agent.engine.parts import Parts
 from guest_agent.images.configs import encode_config, parse_config
 from guest_agent.images.platforms import Platform, host_platform, parse_platform
@@ -67,6 +68,7 @@ class Builds:
         self._caches = CacheFolders(parts.paths, parts.records)
         self._usage = CacheUsage(parts, self._caches)
         self._turns = Turns()
+        self._lent = LentAgents()
 
     async def build(
         self,
@@ -83,7 +85,7 @@ class Builds:
         Closing the iterator ends the build: what runs is killed, what is half-made is dropped.
         """
         reports = Reports()
-        ways = _Ways(reports, watcher or BuildWatcher(), client or BuildClient(request.credentials), result)
+        ways = _Ways(reports, watcher or BuildWatcher(), client or self._client_of(request), result)
         work = asyncio.create_task(self._work(request, chunks, ways))
         work.add_done_callback(lambda _task: reports.end())
         try:
@@ -103,12 +105,16 @@ class Builds:
         Raises NotCached for whatever is in the way: it is said once the whole context has come.
         """
         reports = Reports()
-        ways = _Ways(reports, BuildWatcher(), BuildClient(request.credentials), result)
+        ways = _Ways(reports, BuildWatcher(), self._client_of(request), result)
         try:
             await self._work(replace(request, cached_only=True), chunks, ways)
         except HostvmError as error:
             raise NotCached from error
         return reports.take_all()
+
+    async def lend_agent(self, token: str, line: Duplex) -> None:
+        """A connection to the ssh agent of a build whose request has the token; returns when it has served."""
+        await self._lent.lend(token, line)
 
     async def list_cache(self) -> tuple[CacheRecord, ...]:
         """A record for each layer that the cache knows and for each cache mount."""
@@ -121,6 +127,9 @@ class Builds:
     def open_result(self) -> BuildResult:
         """For a build to come; who gets it closes it."""
         return BuildResult(self._parts)
+
+    def _client_of(self, request: BuildRequest) -> BuildClient:
+        return CommandLine(request.credentials, request.agents, self._lent)
 
     async def _work(self, request: BuildRequest, chunks: AsyncIterator[bytes], ways: _Ways) -> None:
         names, platform = _parse_names(request.tags), parse_platform(request.platform)

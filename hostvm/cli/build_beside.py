@@ -26,11 +26,11 @@ class Beside:
         """Raises Failure for what isn't there."""
         self._secrets = dict(_read_secret(text) for text in arguments.texts("secret"))
         self._named, images = _named_contexts(arguments.texts("build-context"))
-        agents = dict(_find_agent(text) for text in arguments.texts("ssh"))
+        #: The sockets of ssh agents by their ids.
+        self.agents = dict(_find_agent(text) for text in arguments.texts("ssh"))
         self.is_sent = bool(self._secrets or self._named)
         self.has_contexts = bool(self._named)
         self.parameters: dict[str, object] = {
-            "hostvm-ssh": dumps(agents) if agents else "",
             "hostvm-images": dumps(images) if images else "",
             "hostvm-parts": self.is_sent,
         }

@@ -29,7 +29,8 @@ _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 class Body:
     """`parameters` are what the engine must be told of it; `chunks` the bytes; `folder` is to be removed at the end.
 
-    `short` gives the bytes of all but the context's files: enough for a build that needs none of them.
+    `agents`: the sockets of ssh agents by their ids. `short` gives the bytes of all but the context's files: enough for
+    a build that needs none of them.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Body:
         chunks: "Iterator[bytes]",
         folder: str = "",
         short: "Callable[[], Iterator[bytes]] | None" = None,
+        agents: "dict[str, str] | None" = None,
     ) -> None:
         self.parameters = parameters
         self.chunks = chunks
         self.short = short
+        self.agents = agents or {}
         self._folder = folder
 
     def close(self) -> None:
@@ -58,7 +61,9 @@ def open_body(arguments: Arguments) -> Body:
         return _open_git(arguments, source)
     if source.startswith(("http://", "https://")):
         beside = Beside(arguments)
-        return Body({"remote": source, "dockerfile": file, **beside.parameters}, _pack_beside(beside))
+        return Body(
+            {"remote": source, "dockerfile": file, **beside.parameters}, _pack_beside(beside), agents=beside.agents
+        )
     if source == "-":
         return _open_standard_input(arguments)
     return _open_folder(arguments, source)
@@ -84,9 +89,9 @@ def _open_standard_input(arguments: Arguments) -> Body:
     beside = Beside(arguments)
     if not _looks_like_tar(start):
         dockerfile = pack_file("dockerfile" if beside.is_sent else "Dockerfile", start + sys.stdin.buffer.read())
-        return Body(beside.parameters, chain((dockerfile,), beside.parts(), (end(),)))
+        return Body(beside.parameters, chain((dockerfile,), beside.parts(), (end(),)), agents=beside.agents)
     chunks = _pack_archive(start, beside) if beside.is_sent else _read_on(start)
-    return Body({"dockerfile": arguments.text("file"), **beside.parameters}, chunks)
+    return Body({"dockerfile": arguments.text("file"), **beside.parameters}, chunks, agents=beside.agents)
 
 
 def _looks_like_tar(start: bytes) -> bool:
@@ -122,7 +127,8 @@ def _open_folder(arguments: Arguments, folder: str) -> Body:
     def packed(entries: "Entries") -> "Iterator[bytes]":
         return _pack_parts(entries, given, beside) if in_parts else _pack_plain(entries)
 
-    return Body(parameters, packed(context.entries()), short=(lambda: packed(context.needed())) if known else None)
+    short = (lambda: packed(context.needed())) if known else None
+    return Body(parameters, packed(context.entries()), short=short, agents=beside.agents)
 
 
 def _pack_plain(entries: "Entries") -> "Iterator[bytes]":

@@ -11,6 +11,7 @@ from hostvm.cli.credentials import registry_config
 from hostvm.cli.failure import Failure, refused
 from hostvm.cli.pulling import stream_error
 from hostvm.cli.request.build import plan_path
+from hostvm.client.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def _run(context: "Context", arguments: Arguments, body: "Body", output: "Output
 
     Raises Failure with the exit code of the command that failed.
     """
-    path, short_path = _paths(plan_path(arguments, os.environ.get, body.parameters), output)
+    parameters = {**body.parameters, **_lend_agents(context, body.agents)}
+    path, short_path = _paths(plan_path(arguments, os.environ.get, parameters), output)
     stdout_is_taken = output is not None and output.place == "-"
     header = registry_config()
     display = open_display(arguments.text("progress"), arguments.flag("quiet"), stdout_is_taken)
@@ -67,6 +69,15 @@ def _paths(path: str, output: "Output | None") -> "tuple[str, str]":
         return path, f"/hostvm{path}"
     path = f"/hostvm/build/files{path.removeprefix('/build')}"
     return path, f"{path}&hostvm-cached=1"
+
+
+def _lend_agents(context: "Context", agents: "dict[str, str]") -> "dict[str, object]":
+    """The parameter that tells the engine of them."""
+    if not agents:
+        return {}
+    from hostvm.cli.cold.agents import lend
+
+    return {"hostvm-agents": dumps(lend(context.engine, agents))}
 
 
 def _ask_cache(context: "Context", path: str, body: "Body") -> Report | None:

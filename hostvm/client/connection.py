@@ -187,12 +187,12 @@ class Engine:
             pass  # refused before its end: the answer says why
         return self._receive(stream, method)
 
-    def upgrade(self, path: str, body: object) -> tuple[Socket, bytes]:
-        """Begins the private exchange; gives the stream and what has already come of it."""
-        headers = "Connection: Upgrade\r\nUpgrade: hostvm-session\r\n"
+    def upgrade(self, path: str, body: object, protocol: str = "hostvm-session") -> tuple[Socket, bytes]:
+        """Begins a private exchange; gives the stream and what has already come of it."""
+        headers = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
         answer = self.open("POST", path, body, headers)
         if answer.head.status != 101:
-            raise PeerMisbehaved(f"the engine answered {answer.head.status} to a request for a session")
+            raise PeerMisbehaved(f"the engine answered {answer.head.status} to a request for {protocol}")
         return answer.stream, answer.rest
 
 

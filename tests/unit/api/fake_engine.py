@@ -16,6 +16,7 @@ from guest_agent.engine.build_watching import BuildWatcher
 from guest_agent.engine.checking import Checked, Finding
 from guest_agent.engine.container import Container, State, Status
 from guest_agent.engine.images import HistoryLine
+from guest_agent.engine.lent_agents import Duplex
 from guest_agent.engine.requests import (
     AttachRequest,
     Change,
@@ -695,6 +696,10 @@ class FakeBuilds:
         if result is not None:
             result.config = CONFIG
         return [{"stream": "Step 1/1 : FROM scratch\n"}, {"aux": {"ID": "sha256:1"}}]
+
+    async def lend_agent(self, token: str, line: Duplex) -> None:
+        await line.write(token.encode() + b" asks")
+        await line.write(b", and hears " + await line.read())
 
     async def list_cache(self) -> tuple[CacheRecord, ...]:
         return CACHED

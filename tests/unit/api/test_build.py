@@ -114,3 +114,12 @@ def test_a_build_for_files_sends_them_behind_its_lines(api: Api) -> None:
     api.engine.builds.error = NotCached()
     assert api.message("POST", f"{path}?hostvm-cached=1", b"tar") == (409, "the build isn't in the cache")
     assert [result.closed for result in api.engine.builds.results] == [True] * 4
+
+
+def test_a_line_to_an_ssh_agent(api: Api) -> None:
+    head, line = api.hijack("/hostvm/agent?token=t", upgrade="hostvm-agent")
+    assert b"Upgrade: hostvm-agent" in head
+    line.sendall(b"keys")
+    assert b"".join(iter(lambda: line.recv(100), b"")) == b"t asks, and hears keys"
+    refusal = (400, "this exchange needs the header Upgrade: hostvm-agent")
+    assert api.message("POST", "/hostvm/agent?token=t", b"") == refusal
