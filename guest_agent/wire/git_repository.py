@@ -21,9 +21,12 @@ from guest_agent.wire.git_sources import checkout, split_git_source
 #: Seconds for one command of git; a repository is fetched without its history.
 _DEADLINE = 600.0
 _PIECE = 256 << 10
-#: What git says where a server wants to know who is there.
-_ASKED = "terminal prompts disabled"
-_PRIVATE = "is it private? Give a token by --secret id=GIT_AUTH_TOKEN,src=FILE, or clone it and build its folder"
+#: What git, or its ssh, says where a server wants to know who is there -> what to do then.
+_HINTS = {
+    "terminal prompts disabled": "is it private? Give a token by --secret id=GIT_AUTH_TOKEN,src=FILE",
+    "Permission denied (publickey": "by ssh the engine's own keys count, not yours: clone it, and build its folder",
+    "Host key verification failed": "by ssh the engine's own keys count, not yours: clone it, and build its folder",
+}
 
 
 async def fetch_repository(
@@ -96,7 +99,7 @@ class _Commands:
                 words = steps.send(await self._git(*words))
         except StopIteration as end:
             if end.value:
-                hint = _PRIVATE if _ASKED in end.value else ""
+                hint = next((hint for said, hint in _HINTS.items() if said in end.value), "")
                 raise InvalidArgument(f"failed to fetch the repository: {end.value}", hint) from None
 
     async def pack(self, folder: str, keep_git: bool) -> AsyncGenerator[bytes, None]:

@@ -64,6 +64,27 @@ def test_a_folder_outside_of_the_repository_is_refused(repository: Path, work: P
     assert os.listdir(work) == []
 
 
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("fatal: could not read Username for 'https://h': terminal prompts disabled", "GIT_AUTH_TOKEN"),
+        ("git@h: Permission denied (publickey).", "clone it"),
+        ("Host key verification failed.", "clone it"),
+        ("fatal: repository not found", ""),
+    ],
+)
+def test_what_to_do_where_a_server_asks(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch, said: str, hint: str
+) -> None:
+    program = tmp_path / "git"
+    program.write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 128\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(InvalidArgument, match="failed to fetch the repository") as raised:
+        asyncio.run(fetch("git@h:r", work))
+    assert said in raised.value.message and hint in raised.value.hint and bool(hint) == bool(raised.value.hint)
+
+
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A git that never ends, and writes its pid into this FIFO."""
