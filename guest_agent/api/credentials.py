@@ -14,14 +14,11 @@ from guest_agent.wire.models import Credentials
 
 
 def parse_credentials(header: str) -> Credentials | None:
-    """X-Registry-Auth; None if it says nothing. Raises InvalidArgument."""
-    if not header:
-        return None
+    """X-Registry-Auth; None if it says nothing, or what can't be read: dockerd ignores that (moby image_routes.go)."""
     try:
-        body = read_fields(_decode(header))
-    except (ValueError, InvalidArgument) as error:
-        raise InvalidArgument(f"invalid X-Registry-Auth header: {error}") from error
-    credentials = _read(body)
+        credentials = _read(read_fields(_decode(header)))
+    except (ValueError, InvalidArgument):
+        return None
     return credentials if credentials != Credentials() else None
 
 

@@ -27,11 +27,12 @@ def select(images: Images, filters: Filters, everything: bool, now_ns: int) -> l
     """
     dangling = filters.flag("dangling")
     until = _until(filters, now_ns)
+    after, before = (_moments(filters[key], images) for key in ("since", "before"))
     found = []
     for image in images.list():
         if (until is not None and image.created_ns >= until) or not filters.labels(image.config.config.labels):
             continue
-        if not _in_time(image, filters, images):
+        if any(image.created_ns <= moment for moment in after) or any(image.created_ns >= moment for moment in before):
             continue
         shown = _with_matching_names(image, filters["reference"])
         if dangling and shown.tags:
@@ -54,9 +55,8 @@ def _with_matching_names(image: Image, patterns: tuple[str, ...]) -> Image:
     return replace(image, tags=tags, digests=digests)
 
 
-def _in_time(image: Image, filters: Filters, images: Images) -> bool:
-    before = all(image.created_ns < images.find(ref).created_ns for ref in filters["before"])
-    return before and all(image.created_ns > images.find(ref).created_ns for ref in filters["since"])
+def _moments(refs: tuple[str, ...], images: Images) -> tuple[int, ...]:
+    return tuple(images.find(ref).created_ns for ref in refs)
 
 
 def _until(filters: Filters, now_ns: int) -> int | None:

@@ -325,6 +325,13 @@ def test_pull_is_a_stream_of_progress(api: Api) -> None:
     assert api.engine.images.credentials and api.engine.images.credentials.password == "p"
 
 
+@pytest.mark.parametrize("auth", ["%%%", "bnVsbA==", "W10=", "eyJ1c2VybmFtZSI6IDF9", "/w=="])
+def test_credentials_that_cannot_be_read_are_none(api: Api, auth: str) -> None:
+    """As with dockerd: some clients send `null`, or what isn't base64, where they have nothing to say."""
+    answer = api.ask("POST", "/images/create?fromImage=busybox&tag=latest", headers={"X-Registry-Auth": auth})
+    assert (answer.status, len(lines(answer.read())), api.engine.images.credentials) == (200, 2, None)
+
+
 def test_errors_of_a_pull(api: Api) -> None:
     """Before the first line an HTTP error; afterwards only a line can tell."""
     assert api.message("POST", "/images/create?fromImage=nosuch&tag=1")[0] == 404
@@ -333,8 +340,6 @@ def test_errors_of_a_pull(api: Api) -> None:
     assert lines(answer.read())[-1] == {"errorDetail": {"message": message}, "error": message}
     assert api.message("POST", "/images/create?fromSrc=http://example.org/root.tar")[0] == 503
     assert api.message("POST", "/images/create") == (400, "invalid reference format")
-    bad = api.ask("POST", "/images/create?fromImage=busybox", headers={"X-Registry-Auth": "%%%"})
-    assert bad.status == 400
 
 
 def test_an_image_is_imported_from_the_body(api: Api) -> None:

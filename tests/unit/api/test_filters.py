@@ -318,6 +318,7 @@ def test_images(family: Api, wanted: Wanted, found: str) -> None:
     [
         ({"before": ["nosuch"]}, 404, "No such image: nosuch"),
         ({"since": ["nosuch"]}, 404, "No such image: nosuch"),
+        ({"since": ["nosuch"], "label": ["of=none"]}, 404, "No such image: nosuch"),
         ({"dangling": ["yes"]}, 400, "invalid filter 'dangling=[yes]'"),
         ({"reference": ["[a"]}, 500, "syntax error in pattern"),
     ],
