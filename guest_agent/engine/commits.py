@@ -34,7 +34,8 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         author=request.author,
         comment=request.comment,
         created_ns=request.created_ns,
-        origin=Origin(container.id, container.config),
+        # Whoever says when wants the same image again, and a container's id is never the same.
+        origin=None if request.created_ns else Origin(container.id, container.config),
     )
     async with aclosing(parts.layers.diff(upper)) as layer:
         identity = await make_image(parts.images, recipe, layer)

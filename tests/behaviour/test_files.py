@@ -278,3 +278,17 @@ def test_commit_completes_what_it_is_told(machine: Machine) -> None:
         assert refused.startswith("Error response from daemon: run is not a valid change command\n")
     finally:
         machine.attempt("rmi", "-f", "committed:1")
+
+
+def test_a_commit_of_a_given_time_is_the_same_image_again(machine: Machine, api: Api) -> None:
+    """What `bootstrap --lock` makes: of two containers that did the same."""
+    images = set()
+    for _ in range(2):
+        name = machine("create", "busybox", "sh", "-c", "echo x >/tmp/made && touch -d @1 /tmp/made /tmp")
+        machine("start", "-a", name)
+        _, answer = api.call("POST", f"/commit?container={name}&repo=again&hostvm-created=7", {})
+        assert isinstance(answer, dict)
+        images.add(answer["Id"])
+    assert len(images) == 1
+    assert machine("image", "inspect", "-f", "{{.Created}}", "again") == "1970-01-01T00:00:07.000000000Z"
+    machine("rmi", "again")
