@@ -35,6 +35,8 @@ class Attributes:
     mode: ModeChange | None = None  #: of files and folders
     #: --link: as if the root were empty, so that no link in it is followed; folders are there in a link's place.
     linked: bool = False
+    #: An archive's files have their own in any case: only folders on the way to them are the owner's.
+    of_archive: bool = False
 
 
 def copy_selection(
@@ -188,10 +190,9 @@ class _Writer:
         return os.dup(self.folder(target))
 
     def _put_folder(self, item: Item, path: str) -> None:
-        """A folder that exists keeps its attributes if it is the destination itself."""
-        existed = self.is_folder(path)
+        """The destination itself is what it is, or is made like any other: of its source it has the content alone."""
         descriptor = self.folder(path)
-        if existed and item.top:
+        if item.top:
             return
         entry, place = item.entry, f"/proc/self/fd/{descriptor}"
         os.chown(place, *self._owner_of(entry))
@@ -242,13 +243,13 @@ class _Writer:
         os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
 
     def _owner_of(self, entry: Entry) -> tuple[int, int]:
-        if self._attributes.owner is not None:
+        if self._attributes.owner is not None and not self._attributes.of_archive:
             return self._attributes.owner
         return (entry.uid, entry.gid) if self._tree is not None and self._tree.owned else (0, 0)
 
     def _mode_of(self, entry: Entry) -> int:
         mode, change = stat.S_IMODE(entry.mode), self._attributes.mode
-        return mode if change is None else change.apply(mode, entry.is_folder)
+        return mode if change is None or self._attributes.of_archive else change.apply(mode, entry.is_folder)
 
 
 def _set_xattrs(place: str, entry: Entry) -> None:

@@ -29,7 +29,7 @@ class Item:
     path: str
     entry: Entry
     target: str
-    #: The top folder of a source: its own attributes count only where it is made.
+    #: The top folder of a source: its content is copied, and not its attributes.
     top: bool = False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 
@@ -75,6 +75,7 @@ async def perform_copy(session: BuildSession, origins: Origins, snapshot: Snapsh
 
 async def _write(batch: Batch, root: str, target: str, attributes: Attributes) -> None:
     stop = Event()
+    attributes = replace(attributes, of_archive=batch.unpacked)
     copy = partial(copy_selection, batch.tree, batch.selection, root, target, attributes, stop.is_set)
     await finish_in(None, copy, abort=stop.set)
 

@@ -36,11 +36,12 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Files of one tree. `unpacks`: archives among them are taken apart."""
+    """Files of one tree. `unpacks`: archives among them are taken apart; `unpacked`: this one was."""
 
     tree: Tree
     selection: Selection
     unpacks: bool = False
+    unpacked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ class Origins:
         temporary = self._session.parts.paths.temporary
         inner = await open_in_thread(partial(_read_archive, tree, entry, temporary), ContextTree.close)
         self._undo.callback(inner.close)
-        return Batch(inner, select_everything(inner))
+        return Batch(inner, select_everything(inner), unpacked=True)
 
 
 def _read_archive(tree: ContextTree, entry: Entry, temporary: str) -> ContextTree:

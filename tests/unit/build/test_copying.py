@@ -160,6 +160,29 @@ def test_copies(project: ContextTree, tmp_path: Path) -> None:
 
 
 @ROOT_ONLY
+def test_of_a_folder_its_content_is_copied(tmp_path: Path) -> None:
+    """Neither of docker's builders gives a folder that COPY makes the owner and mode of its source."""
+    (tmp_path / "from/inner").mkdir(parents=True)
+    for name, mode in (("from", 0o1777), ("from/inner", 0o700)):
+        os.chmod(tmp_path / name, mode)
+        os.chown(tmp_path / name, 3, 4)
+    tree = FolderTree(str(tmp_path))
+    copy_selection(tree, select(tree, ["from"]), str(tmp_path), "/to", Attributes())
+    seen = {name: os.stat(tmp_path / name) for name in ("to", "to/inner")}
+    assert [(stat.S_IMODE(one.st_mode), one.st_uid) for one in seen.values()] == [(0o755, 0), (0o700, 3)]
+
+
+@ROOT_ONLY
+def test_an_archive_has_its_own_owners(project: ContextTree, tmp_path: Path) -> None:
+    """--chown is for the folders on the way to what ADD takes apart, as with BuildKit."""
+    attributes = Attributes((7, 8), parse_mode("600"), of_archive=True)
+    copy_selection(project, select(project, ["src"]), str(tmp_path), "/on/way", attributes)
+    names = ("on", "on/way", "on/way/main.py")
+    assert [os.stat(tmp_path / name).st_uid for name in names] == [7, 7, 0]
+    assert stat.S_IMODE(os.stat(tmp_path / "on/way/main.py").st_mode) == 0o644
+
+
+@ROOT_ONLY
 def test_a_linked_copy_follows_no_link(project: ContextTree, tmp_path: Path) -> None:
     """It is a layer that knows nothing of those below: its way has folders only (Dockerfile reference, --link)."""
     root = tmp_path / "root"
