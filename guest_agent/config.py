@@ -8,7 +8,7 @@ group = "hostvm"                # members may use the socket; ignored where the 
 driver = "json-file"
 options = { max-size = "10m", max-file = "3" }
 [registries]
-insecure = ["registry.local:5000"]
+insecure = ["registry.local:5000", "10.1.0.0/16"]   # hosts, or networks
 [registries.mirrors]
 "docker.io" = ["https://mirror.local"]
 [machine]                       # written by the machine's init; "" = the engine runs on the host itself

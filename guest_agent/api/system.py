@@ -204,12 +204,14 @@ def _of_1_24(info: SystemInfo) -> Json:
 def _registries(info: SystemInfo) -> Json:
     index: Json = {"Name": "docker.io", "Mirrors": list(info.registry_mirrors), "Secure": True, "Official": True}
     insecure: dict[str, Json] = {
-        name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False} for name in info.insecure_registries
+        name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
+        for name in info.insecure_registries
+        if "/" not in name
     }
     return {
         "AllowNondistributableArtifactsCIDRs": None,
         "AllowNondistributableArtifactsHostnames": None,
-        "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+        "InsecureRegistryCIDRs": ["127.0.0.0/8", *(name for name in info.insecure_registries if "/" in name)],
         "IndexConfigs": {"docker.io": index, **insecure},
         "Mirrors": list(info.registry_mirrors) or None,
     }

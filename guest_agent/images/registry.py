@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 
@@ -210,8 +212,8 @@ class Repository:
 
     def _wait_for_rate(self, response: Response) -> bool:
         """Wait as long as a registry that limits its rate wants; False if it is longer than anybody waits."""
-        asked = response.headers.get("Retry-After", "")
-        delay = float(asked) if asked.isdigit() else self._transport.settings.retry_delay
+        asked = parse_retry_after(response.headers.get("Retry-After", ""), time.time())
+        delay = self._transport.settings.retry_delay if asked is None else asked
         return delay <= _MAX_RETRY_AFTER and not self._transport.aborted.wait(delay)
 
     def _refusal(self, url: str, response: Response, body: bytes) -> HostvmError:
@@ -244,6 +246,16 @@ class Repository:
         wording = f"pull access denied for {name}, repository does not exist or may require 'docker login': {text}"
         message = wording if self._pulls else text
         return NotFound(message) if is_missing else Unauthorized(message)
+
+
+def parse_retry_after(text: str, now: float) -> float | None:
+    """The header's number of seconds, or its date, in seconds from `now`; None where it says nothing (RFC 9110)."""
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except ValueError:
+        return None
 
 
 def plan_mirrors(transport: Transport, domain: str) -> list[str]:

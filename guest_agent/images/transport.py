@@ -15,7 +15,8 @@ from threading import Event, Lock
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from guest_agent.images.dialling import Dialler, dial_address, is_loopback
+from guest_agent.images.dialling import Dialler, dial_address
+from guest_agent.images.insecure import is_insecure
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -30,7 +31,10 @@ NO_REGISTRY_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """`insecure`: host[:port] to which plain HTTP and unverified TLS are allowed. `mirrors`: domain -> base URLs."""
+    """`insecure`: host[:port] or network (10.0.0.0/8) to which plain HTTP and unverified TLS are allowed.
+
+    `mirrors`: domain -> base URLs.
+    """
 
     insecure: tuple[str, ...] = ()
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -88,6 +92,7 @@ class Transport:
         self.aborted = Event()  #: set once, by `abort`
         self._lock = Lock()
         self._open: set[Dialler] = set()
+        self._insecure: dict[str, bool] = {}  # of a name it is the resolver's word, asked for once
 
     def request(
         self, url: str, headers: Mapping[str, str], body: Payload | None = None, method: str = "GET"
@@ -115,8 +120,10 @@ class Transport:
         raise PeerMisbehaved(f'Get "{url}": stopped after {_MAX_REDIRECTS} redirects')
 
     def allows_plain_http(self, netloc: str) -> bool:
-        """A loopback address, or insecure by configuration."""
-        return netloc in self.settings.insecure or _host(netloc) in self.settings.insecure or is_loopback(_host(netloc))
+        """On loopback, or insecure by configuration."""
+        if netloc not in self._insecure:
+            self._insecure[netloc] = is_insecure(netloc, self.settings.insecure)
+        return self._insecure[netloc]
 
     def abort(self) -> None:
         with self._lock:
@@ -196,10 +203,6 @@ def origin_of(url: str) -> tuple[str, str]:
     """Scheme and host with its port: what credentials are meant for."""
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
-
-
-def _host(netloc: str) -> str:
-    return urlsplit(f"//{netloc}").hostname or ""
 
 
 def _proxy_for(url: SplitResult) -> SplitResult | None:
