@@ -29,7 +29,6 @@ from guest_agent.wire.errors import HostvmError, InvalidArgument, NotFound
 from guest_agent.wire.git_sources import is_git
 from guest_agent.wire.models import DiffId
 
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 _BLOCK = 512
 _PIECE = 1 << 20
 
@@ -249,9 +248,7 @@ def is_archive(tree: ContextTree, entry: Entry) -> bool:
     """A tar, or something compressed that has one inside, as docker's `IsArchivePath` looks at it."""
     if not entry.is_file:
         return False
-    head = next(tree.pieces(entry, _PIECE), b"")
-    if head.startswith(_COMPRESSED):
-        head = _inflate_start(head)
+    head = _inflate_start(next(tree.pieces(entry, _PIECE), b""))
     if len(head) < _BLOCK or not head[:_BLOCK].strip(b"\0"):
         return False
     try:
@@ -262,6 +259,7 @@ def is_archive(tree: ContextTree, entry: Entry) -> bool:
 
 
 def _inflate_start(head: bytes) -> bytes:
+    """What isn't compressed stays as it is."""
     try:
         return next(iter(open_inflater(head).feed(head)), b"")
     except InflateError:

@@ -25,12 +25,12 @@ from guest_agent.store.content import digest_of
 from guest_agent.store.tar import HARD_LINK, REGULAR, SYMBOLIC_LINK, TarEntry, TarError
 from guest_agent.store.tar_stream import TarStream
 from guest_agent.store.threads import finish_in_thread
+from guest_agent.wire.compression import COMPRESSED
 from guest_agent.wire.errors import HostvmError, InvalidArgument, PeerMisbehaved
 from guest_agent.wire.models import DiffId, Digest, ImageId
 
 #: All documents of an archive together: a few kilobytes an image.
 _MAX_DOCUMENTS = 64 << 20
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 #: A tar isn't smaller than a block.
 _BLOCK = 512
 _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
@@ -204,7 +204,7 @@ def layer_label(name: str) -> str:
 
 
 def _is_layer(data: bytes) -> bool:
-    if data.startswith(_COMPRESSED):
+    if data.startswith(COMPRESSED):
         return True
     return len(data) >= _BLOCK and data.lstrip()[:1] not in (b"{", b"[")
 

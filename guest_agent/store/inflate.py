@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-#: The longest magic below.
-MAGIC_SIZE = 6
+from guest_agent.wire.compression import BZIP2, COMPRESSED, GZIP, XZ, ZSTD
+
+#: How much of a stream tells what it is.
+MAGIC_SIZE = max(map(len, COMPRESSED))
 #: A piece of output: big enough that Python's share is small, small enough for the cache.
 _PIECE = 1 << 20
 #: zstd has no limit for its output; a block of 4 bytes becomes at most 128 KiB (RFC 8878, 3.1.1.2).
@@ -59,15 +61,15 @@ def open_inflater(start: bytes) -> Inflater:
 
     Imports what it needs at once: afterwards it works in a chroot.
     """
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(GZIP):
         return _Members(_gzip())
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
+    if start.startswith(ZSTD):
         return _Zstd()
-    if start.startswith(b"BZh"):
+    if start.startswith(BZIP2):
         from bz2 import BZ2Decompressor
 
         return _Members(BZ2Decompressor)
-    if start.startswith(b"\xfd7zXZ\x00"):
+    if start.startswith(XZ):
         from lzma import LZMADecompressor
 
         return _Members(LZMADecompressor)

@@ -8,6 +8,7 @@ import os
 import sys
 from itertools import chain
 
+from guest_agent.wire.compression import COMPRESSED
 from guest_agent.wire.git_sources import is_git
 from hostvm.cli.arguments import Arguments
 from hostvm.cli.build_beside import Beside
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _IGNORE, _ARCHIVE = ".dockerignore", "context.tar"
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 
 
 class Body:
@@ -96,7 +96,7 @@ def _open_standard_input(arguments: Arguments) -> Body:
 
 def _looks_like_tar(start: bytes) -> bool:
     """The checksum of the first header, as the engine would look at it."""
-    if start.startswith(_COMPRESSED):
+    if start.startswith(COMPRESSED):
         return True
     digits = start[148:156].strip(b"\0 ")
     if len(start) < 512 or not digits.isdigit() or set(digits) & set(b"89"):
