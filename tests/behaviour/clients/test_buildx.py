@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.clients import programs
-from tests.behaviour.clients.contexts import fill_context
+from tests.behaviour.clients.contexts import agent_at, fill_context
 from tests.behaviour.harness.machine import Machine, Result
-from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.images.git_server import GitServer
 from tests.behaviour.images.registry_process import RegistryProcess
-from tests.behaviour.test_build_sources import Guarded, serving
+from tests.behaviour.test_build_sources import ASK, Guarded, serving
 
 Build = Callable[..., Result]
 
@@ -222,20 +221,11 @@ def test_an_agent_is_asked_through_the_session(machine: Machine, build: Build, c
         "FROM debian:bookworm\nCOPY ask.pl /\nRUN --mount=type=ssh perl /ask.pl\n"
         'RUN --mount=type=ssh,id=other test -z "$SSH_AUTH_SOCK"\n'
     )
-    (context / "ask.pl").write_text(
-        'use IO::Socket::UNIX; my $agent = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die "$!";'
-        '$agent->syswrite("\\0\\0\\0\\1\\x0b"); $agent->read(my $answer, 5);'
-        'print "answer ", ord(substr($answer, 4)), "\\n";'
-    )
+    (context / "ask.pl").write_text(ASK)
     place = context.parent / "agent"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL)
-    try:
-        wait_for(place.exists, "the agent's socket")
+    with agent_at(place):
         asked = build("--ssh", f"default={place}", str(context))
-        assert asked.code == 0 and "answer 12" in asked.err, asked.err
-    finally:
-        agent.terminate()  # then it removes its socket
-        agent.wait()
+    assert asked.code == 0 and re.search(r"#\d+ [\d.]+ 12\b", asked.err), asked.err
 
 
 def test_an_interrupted_build_leaves_nothing(machine: Machine, build: Build, context: Path) -> None:

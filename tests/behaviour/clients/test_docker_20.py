@@ -8,16 +8,14 @@ import re
 import signal
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour.clients import programs
-from tests.behaviour.clients.contexts import fill_context
+from tests.behaviour.clients.contexts import agent_at, fill_context
 from tests.behaviour.harness.machine import DOCKER, Machine, Result
-from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.test_build_sources import ASK, serving
 
 Build = Callable[..., Result]
@@ -37,17 +35,6 @@ COPY . /context
 RUN --mount=type=secret,id=word cat /run/secrets/word; echo; echo $WHO > /who; grep one /etc/hosts; ulimit -n
 LABEL tier=db
 """
-
-
-@contextmanager
-def agent_at(place: Path) -> Iterator[None]:
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL)
-    try:
-        wait_for(place.exists, "the agent's socket")
-        yield
-    finally:
-        agent.terminate()  # then it removes its socket
-        agent.wait()
 
 
 @pytest.fixture
