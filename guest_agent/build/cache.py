@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from guest_agent.build.snapshots import StepResult
+from guest_agent.store.reading import read_all
 from guest_agent.store.records import Records
 from guest_agent.wire.cache_records import CacheRecord, RecordType
 from guest_agent.wire.models import DiffId
@@ -56,8 +57,9 @@ class BuildCache:
         self._steps: dict[str, StepResult] = {}
         self._uses: dict[str, _Use] = {}
         self._sources = dict(records.items(_SOURCE))
-        for key, value in list(records.items(_STEP)):
-            self._load(key, *_decode(value))
+        steps, self.warnings = read_all(records, _STEP, _decode)
+        for key, step in steps.items():
+            self._load(key, *step)
 
     def find(self, key: str) -> StepResult | None:
         return self._steps.get(key)

@@ -12,7 +12,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from guest_agent.store.files import move_to_grave, remove_tree, tree_size
 from guest_agent.store.paths import EnginePaths
@@ -106,7 +106,8 @@ class CacheFolders:
         """What is recorded of it; of a folder that an older engine made, when it was changed."""
         found = self._records.get(_KIND, name)
         if found is not None:
-            return dict(json.loads(found))
+            with suppress(ValueError, TypeError):
+                return dict(json.loads(found))
         try:
             changed = os.stat(self._paths.build_cache(name)).st_mtime_ns
         except FileNotFoundError:

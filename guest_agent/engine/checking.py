@@ -18,6 +18,7 @@ from guest_agent.images.repairing import fetch_documents, fetch_layer
 from guest_agent.layers.store import SetAside
 from guest_agent.store.files import set_aside
 from guest_agent.store.paths import EnginePaths
+from guest_agent.store.reading import records_set_aside
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.models import DiffId, ImageId
 
@@ -43,11 +44,16 @@ class Checked:
 
 async def check(parts: Parts, repair: bool) -> AsyncIterator[Finding | Checked]:
     """Everything; takes as long as reading all layers does. The engine goes on serving meanwhile."""
-    for part in (_images, _layers, _strays, _containers, _volumes):
+    for part in (_records, _images, _layers, _strays, _containers, _volumes):
         async for finding in part(parts, repair):
             yield finding
     images, layers = len(parts.images.all()), len(parts.layers.known())
     yield Checked(images, layers, len(parts.table.all()), len(parts.volumes.list()))
+
+
+async def _records(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
+    for kind, key in records_set_aside(parts.records):
+        yield Finding(f"{kind} {key}", "its record can't be read", "the record was set aside when the engine started")
 
 
 async def _images(parts: Parts, repair: bool) -> AsyncIterator[Finding]:

@@ -150,7 +150,7 @@ def _wire(
     warnings += layers.start(set_aside=paths.set_aside if records.warnings else "")
     build_cache = BuildCache(records, layers)  # before anything removes layers that no image has
     images = ImageStore(records, ContentStore(paths.content), layers)
-    warnings += images.start()
+    warnings += build_cache.warnings + images.start()
     tasks, events = BackgroundTasks(), EventBus()
     table = ContainerTable(records, paths)
     table.load()
@@ -182,7 +182,7 @@ def _wire(
         build_cache=build_cache,
         logs=LogDefaults(config.log_driver, config.log_options),
     )
-    return parts, warnings + list(choice.warnings)
+    return parts, [*warnings, *parts.volumes.start(), *choice.warnings]
 
 
 def _tell_volume(events: EventBus, volume: Volume, action: str) -> None:

@@ -12,6 +12,7 @@ from guest_agent.engine.output import Limits, OutputLog
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
+from guest_agent.store.reading import kind_set_aside, read_all
 from guest_agent.store.records import Records
 from guest_agent.wire.errors import Conflict, InvalidArgument, NotFound
 from guest_agent.wire.models import ContainerId
@@ -19,7 +20,6 @@ from guest_agent.wire.models import ContainerId
 log = logging.getLogger(__name__)
 
 _KIND = "container"
-_SET_ASIDE = "set-aside-container"
 _BIRTH = attrgetter("created_ns")
 
 
@@ -34,19 +34,14 @@ class ContainerTable:
         self._names: dict[str, ContainerId] = {}
         self.warnings: list[str] = []
         #: Ids of records that were set aside, this time or before: what belongs to them stays on disk.
-        self.unreadable: list[str] = [key for key, _text in records.items(_SET_ASIDE)]
+        self.unreadable: list[str] = [key for key, _text in records.items(kind_set_aside(_KIND))]
 
     def load(self) -> None:
         """Read all records; one that can't be read is set aside, and its name said."""
-        for key, text in list(self._records.items(_KIND)):
-            try:
-                self._remember(from_plain(Container, parse_document(text)))
-            except (ValueError, KeyError, TypeError) as error:
-                self.warnings.append(f"the record of container {key[:12]} can't be read ({error}); it was set aside")
-                self.unreadable.append(key)
-                with self._records.transaction():
-                    self._records.put(_SET_ASIDE, key, text)
-                    self._records.delete(_KIND, key)
+        found, self.warnings = read_all(self._records, _KIND, _parse)
+        for container in found.values():
+            self._remember(container)
+        self.unreadable = [key for key, _text in self._records.items(kind_set_aside(_KIND))]
 
     def _remember(self, container: Container) -> None:
         self._containers[container.id] = container
@@ -141,3 +136,7 @@ class ContainerTable:
             live.log.close()
             live.removed.set()
             live.run.finish(container.state.exit_code)  # whoever waits for an exit that won't come any more
+
+
+def _parse(text: str) -> Container:
+    return from_plain(Container, parse_document(text))

@@ -37,7 +37,10 @@ class Provenance:
     def blobs(self, diff_id: DiffId) -> tuple[KnownBlob, ...]:
         """The latest first."""
         text = self._records.get(_KIND, diff_id)
-        return tuple(KnownBlob(**plain) for plain in json.loads(text)) if text else ()
+        try:
+            return tuple(KnownBlob(**plain) for plain in json.loads(text)) if text else ()
+        except (ValueError, TypeError):
+            return ()  # damaged: it saves an upload, nothing more
 
     def add(self, diff_id: DiffId, blob: KnownBlob) -> None:
         known = [blob, *(other for other in self.blobs(diff_id) if other != blob)][:_MOST]

@@ -89,7 +89,7 @@ class LayerStore:
         for folder in (self._temporary, self.folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(self.folder, _EMPTY), mode=0o755, exist_ok=True)
-        self._sizes = {DiffId(key): _read_sizes(value) for key, value in self._records.items(_KIND)}
+        self._sizes = {DiffId(key): self._read_sizes(DiffId(key), text) for key, text in self._records.items(_KIND)}
         present = set(os.listdir(self.folder))
         warnings = self._forget_missing(present)
         names = {layer_name(diff_id) for diff_id in self._sizes}
@@ -235,6 +235,14 @@ class LayerStore:
             files.move_to_grave(path, self._temporary)
         return []
 
+    def _read_sizes(self, diff_id: DiffId, text: str) -> _Sizes:
+        """Of a damaged record the files are counted: the layer itself may be whole."""
+        try:
+            plain = json.loads(text)
+            return _Sizes(int(plain["size"]), int(plain.get("tar_size", 0)))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return _Sizes(files.tree_size(self.path(diff_id)), 0)
+
     def _outline(self, diff_id: DiffId) -> str:
         return self.path(diff_id) + _OUTLINE
 
@@ -322,11 +330,6 @@ def _opened_outline(path: str, diff_id: DiffId) -> Iterator[int]:
         yield outline
     finally:
         os.close(outline)
-
-
-def _read_sizes(text: str) -> _Sizes:
-    plain = json.loads(text)
-    return _Sizes(int(plain["size"]), int(plain.get("tar_size", 0)))
 
 
 class Unpacker:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
+from guest_agent.store.reading import read_all
 from guest_agent.store.records import Records
 from guest_agent.wire.networks import Network
 
 _KIND = "network"
-_SET_ASIDE = "set-aside-network"
 
 
 class NetworkStore:
@@ -21,14 +21,7 @@ class NetworkStore:
 
     def load(self) -> None:
         """One that can't be read is set aside, and its id said."""
-        for key, text in list(self._records.items(_KIND)):
-            try:
-                self._networks[key] = from_plain(Network, parse_document(text))
-            except (ValueError, KeyError, TypeError) as error:
-                self.warnings.append(f"the record of network {key[:12]} can't be read ({error}); it was set aside")
-                with self._records.transaction():
-                    self._records.put(_SET_ASIDE, key, text)
-                    self._records.delete(_KIND, key)
+        self._networks, self.warnings = read_all(self._records, _KIND, _parse)
 
     def all(self) -> tuple[Network, ...]:
         """Oldest first."""
@@ -45,3 +38,7 @@ class NetworkStore:
         """Idempotent."""
         self._records.delete(_KIND, network_id)
         self._networks.pop(network_id, None)
+
+
+def _parse(text: str) -> Network:
+    return from_plain(Network, parse_document(text))

@@ -73,6 +73,10 @@ class Records:
         """All documents of a kind as (key, value), by key."""
         yield from self._connection.execute("SELECT key, value FROM records WHERE kind=? ORDER BY key", (kind,))
 
+    def kinds(self) -> list[str]:
+        """Those that there are records of."""
+        return [str(kind) for (kind,) in self._connection.execute("SELECT DISTINCT kind FROM records")]
+
     def put(self, kind: str, key: str, value: str) -> None:
         """Store or replace; outside a transaction it is one of its own."""
         with self.transaction():

@@ -18,6 +18,7 @@ from guest_agent.linux.mounts import umount_if_mounted
 from guest_agent.store.codec import from_plain, to_plain
 from guest_agent.store.documents import parse_document, render_document
 from guest_agent.store.paths import EnginePaths
+from guest_agent.store.reading import read_all
 from guest_agent.store.records import Records
 from guest_agent.volumes.fill import fill_volume
 from guest_agent.volumes.local_mounts import MountPlan, check_options, perform, plan_mount
@@ -55,16 +56,20 @@ class Volumes:
         #: By volume: taken in threads only, since a mount may wait for a server that doesn't answer.
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
+    def start(self) -> list[str]:
+        """Set aside records that can't be read, their folders stay. Warnings."""
+        return read_all(self._records, _KIND, _parse)[1]
+
     def list(self) -> tuple[Volume, ...]:
         """By name."""
-        return tuple(from_plain(Volume, parse_document(value)) for _name, value in self._records.items(_KIND))
+        return tuple(_parse(value) for _name, value in self._records.items(_KIND))
 
     def find(self, name: str) -> Volume:
         """Raises NotFound."""
         value = self._records.get(_KIND, name)
         if value is None:
             raise NotFound(f"get {name}: no such volume")
-        return from_plain(Volume, parse_document(value))
+        return _parse(value)
 
     def users_of(self, name: str) -> tuple[str, ...]:
         """Ids of the containers that have it among their mounts."""
@@ -198,3 +203,7 @@ def _check_name(name: str) -> None:
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
         )
+
+
+def _parse(value: str) -> Volume:
+    return from_plain(Volume, parse_document(value))

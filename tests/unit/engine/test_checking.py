@@ -71,11 +71,11 @@ def test_an_image_whose_documents_are_not_what_is_wrong(
 
     monkeypatch.setattr("guest_agent.engine.checking.fetch_documents", fetch)
     remedy = f"can't be mended ({problem}): its record and its names were removed"
-    assert asyncio.run(_first_finding(images)) == Finding(f"image {image_id}", problem, remedy)
+    assert asyncio.run(_first_finding(images, records)) == Finding(f"image {image_id}", problem, remedy)
     assert images.start() == []
     records.close()
 
 
-async def _first_finding(images: ImageStore) -> Finding | Checked:
-    parts = cast(Parts, SimpleNamespace(images=images, registries=None))
+async def _first_finding(images: ImageStore, records: Records) -> Finding | Checked:
+    parts = cast(Parts, SimpleNamespace(images=images, registries=None, records=records))
     return await anext(check(parts, repair=True))
