@@ -164,4 +164,5 @@ async def _volumes(parts: Parts, repair: bool) -> AsyncIterator[Finding]:
             yield Finding(f"volume {volume.name}", f"its folder {volume.mountpoint} is missing", remedy)
     known = {volume.name for volume in parts.volumes.list()}
     for name in sorted(set(os.listdir(parts.paths.volumes)) - known):
-        yield Finding(f"{parts.paths.volumes}/{name}", "no volume has it")
+        problem = f"no volume has it: `hostvm volume create {name}` takes it into use, with what is in it"
+        yield Finding(f"{parts.paths.volumes}/{name}", problem)

@@ -13,7 +13,7 @@ _ASIDE = "set-aside-"
 
 
 def read_all(records: Records, kind: str, parse: Callable[[str], T]) -> tuple[dict[str, T], list[str]]:
-    """Those that can be read, and a warning for each of the others. `parse` raises what a document of another shape makes it."""
+    """Those that can be read, and a warning for each of the others. `parse` may raise what a bad document makes it."""
     found: dict[str, T] = {}
     warnings: list[str] = []
     for key, text in list(records.items(kind)):
