@@ -78,6 +78,11 @@ class BuildSession:
             return None
         return found
 
+    def known_arguments(self) -> frozenset[str]:
+        """Once all stages are done: what an ARG declares, one that came as a base's trigger included."""
+        declared = (stage.result().state.arguments.declared for stage in self.done.values())
+        return self.plan.known_arguments.union(*declared)
+
     def _find_beside(self, key: str) -> StepResult | None:
         return next((one.steps[key] for one in self.running if key in one.steps), None)
 

@@ -308,7 +308,7 @@ def _warnings(dockerfile: Dockerfile) -> list[str]:
 
 def _closing_words(session: BuildSession, identity: ImageId, names: tuple[Reference, ...]) -> list[Report]:
     given = {name for name in session.request.arguments if name not in PROXIES}
-    unused = sorted(given - session.plan.known_arguments - session.platforms.arguments().keys())
+    unused = sorted(given - session.known_arguments() - session.platforms.arguments().keys())
     words: list[Report] = []
     if unused:
         words.append({"stream": f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n"})

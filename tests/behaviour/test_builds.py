@@ -95,6 +95,7 @@ INHERITING = """
 FROM busybox AS tools
 RUN echo tool > /tool
 FROM busybox AS base
+ONBUILD ARG WORD
 ONBUILD COPY --from=tools /tool /
 FROM base
 ARG http_proxy=none
@@ -120,7 +121,8 @@ def test_triggers_links_and_proxies(machine: Machine, project: Project) -> None:
     assert seen.split("\n") == ["tool", "none", "\"none\" 'x'", "x"]
     assert machine("image", "inspect", "-f", "{{json .Config.OnBuild}}", "inheriting") in ("null", "[]")
     machine("build", "-t", "triggering", "--target", "base", folder)
-    machine("build", "-t", "triggered", f"{folder}/other")
+    told = machine("build", "-t", "triggered", "--build-arg", "WORD=x", f"{folder}/other")
+    assert "were not consumed" not in told
     assert machine("run", "--rm", "triggered", "cat", "/tool") == "other"
     machine("rmi", "inheriting", "triggered", "triggering")
 
