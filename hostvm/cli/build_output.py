@@ -36,7 +36,9 @@ def parse_output(text: str) -> "Output | None":
         return Output("local", text)
     fields = parse_fields(text, "--output")
     kind, place = fields.get("type", ""), fields.get("dest", "")
-    if kind in ("image", "docker", "oci") and not place:
+    if fields.get("push", "false") != "false":
+        raise Failure(f"unsupported output option: {text}", 125, "push the image afterwards: `hostvm push`")
+    if kind in ("image", "docker") and not place:
         return None
     if kind == "docker":
         return Output("docker", place)
@@ -94,6 +96,7 @@ def _inner_members(archive: "TarFile", place: str) -> "Iterator[TarInfo]":
             continue
         if os.path.islink(target) or (os.path.lexists(target) and not os.path.isdir(target)):
             os.unlink(target)
+        member.uid, member.gid, member.uname, member.gname = os.geteuid(), os.getegid(), "", ""
         if member.islnk():
             _copy_link(member, _inner_place(root, member.linkname, place))
         yield member

@@ -35,7 +35,7 @@ def plan_path(arguments: Arguments, lookup: "Callable[[str], str | None]", furth
         **{"hostvm-workdir": True},  # is the USER's, as with docker's own command line since 23
         **further,
     )
-    pairs = [("t", tag) for tag in arguments.texts("tag")]
+    pairs = [("t", tag) for tag in (*arguments.texts("tag"), *_output_names(arguments.text("output")))]
     pairs += [("extrahosts", host) for host in arguments.texts("add-host")]
     extra = "&".join(f"{name}={escape(value)}" for name, value in pairs)
     return path + ("&" if "?" in path else "?") + extra if extra else path
@@ -63,6 +63,13 @@ def _split(words: "list[str]") -> "list[str]":
         else:
             names += [name for name in word.split(",") if name]
     return names
+
+
+def _output_names(text: str) -> "list[str]":
+    """`-o type=image,name=NAME` says what the image is called."""
+    fields = parse_fields(text, "--output") if "=" in text else {}
+    name = fields.get("name", "") if fields.get("type") in ("image", "docker") else ""
+    return [name] if name else []
 
 
 def parse_fields(text: str, what: str) -> "dict[str, str]":

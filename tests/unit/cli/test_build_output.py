@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from guest_agent.wire.errors import PeerMisbehaved
-from hostvm.cli.build_output import Output, export
+from hostvm.cli.build_output import Output, export, parse_output
 from hostvm.cli.build_report import Report
 from hostvm.cli.failure import Failure
 from hostvm.cli.main import Context
@@ -121,3 +121,25 @@ def test_files_that_break_off(tmp_path: Path) -> None:
     assert len(list(report.lines())) == 1
     with pytest.raises(PeerMisbehaved, match="couldn't send all files"):
         export(cast(Context, None), "image", report, Output("tar", str(tmp_path / "out")))
+
+
+def test_outputs_that_are_none_of_ours() -> None:
+    assert parse_output("type=image,name=x") is None
+    for text in ("type=image,name=x,push=true", "type=oci", "type=oci,dest=x", "type=nonsense"):
+        with pytest.raises(Failure, match="unsupported output"):
+            parse_output(text)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others can't give a file away anyhow")
+def test_what_is_unpacked_is_the_users(tmp_path: Path) -> None:
+    """As with buildx, root's files are root's, whoever they belong to inside of the image."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        member = tarfile.TarInfo("file")
+        member.uid, member.gid, member.mode = 7, 8, 0o4711
+        archive.addfile(member)
+    report = report_of(FOLLOWS + data.getvalue())
+    list(report.lines())
+    export(cast(Context, None), "image", report, Output("local", str(tmp_path)))
+    status = os.stat(tmp_path / "file")
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o4711)
