@@ -267,16 +267,14 @@ def _parse_shell(line: Line, escape: str) -> Shell:
     return Shell(line, words)
 
 
-def _parse_on_build(line: Line, escape: str) -> OnBuild:
+def _parse_on_build(line: Line, _escape: str) -> OnBuild:
+    """What the trigger itself has to say is read by the build that it is for, as with docker."""
     text = " ".join((*line.flags, _needs_argument(line)))
     keyword = text.split()[0].upper()
     if keyword == "ONBUILD":
         raise line.fail("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
     if keyword in ("MAINTAINER", "FROM"):
         raise line.fail(f"{keyword} isn't allowed as an ONBUILD trigger")
-    inner, _ = read_lines(text.encode("utf-8", "surrogateescape")) if not line.heredocs else ((), "")
-    for one in inner:
-        parse_instruction(Line(line.number, one.keyword, one.text, one.flags, source=one.source), escape)
     body = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in line.heredocs)
     return OnBuild(line, text + body)
 

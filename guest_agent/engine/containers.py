@@ -16,7 +16,7 @@ from guest_agent.engine.ending import remove_folders, undo_create
 from guest_agent.engine.health import health_without_probes
 from guest_agent.engine.lifecycle import Step, next_status
 from guest_agent.engine.lines import read_lines
-from guest_agent.engine.links import parse_link_name, without_link
+from guest_agent.engine.links import follow_name, parse_link_name, without_link
 from guest_agent.engine.live import Live
 from guest_agent.engine.log_config import check_readable
 from guest_agent.engine.making import make_container
@@ -237,6 +237,7 @@ class Containers:
                 raise InvalidArgument("Renaming a container with the same name as its current name")
             bare = self._allocate_name(name)
             renamed = self._table.save(connections.rename(self._parts, dataclasses.replace(container, name=bare)))
+            follow_name(self._parts, container.name, bare)
             self._parts.tell(renamed, "rename", oldName=f"/{container.name}")
 
     def _allocate_name(self, name: str) -> str:

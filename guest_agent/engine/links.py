@@ -93,13 +93,22 @@ def find_links(parts: Parts, container: Container) -> tuple[Link, ...]:
 
 
 def _find(parts: Parts, container: Container, name: str, alias: str) -> Link:
-    linked = _find_linked(parts, name)
-    if not linked.running:
-        raise InvalidArgument(f"Cannot link to a non running container: /{linked.name} AS /{container.name}/{alias}")
+    linked = _find_running(parts, name)
+    if linked is None:
+        raise InvalidArgument(f"Cannot link to a non running container: /{name} AS /{container.name}/{alias}")
     address = _default_address(linked.endpoints)
     if not address:
         raise InvalidArgument(f"Cannot link to /{linked.name}, as it does not belong to the default network")
     return Link(alias, address, linked)
+
+
+def _find_running(parts: Parts, name: str) -> Container | None:
+    """None also for one that has been removed: docker's words are the same."""
+    try:
+        linked = _find_linked(parts, name)
+    except NotFound:
+        return None
+    return linked if linked.running else None
 
 
 def _find_linked(parts: Parts, name: str) -> Container:
@@ -110,6 +119,28 @@ def _find_linked(parts: Parts, name: str) -> Container:
         seen.append(linked)
         linked = parts.table.find(linked.host_config.network_mode.partition(":")[2])
     return linked
+
+
+def follow_name(parts: Parts, name: str, new_name: str) -> None:
+    """A container has been renamed: links are to it and not to its name, so those of others name it anew."""
+    for container in parts.table.all():
+        renamed = with_renamed_links(container, name, new_name)
+        if renamed != container:
+            parts.table.save(renamed)
+
+
+def with_renamed_links(container: Container, name: str, new_name: str) -> Container:
+    """The record whose links to `name` are to `new_name`, by the same alias; those in a user's network stay."""
+    host = container.host_config
+    if is_user_defined(host.network_mode):
+        return container
+    links = tuple(_follow(text, name, new_name) for text in host.links)
+    return dataclasses.replace(container, host_config=dataclasses.replace(host, links=links))
+
+
+def _follow(text: str, name: str, new_name: str) -> str:
+    linked, alias = parse_link(text)
+    return f"{new_name}:{alias}" if linked == name else text
 
 
 def link_variables(parts: Parts, container: Container) -> tuple[str, ...]:

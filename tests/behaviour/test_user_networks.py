@@ -231,6 +231,10 @@ def test_links(machine: Machine) -> None:
     assert machine.inspect("web")["HostConfig"]["Links"] == ["/database:/web/db"]
     start(machine, "later", "--link", "database:db")
     assert f"DB_PORT=tcp://{address}:3306" in machine("exec", "later", "env").splitlines()
+    machine("rename", "database", "store")
+    assert machine.inspect("later")["HostConfig"]["Links"] == ["/store:/later/db"]
+    assert "DB_NAME=/later/db" in machine("exec", "later", "env").splitlines()
+    machine("rename", "store", "database")
     start(machine, "beside", "--network", "container:database")
     hosts = machine("run", "--rm", "--link", "beside:pod", "busybox", "cat", "/etc/hosts")
     assert [line for line in hosts.splitlines() if line.startswith(f"{address}\tpod ") and "database" in line]
@@ -252,6 +256,7 @@ def test_links(machine: Machine) -> None:
     complaint = machine.fails(125, "run", "--link", "database", *SLEEP)
     assert "Cannot link to a non running container" in complaint
     machine("rm", "database")
+    assert "Cannot link to a non running container: /database AS /later/db" in machine.fails(1, "exec", "later", "env")
     start(machine, "database")
     assert hosts == machine("exec", "later", "cat", "/etc/hosts"), "another container, though of the same name"
 

@@ -97,6 +97,7 @@ def test_all_exposed_ports() -> None:
             {"environment": ("A=1", "B=2"), "working_dir": "/a/b"},
         ),
         ("ONBUILD RUN x", {"on_build": ("RUN x",)}),
+        ("ONBUILD /bin/build --dir /src", {"on_build": ("/bin/build --dir /src",)}),
         ("STOPSIGNAL SIGINT", {"stop_signal": "SIGINT"}),
         ("WORKDIR /w", {"working_dir": "/w"}),
     ],

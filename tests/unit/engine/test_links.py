@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from guest_agent.engine.links import parse_link_name, renew_hosts, without_link
+from guest_agent.engine.links import parse_link_name, renew_hosts, with_renamed_links, without_link
 from guest_agent.wire.errors import HostFailed, NotFound
 from guest_agent.wire.models import HostConfig
 from tests.unit.engine.records import container
@@ -19,6 +19,13 @@ def test_a_link_goes_by_its_alias() -> None:
     assert without_link(before, "db").host_config.links == ("cache:store", "/q:/box/queue")
     with pytest.raises(NotFound, match="No such container: box/cache"):
         without_link(before, "cache")
+
+
+def test_a_link_to_a_renamed_container_keeps_its_alias() -> None:
+    before = dataclasses.replace(container(), host_config=HostConfig(links=("db", "/db:/box/store", "dbs:db")))
+    assert with_renamed_links(before, "db", "new").host_config.links == ("new:db", "new:store", "dbs:db")
+    in_network = dataclasses.replace(before, host_config=HostConfig(links=("db",), network_mode="named"))
+    assert with_renamed_links(in_network, "db", "new") == in_network
 
 
 def test_the_name_of_a_link() -> None:
