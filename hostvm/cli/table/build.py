@@ -24,8 +24,8 @@ BUILD = Command(
         option("progress", "", "string", 'Type of progress output ("auto", "plain", "tty")', "auto", _BASIC),
         many("label", "", "label", "Set metadata for an image", _BASIC),
         option("iidfile", "", "string", "Write the image ID to the file", group=_FILES),
-        option("output", "o", "string", "Where the result goes: FOLDER, type=local,dest=FOLDER, type=tar,dest=FILE",
-               group=_FILES),
+        option("output", "o", "string", "Write the result's files to FOLDER (type=local,dest=FOLDER), or a tar of them "
+               '(type=tar,dest=FILE; "-" is STDOUT), or an archive for `load` (type=docker,dest=FILE)', group=_FILES),
         many("secret", "", "string", "Secret for the build: id=NAME,src=FILE or id=NAME,env=NAME", _FILES),
         many("ssh", "", "string", "SSH agent for the build: default, or ID=SOCKET", _FILES),
         many("build-context", "", "string", "Additional build contexts: NAME=FOLDER, or NAME=docker-image://IMAGE",
