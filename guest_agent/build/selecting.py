@@ -43,11 +43,19 @@ class Selection:
 
 
 def select(
-    tree: Tree, sources: Sequence[str], excludes: Sequence[str] = (), parents: bool = False, into_folder: bool = False
+    tree: Tree,
+    sources: Sequence[str],
+    excludes: Sequence[str] = (),
+    parents: bool = False,
+    into_folder: bool = False,
+    perhaps_none: bool = False,
 ) -> Selection:
-    """All files of all sources. NotFound in docker's words for one that isn't there."""
+    """All files of all sources. NotFound in docker's words for one that isn't there.
+
+    `perhaps_none`: patterns that find nothing are no error, as with BuildKit.
+    """
     found = [(pattern, *one) for pattern in sources for one in _find(tree, pattern)]
-    if not found:
+    if not found and not perhaps_none:
         raise NotFound("no source files were specified")
     into_folder = into_folder or len(found) > 1 or parents
     ignored = _patterns(excludes)

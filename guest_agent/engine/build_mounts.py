@@ -55,7 +55,7 @@ def _expand(snapshot: Snapshot, run: Run, mount: RunMount) -> RunMount:
             raise run.line.fail("secret mount requires an id, a source or a target")
         target = target or ("" if mount.env else f"{_SECRETS}/{identity}")
     if mount.kind is MountKind.SSH:
-        target = target or f"{_AGENT}.{len(run.mounts)}"
+        target = target or f"{_AGENT}.{[one for one in run.mounts if one.kind is MountKind.SSH].index(mount)}"
     place = absolute(state.config.working_dir, target).rstrip("/") if target else ""
     if target and not place:
         raise run.line.fail(f"invalid mount target {target}: it can't be the root")
@@ -217,7 +217,8 @@ async def _make_agent(
     os.chown(socket, mount.uid, mount.gid)
     os.chmod(socket, 0o600 if mount.mode is None else mount.mode)
     mounted.points.append(_bound(mount.target, socket, False))
-    mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
+    if not any(one.startswith("SSH_AUTH_SOCK=") for one in mounted.environment):  # the first one's
+        mounted.environment.append(f"SSH_AUTH_SOCK={mount.target}")
     mounted.stubs.append(mount.target)
 
 

@@ -131,7 +131,8 @@ class Origins:
         batches = [await self._fetched(source, wanted) for source in remote]
         if local:
             tree = await self.open(copy.origin)
-            selection = await finish_in_thread(select, tree, local, wanted.excludes, copy.parents)
+            choose = partial(select, parents=copy.parents, perhaps_none=self._session.request.by_buildkit)
+            selection = await finish_in_thread(choose, tree, local, wanted.excludes)
             batches.append(Batch(tree, selection, unpacks=copy.adds and copy.unpack is not False))
         if wanted.heredocs:
             batches.append(self._write_heredocs(wanted.heredocs))

@@ -291,6 +291,8 @@ FROM debian:bookworm
 COPY ask.pl /
 RUN --mount=type=ssh perl /ask.pl > /answer
 RUN --mount=type=ssh,id=other test -z "$SSH_AUTH_SOCK"
+RUN --mount=type=ssh --mount=type=ssh,id=again \\
+    cd /run/buildkit && test "$SSH_AUTH_SOCK" -ef ssh_agent.0 -a -S ssh_agent.1
 """
 ASK = """
 use IO::Socket::UNIX;
@@ -306,7 +308,7 @@ def test_an_agent_is_for_the_step_alone(machine: Machine, project: Project, tmp_
     folder = project(ASKING, {"ask.pl": ASK})
     agent = _Agent(tmp_path / "agent")
     try:
-        given = ("--ssh", f"default={agent.path}")
+        given = ("--ssh", f"default={agent.path}", "--ssh", f"again={agent.path}")
         machine("build", "-q", "-t", "asked", *given, folder)
         assert run_of(machine, "asked", "sh", "-c", "cat /answer; test ! -e /run/buildkit") == "12"
         told = machine("history", "--no-trunc", "asked") + machine("image", "inspect", "asked")

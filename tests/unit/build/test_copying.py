@@ -108,6 +108,12 @@ def test_sources_that_arent_there(project: ContextTree, source: str) -> None:
         select(project, [source])
 
 
+def test_patterns_that_find_nothing(project: ContextTree) -> None:
+    with pytest.raises(NotFound, match="no source files were specified"):
+        select(project, ["none*"])
+    assert select(project, ["none*"], perhaps_none=True).items == ()
+
+
 def test_a_source_outside_of_the_context(project: ContextTree) -> None:
     with pytest.raises(InvalidArgument, match="forbidden path outside the build context"):
         select(project, ["../x"])
