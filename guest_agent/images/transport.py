@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from guest_agent.images.dialling import Dialler, dial_address
 from guest_agent.images.insecure import is_insecure
+from guest_agent.images.tls import CERTIFICATES, INSECURE_HINT, tls_context, tls_reason
 from guest_agent.wire.errors import PeerMisbehaved, Unavailable
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -44,6 +45,7 @@ class RegistrySettings:
     keep_finished: float = 600.0  #: seconds for which the finished layers of a failed pull wait for the next attempt
     #: Inside a machine: where what listens on the loopback of the machine's host is reached.
     host_address: str = ""
+    certificates: str = CERTIFICATES  #: a folder for each registry, with its certificates
 
 
 #: What a request carries.
@@ -165,7 +167,7 @@ class Transport:
         host, port = url.hostname or "", url.port
         if url.scheme == "http":
             return dialler.http(host, port, timeout=timeout)
-        context = self._tls(url.netloc)
+        context = tls_context(url.netloc, not self.allows_plain_http(url.netloc), self.settings.certificates)
         proxy = _proxy_for(url)
         if proxy is None or dial_address(host, self.settings.host_address) != host:
             return dialler.https(host, port, timeout=timeout, context=context)
@@ -173,25 +175,19 @@ class Transport:
         connection.set_tunnel(host, port or 443)
         return connection
 
-    def _tls(self, netloc: str) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if self.allows_plain_http(netloc):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
 
 def unreachable(url: str, error: Exception) -> Unavailable:
     """The one line for a registry that doesn't answer."""
-    return Unavailable(f'Get "{url}": {reason(error)}', NO_REGISTRY_HINT)
+    hint = INSECURE_HINT if isinstance(error, ssl.SSLError) else NO_REGISTRY_HINT
+    return Unavailable(f'Get "{url}": {reason(error)}', hint)
 
 
 def reason(error: Exception) -> str:
     """A network error in few words."""
     if isinstance(error, TimeoutError):
         return "timeout awaiting the response"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"tls: failed to verify certificate: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
     if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected):
         return "unexpected EOF"
     if isinstance(error, OSError) and error.strerror:

@@ -85,4 +85,6 @@ def _registries(record: "Record") -> list[str]:
         name for name, index in _object(config.get("IndexConfigs")).items() if not _object(index).get("Secure", True)
     ]
     names = [*hosts, *(map(str, insecure) if isinstance(insecure, list) else [])]
-    return [" Insecure Registries:", *(f"  {name}" for name in names)] if names else []
+    mirrors = config.get("Mirrors")
+    lists = {"Insecure Registries": names, "Registry Mirrors": mirrors if isinstance(mirrors, list) else []}
+    return [line for title, items in lists.items() if items for line in (f" {title}:", *(f"  {it}" for it in items))]

@@ -124,3 +124,11 @@ def test_an_identity_token_takes_the_password_s_place(
         "password": "",
         "identitytoken": "kept",
     }
+
+
+def test_info_lists_the_registries_that_are_configured(hostvm: Call, start_engine: Start) -> None:
+    configured = {"InsecureRegistryCIDRs": ["127.0.0.0/8"], "IndexConfigs": {"r.test": {"Secure": False}}}
+    mirrors = {"Mirrors": ["https://mirror.test/"]}
+    start_engine(replies={"GET /info": Reply({"RegistryConfig": {**configured, **mirrors}})})
+    expected = " Insecure Registries:\n  r.test\n  127.0.0.0/8\n Registry Mirrors:\n  https://mirror.test/\n"
+    assert hostvm("info").out.endswith(expected)
