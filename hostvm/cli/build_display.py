@@ -47,7 +47,7 @@ class PlainDisplay:
 
     def __init__(self, descriptor: int = 1) -> None:
         self._write = write_out if descriptor == 1 else write_error
-        self._coloured = isatty(descriptor)
+        self._coloured = isatty(descriptor) and _wants_colours()
 
     def take(self, record: dict[str, object]) -> None:
         text = record.get("stream")
@@ -88,6 +88,7 @@ class StepDisplay:
     """`[3/10] RUN make   2.1s`: of a running step the last lines of its output, of a failed one all of it."""
 
     def __init__(self) -> None:
+        self._coloured = _wants_colours()
         self._title = ""
         self._begin = monotonic()
         self._output: list[str] = []
@@ -107,7 +108,7 @@ class StepDisplay:
         """The step's output stays on the screen, whole."""
         self._erase()
         if self._title:
-            write_out(f"{_RED}{self._title}  failed{_PLAIN}\n")
+            write_out(self._in(_RED, f"{self._title}  failed") + "\n")
             write_out("".join(f"{line}\n" for line in [*self._output, self._partial] if line))
         self._title = ""
 
@@ -148,7 +149,7 @@ class StepDisplay:
         """The title, and the last lines below; what was drawn before is overwritten."""
         self._erase()
         width = _columns()
-        lines = [self._title[:width], *(f"{_DIM}  {line[: width - 2]}{_PLAIN}" for line in self._output[-_TAIL:])]
+        lines = [self._title[:width], *(self._in(_DIM, f"  {line[: width - 2]}") for line in self._output[-_TAIL:])]
         write_out("".join(f"{line}\n" for line in lines))
         self._drawn = len(lines)
 
@@ -163,9 +164,16 @@ class StepDisplay:
         if self._title:
             took = self._state or f"{monotonic() - self._begin:.1f}s"
             room = _columns() - len(took) - 2
-            write_out(f"{self._title[:room]}  {_DIM}{took}{_PLAIN}\n")
+            write_out(f"{self._title[:room]}  {self._in(_DIM, took)}\n")
         self._title = self._state = self._partial = ""
         self._output = []
+
+    def _in(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_PLAIN}" if self._coloured else text
+
+
+def _wants_colours() -> bool:
+    return b"NO_COLOR" not in environ
 
 
 def _columns() -> int:

@@ -91,3 +91,14 @@ def test_a_progress_bar_is_one_line(screen: Screen) -> None:
 def test_plain_output_is_what_the_engine_says(screen: Screen) -> None:
     take(PlainDisplay(), "Step 1/1 : FROM busybox\n", "\x1b[91mloud\x1b[0m\n")
     assert screen.text == ["Step 1/1 : FROM busybox", "loud"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_color_holds(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(build_display, "write_out", told.append)
+    monkeypatch.setattr(build_display, "environ", {} if wanted else {b"NO_COLOR": b"1"})
+    display = StepDisplay()
+    take(display, "Step 1/1 : RUN make", "\n", "line\n")
+    display.fail()
+    assert ("\x1b[2m" in "".join(told), "\x1b[31m" in "".join(told)) == (wanted, wanted)
