@@ -62,16 +62,16 @@ class Images:
         return self._parts.images.find(ref)
 
     def history(self, ref: str) -> tuple[HistoryLine, ...]:
-        """Newest first. Entries of ancestors that are here as images bear their id (`build` without BuildKit)."""
+        """Newest first. An ancestor that is here as an image has its id at the last of the entries that it has, too."""
         image = self.find(ref)
         sizes = iter(image.layer_sizes)
         entries = image.config.history
         filled = [(entry, 0 if entry.empty_layer else next(sizes, 0)) for entry in entries]
-        ancestors = self._ancestors(image)
-        return tuple(HistoryLine(entry, size, next(ancestors, None)) for entry, size in reversed(filled))
+        ends = {len(entries): image} | {len(one.config.history): one for one in self._ancestors(image)}
+        lines = [HistoryLine(entry, size, ends.get(number)) for number, (entry, size) in enumerate(filled, 1)]
+        return tuple(reversed(lines))
 
     def _ancestors(self, image: Image) -> Iterator[Image]:
-        yield image
         while image.parent:
             try:
                 image = self._parts.images.get(ImageId(image.parent))
