@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -91,7 +91,8 @@ def _make_stubs(folder: str, stubs: Sequence[str]) -> None:
     for name in (*(f"{one}/" for one in _STUB_FOLDERS), *_STUB_FILES, *stubs):
         place = os.path.normpath(f"{folder}/{os.path.normpath('/' + name)}")
         if name.endswith("/"):
-            os.makedirs(place, mode=0o755, exist_ok=True)
+            with suppress(FileExistsError, NotADirectoryError):  # a volume in the place of another mount
+                os.makedirs(place, mode=0o755, exist_ok=True)
         else:
             os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
             with open(place, "a"):

@@ -187,8 +187,10 @@ class StageBuild:
             await origins.close()
 
     async def _execute(self, snapshot: Snapshot, run: Run, argv: tuple[str, ...], mounted: Mounted) -> str:
+        """A volume's folder is there, as the classic builder has it; what is written to it stays, as with BuildKit."""
         session = self._session
-        async with build_root(session.parts, snapshot.diff_ids, mounted.stubs) as root:
+        volumes = [f"{path}/" for path in snapshot.state.config.volumes]
+        async with build_root(session.parts, snapshot.diff_ids, [*mounted.stubs, *volumes]) as root:
             self._say(f" ---> Running in {root.id[:12]}\n")
             plan = RunPlan(
                 self._plan_config(snapshot, argv or _own_command(snapshot), mounted),

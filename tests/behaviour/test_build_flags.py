@@ -49,3 +49,9 @@ def test_a_quiet_build_that_fails(machine: Machine, project: Project, tmp_path: 
     identity.write_text("sha256:stale")
     assert "\nwhy\n" in machine.fails(3, "build", "-q", "--iidfile", str(identity), folder)
     assert not identity.exists()
+
+
+def test_a_volumes_folder_is_there(machine: Machine, project: Project) -> None:
+    """dockerd mounts a volume for each step of the classic builder, and much that is built relies on it."""
+    folder = project("FROM busybox\nVOLUME /new\nRUN chown 7 /new\nRUN ls -A /new | wc -l; echo 1 > /new/file")
+    assert shown(machine, folder) == ["0"]
