@@ -6,6 +6,8 @@ programs and take their time; they are asked only where the image has to be pull
 
 import os
 
+from hostvm.cli.failure import Failure
+from hostvm.cli.output import write_error
 from hostvm.cli.request.reference import registry_of
 from hostvm.client.jsontext import dumps, loads_object
 
@@ -24,11 +26,14 @@ def config_path() -> str:
 
 
 def read_config() -> "Config":
-    """What docker's config.json says; {} where there is none or it can't be read."""
+    """What docker's config.json says; {} where there is none, or with a warning where it can't be read."""
     try:
         with open(config_path(), "rb") as file:
             return loads_object(file.read())
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        write_error(f"WARNING: Error parsing config file ({config_path()}): {error}\n")
         return {}
 
 
@@ -47,7 +52,11 @@ def registry_auth(context: "Context", image: str, pulling: bool = False) -> str:
             return ""
         from hostvm.cli.cold.helpers import ask_helper
 
-        return encode_auth(ask_helper(helper, registry))
+        try:
+            return encode_auth(ask_helper(helper, registry))
+        except Failure as failure:  # most images want no credentials: a keyring of another machine's costs none of them
+            write_error(f"WARNING: {failure.text}\n")
+            return ""
     return encode_auth(stored_auth(config, registry))
 
 
@@ -103,11 +112,15 @@ def _host(key: str) -> str:
 
 
 def _decode_entry(entry: "Config", registry: str) -> dict[str, str]:
-    from binascii import a2b_base64
+    from binascii import Error, a2b_base64
 
     auth = {"serveraddress": registry}
     if entry.get("auth"):
-        user, _, password = a2b_base64(str(entry["auth"])).decode(errors="replace").partition(":")
+        try:
+            user, _, password = a2b_base64(str(entry["auth"]), strict_mode=True).decode(errors="replace").partition(":")
+        except (Error, ValueError) as error:  # ValueError: it isn't ASCII
+            write_error(f"WARNING: Error parsing config file ({config_path()}): auths of {registry}: {error}\n")
+            return {}
         auth |= {"username": user, "password": password.rstrip("\0")}
     for source, target in (("username", "username"), ("password", "password"), ("identitytoken", "identitytoken")):
         if entry.get(source):

@@ -52,7 +52,10 @@ def _known(server: str) -> dict[str, str]:
         return stored_auth(config, server)
     from hostvm.cli.cold.helpers import ask_helper
 
-    return ask_helper(helper, server)
+    try:
+        return ask_helper(helper, server)
+    except Failure:
+        return {}  # the login goes on, and says what is wrong when it keeps the new ones
 
 
 def _log_in_again(context: Context, server: str, known: dict[str, str]) -> bool:
@@ -84,7 +87,10 @@ def _keep(server: str, username: str, password: str, token: str) -> None:
     if helper:
         from hostvm.cli.cold.helpers import TOKEN_USER, store_with_helper
 
-        store_with_helper(helper, server, *((TOKEN_USER, token) if token else (username, password)))
+        try:
+            store_with_helper(helper, server, *((TOKEN_USER, token) if token else (username, password)))
+        except Failure as failure:
+            raise Failure(f"Error saving credentials: {failure.text}", 1) from failure
         _change(server, {})
         return
     write_error(
@@ -104,7 +110,10 @@ def logout(context: Context, arguments: Arguments) -> int:
     if helper:
         from hostvm.cli.cold.helpers import erase_with_helper
 
-        erase_with_helper(helper, server)
+        try:
+            erase_with_helper(helper, server)
+        except Failure as failure:
+            write_error(f"WARNING: could not erase credentials:\n{server}: {failure.text}\n")
     return 0
 
 

@@ -35,9 +35,22 @@ def loads(text: str | bytes) -> object:
         value, end = _scan(text, 0)
     except StopIteration as stop:
         raise ValueError(f"no JSON value at character {stop.value}") from None
+    except SystemError:
+        raise _explain(text) from None
     if end != len(text):
         raise ValueError(f"characters after the JSON value, at {end}")
     return value
+
+
+def _explain(text: str) -> ValueError:
+    """The scanner's error: without `json` it has no class to raise it by (CPython's _json.c, raise_errmsg)."""
+    import json
+
+    try:
+        json.loads(text)
+    except ValueError as error:
+        return error
+    return ValueError("malformed JSON")
 
 
 def loads_object(text: str | bytes) -> dict[str, object]:

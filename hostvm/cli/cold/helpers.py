@@ -68,14 +68,20 @@ def _run(name: str, action: str, text: str, doing: str) -> tuple[int, str]:
     program = f"docker-credential-{name}"
     try:
         answer = subprocess.run([program, action], input=text.encode(), capture_output=True, timeout=_DEADLINE)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except FileNotFoundError as error:
+        words = f'exec: "{program}": executable file not found in $PATH'
         hint = f"{program} is named in docker's config.json"
-        raise Failure(f"error {doing} credentials - {error}", 1, hint) from error
+        raise Failure(f"error {doing} credentials - err: {words}, out: ``", 1, hint) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failure(f"error {doing} credentials - err: {error}, out: ``", 1) from error
     return answer.returncode, answer.stdout.decode(errors="replace").strip()
 
 
 def _parse(output: str, registry: str) -> dict[str, str]:
-    fields = json.loads(output)
+    try:
+        fields = json.loads(output)
+    except ValueError as error:
+        raise Failure(f"error getting credentials - err: {error}, out: `{output}`", 1) from error
     if fields.get("Username") == TOKEN_USER:
         return {"serveraddress": registry, "identitytoken": str(fields.get("Secret", ""))}
     return {

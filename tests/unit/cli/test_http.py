@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -160,3 +163,11 @@ def test_an_engine_that_is_killed_in_its_answer(end: bytes) -> None:
         lines = Engine(lambda: ours).lines("POST", "/x")
         with pytest.raises(PeerMisbehaved, match=r"^the engine's answer can't be read: the answer ended too early$"):
             list(lines)
+
+
+def test_malformed_json_where_nobody_has_imported_json() -> None:
+    """CPython's scanner can't raise its own error then, and says so by a SystemError."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from hostvm.client.jsontext import loads; loads('{broken')"
+    argv = [sys.executable, "-I", "-c", code, str(Path(__file__).parents[3])]
+    said = subprocess.run(argv, capture_output=True, text=True).stderr.splitlines()[-1]
+    assert said.startswith("json.decoder.JSONDecodeError: Expecting property name")
