@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _IGNORE, _ARCHIVE = ".dockerignore", "context.tar"
+_USUAL_NAMES = ("Dockerfile", "dockerfile")
 
 
 class Body:
@@ -160,18 +161,20 @@ def _pack_archive(start: bytes, beside: Beside) -> "Iterator[bytes]":
 
 
 def _find_dockerfile(folder: str, file: str) -> "tuple[str, bytes | None]":
-    """Its path, and its text where it isn't in the context."""
+    """Its path, and its text where it isn't in the context. Raises Failure."""
     if file == "-":
         return "", sys.stdin.buffer.read()
-    place = file or os.path.join(folder, "Dockerfile")
-    if not file and not os.path.exists(place) and os.path.exists(os.path.join(folder, "dockerfile")):
-        place = os.path.join(folder, "dockerfile")
-    if file and not os.path.exists(place) and os.path.exists(os.path.join(folder, file)):
-        place = os.path.join(folder, file)
     if not os.path.isdir(folder):
         raise Failure(f'unable to prepare context: path "{folder}" not found', 1)
-    root = os.path.realpath(folder)
-    real = os.path.realpath(place)
+    place = _place_dockerfile(folder, file)
+    root, real = os.path.realpath(folder), os.path.realpath(place)
     if real.startswith(f"{root}/") and os.path.exists(real):
         return real if not os.path.abspath(place).startswith(f"{os.path.abspath(folder)}/") else place, None
-    return place, read_text(place, "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat")
+    doing = "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat"
+    return place, read_text(place, doing, "write one, or name it with -f")
+
+
+def _place_dockerfile(folder: str, file: str) -> str:
+    """`--file` as seen from here, else from the context; without it the usual names in the context."""
+    places = (file, os.path.join(folder, file)) if file else tuple(os.path.join(folder, one) for one in _USUAL_NAMES)
+    return next(filter(os.path.exists, places), places[0])

@@ -79,13 +79,14 @@ def _read_patterns(path: str) -> "IgnorePatterns | None":
         raise Failure(f"{path}: {error}", 1) from error
 
 
-def read_text(path: str, doing: str) -> bytes:
-    """A file beside the context, whole. Raises Failure, which begins with `doing`."""
+def read_text(path: str, doing: str, if_missing: str = "") -> bytes:
+    """A file beside the context, whole. Raises Failure, which begins with `doing`; `if_missing` is a hint."""
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise Failure(f"{doing} {os.path.abspath(path)}: {(error.strerror or '').lower()}", 1) from error
+        hint = if_missing if isinstance(error, FileNotFoundError) else ""
+        raise Failure(f"{doing} {os.path.abspath(path)}: {(error.strerror or '').lower()}", 1, hint) from error
 
 
 def unreadable(path: str, error: OSError) -> Failure:

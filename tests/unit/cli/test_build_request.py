@@ -15,6 +15,7 @@ from guest_agent.wire.errors import Conflict
 from hostvm.cli import build_body
 from hostvm.cli.build_context import end, pack_file
 from hostvm.cli.builds import build
+from hostvm.cli.failure import Failure
 from hostvm.cli.main import Context
 from hostvm.cli.parse import parse
 from hostvm.cli.table import load
@@ -95,3 +96,18 @@ def test_secrets_are_sent_in_any_case(folder: str, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     words = ("--file", f"{tmp_path}/Dockerfile", "--secret", f"id=s,src={tmp_path}/Dockerfile", folder)
     assert sent(FakeEngine(cached=True), *words) == [("/hostvm/build", ["dockerfile", "secret/s"])]
+
+
+def test_where_the_dockerfile_is_looked_for(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As seen from here, else from the context; by default in lower case, too."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Failure) as missing:
+        sent(FakeEngine(cached=True), folder)
+    assert missing.value.text.endswith("no such file or directory\nhint: write one, or name it with -f")
+    Path(folder, "dockerfile").write_text("FROM scratch\n")
+    for words, name in (((), "dockerfile"), (("-f", "inner/Dockerfile"), "inner/Dockerfile")):
+        assert sent(FakeEngine(cached=True), *words, folder) == [("/hostvm/build", [name])]
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "Dockerfile").write_text("FROM scratch\n")
+    [(_path, names)] = sent(FakeEngine(cached=True), "-f", "inner/Dockerfile", folder)
+    assert names == ["dockerfile"], "it isn't in the context, and goes beside it"
