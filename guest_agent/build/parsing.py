@@ -187,8 +187,6 @@ def _parse_copy(line: Line, escape: str) -> Copy:
     own = ("checksum", "keep-git-dir", "unpack") if adds else ("from", "parents")
     flags = Flags(line, ("chown", "chmod", "link", *own), many=("exclude",))
     words = _path_words(line, escape)
-    if not words:
-        raise line.fail(f"{line.keyword} requires at least one argument")
     if len(words) < 2:
         raise line.fail(
             f"{line.keyword} requires at least two arguments, but only one was provided. "
@@ -320,6 +318,8 @@ def _duration(line: Line, name: str, text: str) -> int:
 def _retries(line: Line, text: str) -> int:
     if not text:
         return 0
+    if text.startswith("-") and text[1:].isdecimal():
+        raise line.fail(f"--retries cannot be negative ({text})")
     if not text.isdecimal() or len(text) > 9:
         raise line.fail(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     return int(text)
