@@ -31,12 +31,12 @@ def plan_path(arguments: Arguments, lookup: "Callable[[str], str | None]", furth
         labels=_json({name: value for name, _, value in (one.partition("=") for one in arguments.texts("label"))}),
         cachefrom=_json(_split(arguments.texts("cache-from"))),
         ulimits=_json(arguments.many("ulimit")),
-        securityopt=_json(arguments.texts("security-opt")),
         **{"hostvm-workdir": True},  # is the USER's, as with docker's own command line since 23
         **further,
     )
     pairs = [("t", tag) for tag in (*arguments.texts("tag"), *_output_names(arguments.text("output")))]
     pairs += [("extrahosts", host) for host in arguments.texts("add-host")]
+    pairs += [("securityopt", option) for option in arguments.texts("security-opt")]
     extra = "&".join(f"{name}={escape(value)}" for name, value in pairs)
     return path + ("&" if "?" in path else "?") + extra if extra else path
 

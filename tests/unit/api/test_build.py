@@ -27,7 +27,7 @@ def test_every_parameter_of_the_classic_builder() -> None:
             "&labels=%7B%22l%22%3A%22v%22%7D&nocache=1&pull=1&cachefrom=%5B%22c%22%5D&platform=linux%2Farm64&squash=1"
             "&networkmode=host&extrahosts=h%3A1.2.3.4&memory=100&memswap=-1&cpushares=2&cpuperiod=3&cpuquota=4"
             "&cpusetcpus=0&cpusetmems=0&shmsize=5&cgroupparent=%2Fp&ulimits=%5B%7B%22Name%22%3A%22nofile%22"
-            "%2C%22Soft%22%3A1%2C%22Hard%22%3A2%7D%5D&q=1&rm=1&forcerm=1&remote=http%3A%2F%2Fx&version=1"
+            "%2C%22Soft%22%3A1%2C%22Hard%22%3A2%7D%5D&q=1&rm=1&forcerm=1&remote=http%3A%2F%2Fx&version=1&securityopt=a&securityopt=b%3D1"
         )
     )
     assert (request.tags, request.dockerfile, request.target) == (("a", "b:1"), "x/Dockerfile", "dev")
@@ -35,7 +35,7 @@ def test_every_parameter_of_the_classic_builder() -> None:
     assert request.no_cache and request.pull and request.squash and request.quiet
     assert (request.cache_from, request.platform, request.remote) == (("c",), "linux/arm64", "http://x")
     assert (request.network_mode, request.extra_hosts, request.shm_size) == ("host", ("h:1.2.3.4",), 5)
-    assert request.cgroup_parent == "/p"
+    assert (request.cgroup_parent, request.security_opt) == ("/p", ("a", "b=1"))
     resources = request.resources
     assert (resources.memory, resources.memory_swap, resources.cpu_shares) == (100, -1, 2)
     assert resources.ulimits == (Ulimit("nofile", 1, 2),)
