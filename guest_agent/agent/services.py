@@ -90,9 +90,7 @@ class Services:
             self._begin(stream, sock, failure)
 
     def _tcp(self, stream: StreamEnd, request: Request) -> None:
-        """Where nobody listens at the address that is to be tried `first`, it is the other one."""
-        names = ("first", "address") if "first" in request else ("address",)
-        self._connect(stream, [(text(request, name), number(request, "port")) for name in names])
+        self._connect(stream, _targets(request))
 
     def _connect(self, stream: StreamEnd, places: Sequence[Place]) -> None:
         address = places[0]
@@ -131,15 +129,7 @@ class Services:
         self._mux.adopt(stream, pump)
 
     def _udp(self, stream: StreamEnd, request: Request) -> None:
-        address = text(request, "address")
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            sock.connect((address, number(request, "port")))
-        except OSError:
-            sock.close()
-            raise
-        self._mux.adopt(stream, DatagramFlow(self._loop, sock, stream))
+        self._mux.adopt(stream, DatagramFlow(self._loop, _targets(request), stream))
 
     # -- processes
 
@@ -235,6 +225,12 @@ def ignore(_events: int) -> None: ...
 
 
 def ignore_outcome(_outcome: dict[str, object] | HostvmError) -> None: ...
+
+
+def _targets(request: Request) -> list[tuple[str, int]]:
+    """Where nobody listens at the address that is to be tried `first`, it is the other one."""
+    names = ("first", "address") if "first" in request else ("address",)
+    return [(text(request, name), number(request, "port")) for name in names]
 
 
 def _family_of(place: Place) -> int:

@@ -2,7 +2,8 @@
 
 Each client (and the address of ours that it wrote to) is a flow with its own socket to the container, so that answers
 find their way back; they are sent from the very address that was written to. A flow that is silent is forgotten. One
-whose target refuses before it has answered goes on with the next target.
+whose target refuses before it has answered goes on with the next target. One that the last target has refused is
+forgotten: the client is led to the first again, where somebody may listen by then.
 """
 
 from __future__ import annotations
@@ -76,10 +77,11 @@ class DatagramRelay:
 
     def _refused(self, key: Key, flow: _Flow | None) -> None:
         """Nobody listens: the next target gets what the client said last."""
-        if flow is None or not flow.left or not flow.unheard:
+        if flow is None:
             return
         self._forget(key)
-        self._deliver(flow.unheard, key, flow.left)
+        if flow.unheard:
+            self._deliver(flow.unheard, key, flow.left)
 
     def _open(self, key: Key, targets: Sequence[Target]) -> _Flow:
         if len(self._flows) >= MOST_FLOWS:

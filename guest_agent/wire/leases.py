@@ -42,7 +42,7 @@ class Bind:
 class Serve:
     """Lead what comes to that address inside the machine from here on.
 
-    Who comes by IPv6 to a port of TCP is led to `address6` where somebody listens there; "" = there is none.
+    Who comes by IPv6 is led to `address6` where somebody listens there; "" = there is none.
     """
 
     address: str

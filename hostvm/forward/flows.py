@@ -12,7 +12,7 @@ from guest_agent.wire.datagrams import Decoder, encode
 from guest_agent.wire.errors import HostvmError
 from guest_agent.wire.listening import ask_for_destination
 from hostvm.forward.contracts import Channel, Stream
-from hostvm.forward.listeners import BURST, Request
+from hostvm.forward.listeners import BURST, Request, request_of
 
 #: docker-proxy's UDPConnTrackTimeout.
 IDLE_SECONDS = 90.0
@@ -80,7 +80,7 @@ class DatagramListener:
         if flow is None:
             if len(self._flows) >= MOST_FLOWS:
                 next(iter(self._flows.values())).end()
-            flow = self._flows[key] = Flow(channel, request, key, self._answer, self._forget)
+            flow = self._flows[key] = Flow(channel, request_of(key[0], request), key, self._answer, self._forget)
         self._flows.move_to_end(key)
         return flow
 

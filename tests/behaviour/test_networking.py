@@ -113,6 +113,23 @@ def test_a_chosen_port_and_a_range(machine: Machine) -> None:
     assert ask_soon("127.0.0.1", 9000) == "hello you"
 
 
+def ask_by_datagram(address: str, port: int) -> bytes:
+    """What answers "you", as soon as somebody does."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(patience(0.5))
+        client.connect((address, port))
+
+        def attempt() -> bytes | None:
+            try:
+                client.send(b"you\n")
+                return client.recv(100)
+            except OSError:
+                return None
+
+        return wait_for(attempt, "a datagram")
+
+
 def test_the_first_free_port_of_a_range(machine: Machine) -> None:
     for name in ("one", "two"):
         machine("run", "-d", "--name", name, "-p", "9100-9101:80", *SERVER)
@@ -129,19 +146,7 @@ def test_publish_all(machine: Machine) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", OWN_ADDRESS, "::1"])
 def test_udp(machine: Machine, address: str) -> None:
     machine("run", "-d", "-p", "5353:53/udp", *UDP_SERVER)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as client:
-        client.settimeout(patience(0.5))
-        client.connect((address, 5353))
-
-        def attempt() -> bytes | None:
-            try:
-                client.send(b"you\n")
-                return client.recv(100)
-            except OSError:
-                return None
-
-        assert wait_for(attempt, "a datagram") == b"hello you\n"
+    assert ask_by_datagram(address, 5353) == b"hello you\n"
 
 
 def test_a_taken_port_is_an_error_before_anything_is_made(machine: Machine) -> None:

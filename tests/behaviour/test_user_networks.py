@@ -12,7 +12,7 @@ import pytest
 from tests.behaviour.harness.machine import Machine
 from tests.behaviour.harness.waiting import wait_for
 from tests.behaviour.harness.worker import OUTSIDE_ADDRESS, OWN_ADDRESS
-from tests.behaviour.test_networking import SERVER, ask, ask_soon
+from tests.behaviour.test_networking import SERVER, ask, ask_by_datagram, ask_soon
 
 SLEEP = ("busybox", "sleep", "600")
 MachineMaker = Callable[..., Machine]
@@ -215,9 +215,14 @@ def test_a_published_port_of_ipv6_leads_to_who_listens_on_ipv6_alone(machine: Ma
     script = """use IO::Socket::IP;
         $server = IO::Socket::IP->new(LocalHost => "::", LocalPort => 80, Listen => 5, V6Only => 1) or die "$@";
         while ($client = $server->accept) { $word = <$client>; print $client "hello $word"; close $client }"""
+    datagrams = """use IO::Socket::IP;
+        $socket = IO::Socket::IP->new(LocalHost => "::", LocalPort => 53, Type => SOCK_DGRAM, V6Only => 1) or die "$@";
+        while ($client = $socket->recv($word, 1000)) { $socket->send("hello $word", 0, $client) }"""
     machine("network", "create", "--ipv6", "six")
     machine("run", "-d", "--network", "six", "-p", "8090:80", "debian:bookworm", "perl", "-e", script)
+    machine("run", "-d", "--network", "six", "-p", "8090:53/udp", "debian:bookworm", "perl", "-e", datagrams)
     assert ask_soon("::1", 8090) == "hello you"
+    assert ask_by_datagram("::1", 8090) == b"hello you\n"
     with pytest.raises(OSError):
         ask("127.0.0.1", 8090)
 

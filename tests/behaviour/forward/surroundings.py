@@ -142,12 +142,18 @@ async def machine(rules: PortRules | None = None) -> AsyncIterator[Machine]:
 
 
 async def published(
-    gateway: LeaseGateway, server: int, host_port: int = 0, *, host_ip: str = "", protocol: Protocol = Protocol.TCP
+    gateway: LeaseGateway,
+    server: int,
+    host_port: int = 0,
+    *,
+    host_ip: str = "",
+    protocol: Protocol = Protocol.TCP,
+    address6: str = "",
 ) -> HeldPort:
     """A port that leads to that server of ours."""
     binding = PortBinding(ContainerPort(server, protocol), host_ip, host_port)
     (port,) = await gateway.hold([binding], ID, "box (1)")
-    await port.serve("127.0.0.1")
+    await port.serve("127.0.0.1", address6)
     return port
 
 
@@ -196,16 +202,16 @@ async def echo_server() -> AsyncIterator[int]:
 
 
 @contextlib.contextmanager
-def udp_server() -> Iterator[int]:
-    """Answers each datagram with "echo " and itself."""
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    one.bind(("127.0.0.1", 0))
+def udp_server(address: str = "127.0.0.1", port: int = 0, word: bytes = b"echo") -> Iterator[int]:
+    """Answers each datagram with the word and itself."""
+    one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    one.bind((address, port))
     one.setblocking(False)
     loop = asyncio.get_running_loop()
 
     def answer() -> None:
         data, client = one.recvfrom(65536)
-        one.sendto(b"echo " + data, client)
+        one.sendto(word + b" " + data, client)
 
     loop.add_reader(one, answer)
     try:

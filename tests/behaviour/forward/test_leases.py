@@ -88,6 +88,19 @@ async def test_datagrams_of_both_families_come_back_whole() -> None:
 
 
 @in_loop
+async def test_datagrams_by_ipv6_go_to_the_address_of_ipv6_and_where_nobody_is_there_to_the_other() -> None:
+    """As natively: nobody's datagrams come to the one by IPv4, and the one that was refused isn't lost."""
+    async with machine() as one:
+        with udp_server() as server, udp_server("::1", server, b"six"):
+            port = await published(one.gateway(), server, protocol=Protocol.UDP, address6="::1")
+            for address, answer in (("::1", b"six hello"), ("127.0.0.1", b"echo hello")):
+                assert await asyncio.to_thread(call_udp, port.record.host_port, b"hello", address) == answer
+        with udp_server() as server:
+            port = await published(one.gateway(), server, protocol=Protocol.UDP, address6="::1")
+            assert await asyncio.to_thread(call_udp, port.record.host_port, b"hello", "::1") == b"echo hello"
+
+
+@in_loop
 async def test_a_taken_port_is_dockers_error_and_holds_nothing() -> None:
     async with machine() as one:
         taken = socket.create_server(("127.0.0.1", 0))
