@@ -122,7 +122,8 @@ class ImagesResource:
 
     async def distribution(self, call: Call) -> Answer:
         credentials = parse_credentials(call.request.headers.get("x-registry-auth", ""))
-        return json_response(render_distribution(await self._images.distribution(call.name, credentials)))
+        insecure = call.query.flag("hostvm-insecure")  # which docker's command line, asking itself, decides
+        return json_response(render_distribution(await self._images.distribution(call.name, credentials, insecure)))
 
     async def remove(self, call: Call) -> Answer:
         query = call.query

@@ -22,14 +22,19 @@ class ManifestsResource:
 
     async def read(self, call: Call) -> Answer:
         """The document itself, with its media type."""
-        data, media_type = await self._images.read_manifest(call.query.text("name"), _credentials(call))
+        data, media_type = await self._images.read_manifest(
+            call.query.text("name"), _credentials(call), call.query.flag("insecure")
+        )
         return Response(200, data, media_type)
 
     async def push(self, call: Call) -> Answer:
-        """`{"Name", "Manifests": [{"Reference", "MediaType", "Digest", "Size", "Platform": …}]}` -> `{"Digest"}`."""
+        """`{"Name", "Insecure", "Manifests"}` -> `{"Digest"}`.
+
+        Each manifest is `{"Reference", "MediaType", "Digest", "Size", "Platform": …}`.
+        """
         body = read_fields(await call.request.json())
         entries = [_entry(item) for item in body.parts("Manifests")]
-        digest = await self._images.push_list(body.text("Name"), entries, _credentials(call))
+        digest = await self._images.push_list(body.text("Name"), entries, _credentials(call), body.flag("Insecure"))
         return json_response({"Digest": digest})
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guest_agent.engine.instructions import apply_changes
 from guest_agent.engine.parts import Parts
@@ -21,6 +21,7 @@ from guest_agent.images.pull import pull, pull_tags
 from guest_agent.images.push import push
 from guest_agent.images.reference import parse_reference
 from guest_agent.images.save import choose_images, save
+from guest_agent.images.transport import RegistrySettings
 from guest_agent.wire.errors import InvalidArgument, NotFound
 from guest_agent.wire.models import (
     ContainerConfig,
@@ -136,18 +137,29 @@ class Images:
             raise InvalidArgument(f"not a media type: {media_type!r}")
         await self._parts.images.records.attach(self.find(ref).config.id, media_type, document)
 
-    async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
+    async def distribution(self, name: str, credentials: Credentials | None, insecure: bool = False) -> Distribution:
         """What a registry says of an image. Raises NotFound, Unauthorized, Unavailable."""
-        return await asyncio.to_thread(describe, name, self._parts.registries, credentials)
+        return await asyncio.to_thread(describe, name, self._registries(name, insecure), credentials)
 
-    async def read_manifest(self, name: str, credentials: Credentials | None) -> tuple[bytes, str]:
+    async def read_manifest(
+        self, name: str, credentials: Credentials | None, insecure: bool = False
+    ) -> tuple[bytes, str]:
         """What a registry has under a name, and its media type. Raises NotFound, Unauthorized, Unavailable."""
-        document = await asyncio.to_thread(read_manifest, name, self._parts.registries, credentials)
+        document = await asyncio.to_thread(read_manifest, name, self._registries(name, insecure), credentials)
         return document.data, document.media_type
 
-    async def push_list(self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None) -> str:
+    async def push_list(
+        self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None, insecure: bool = False
+    ) -> str:
         """A manifest list for a registry; its digest."""
-        return await asyncio.to_thread(push_list, name, entries, self._parts.registries, credentials)
+        return await asyncio.to_thread(push_list, name, entries, self._registries(name, insecure), credentials)
+
+    def _registries(self, name: str, insecure: bool) -> RegistrySettings:
+        """Those of the configuration, or with the name's own registry called insecure for this once."""
+        settings = self._parts.registries
+        if not insecure:
+            return settings
+        return replace(settings, insecure=(*settings.insecure, parse_reference(name).domain))
 
     async def authenticate(self, server: str, credentials: Credentials) -> str:
         """Try credentials at a registry; its identity token, "" for none. Raises Unauthorized, Unavailable."""

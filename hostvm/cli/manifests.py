@@ -41,13 +41,24 @@ if TYPE_CHECKING:
     Entries = dict[str, dict[str, Any]]
 
 
+class _Registry:
+    """The engine, as it is asked about registries; `insecure` allows them plain HTTP and any certificate."""
+
+    __slots__ = ("context", "insecure")
+
+    def __init__(self, context: Context, insecure: bool) -> None:
+        self.context = context
+        self.insecure = insecure
+
+
 def create(context: Context, arguments: Arguments) -> int:
     name, *references = arguments.positional
     entries = _load(name)
     if entries and not arguments.flag("amend"):
         raise Failure("refusing to amend an existing manifest list with no --amend flag", 1)
+    registry = _Registry(context, arguments.flag("insecure"))
     for reference in references:
-        entries[full_name(reference)] = _look_up(context, reference)
+        entries[full_name(reference)] = _look_up(registry, reference)
     _save(name, entries)
     write_out(f"Created manifest list {full_name(name)}\n")
     return 0
@@ -73,17 +84,18 @@ def annotate(context: Context, arguments: Arguments) -> int:
 
 def inspect(context: Context, arguments: Arguments) -> int:
     """Of one name a list in the making, else what a registry has; of two the manifest that is in a list."""
+    registry = _Registry(context, arguments.flag("insecure"))
     name, verbose = arguments.positional[-1], arguments.flag("verbose")
     entries = _load(arguments.positional[0])
     if len(arguments.positional) == 2:
         entry = _existing(arguments.positional[0]).get(full_name(name))
         if entry is None:
             raise Failure(f"No such manifest: {name}", 1)
-        write_out(_pretty(_described(context, entry) if verbose else json.loads(_manifest(context, _place(entry)))))
+        write_out(_pretty(_described(registry, entry) if verbose else json.loads(_manifest(registry, _place(entry)))))
     elif not entries:
-        write_out(_of_registry(context, full_name(name), verbose))
+        write_out(_of_registry(registry, full_name(name), verbose))
     elif verbose:
-        write_out(_pretty([_described(context, entry) for entry in entries.values()]))
+        write_out(_pretty([_described(registry, entry) for entry in entries.values()]))
     else:
         write_out(_pretty(document_of(entries)))
     return 0
@@ -92,7 +104,7 @@ def inspect(context: Context, arguments: Arguments) -> int:
 def push(context: Context, arguments: Arguments) -> int:
     name = arguments.positional[0]
     entries = _existing(name)
-    body = {"Name": full_name(name), "Manifests": list(entries.values())}
+    body = {"Name": full_name(name), "Manifests": list(entries.values()), "Insecure": arguments.flag("insecure")}
     answer = context.engine.call("POST", "/hostvm/manifests", body, _auth(context, name))
     repository = _repository(full_name(name))
     for entry in entries.values():
@@ -132,9 +144,9 @@ def _ordered(platform: dict[str, Any]) -> dict[str, Any]:
     return {key: platform[key] for key in _PLATFORM if platform.get(key)}
 
 
-def _described(context: Context, entry: dict[str, Any]) -> dict[str, Any]:
+def _described(registry: _Registry, entry: dict[str, Any]) -> dict[str, Any]:
     """A manifest with everything that is known of it."""
-    data = _manifest(context, _place(entry))
+    data = _manifest(registry, _place(entry))
     kind = "SchemaV2Manifest" if ".docker." in entry["MediaType"] else "OCIManifest"
     raw = base64.b64encode(data).decode()
     return {"Ref": entry["Reference"], "Descriptor": _descriptor(entry), "Raw": raw, kind: json.loads(data)}
@@ -150,9 +162,10 @@ def _repository(reference: str) -> str:
     return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
-def _look_up(context: Context, reference: str) -> dict[str, Any]:
+def _look_up(registry: _Registry, reference: str) -> dict[str, Any]:
     """What the registry has under it. Raises the engine's errors."""
-    answer = json.loads(_ask(context, f"/distribution/{escape(reference)}/json", reference))
+    path = with_query(f"/distribution/{escape(reference)}/json", **{"hostvm-insecure": registry.insecure})
+    answer = json.loads(_ask(registry, path, reference))
     platforms = answer.get("Platforms") or []
     if _is_list(answer["Descriptor"]["mediaType"]) or len(platforms) != 1:
         raise Failure(f"{reference} is a manifest list", 1, "name the manifests that are in it")
@@ -169,28 +182,28 @@ def _entry(reference: str, descriptor: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_registry(context: Context, name: str, verbose: bool) -> str:
-    document = json.loads(_manifest(context, name))
+def _of_registry(registry: _Registry, name: str, verbose: bool) -> str:
+    document = json.loads(_manifest(registry, name))
     if not verbose:
         return _pretty(document)
     if "manifests" not in document:
-        return _pretty(_described(context, _look_up(context, name)))
+        return _pretty(_described(registry, _look_up(registry, name)))
     listed = [_entry(f"{name}@{entry['digest']}", entry) for entry in document["manifests"]]
-    return _pretty([_described(context, entry) for entry in listed])
+    return _pretty([_described(registry, entry) for entry in listed])
 
 
 def _is_list(media_type: str) -> bool:
     return "manifest.list" in media_type or "image.index" in media_type
 
 
-def _manifest(context: Context, name: str) -> bytes:
+def _manifest(registry: _Registry, name: str) -> bytes:
     """As it is in the registry. Raises Failure, and the engine's errors."""
-    return _ask(context, with_query("/hostvm/manifests", name=name), name)
+    return _ask(registry, with_query("/hostvm/manifests", name=name, insecure=registry.insecure), name)
 
 
-def _ask(context: Context, path: str, name: str) -> bytes:
+def _ask(registry: _Registry, path: str, name: str) -> bytes:
     try:
-        return context.engine.open("GET", path, None, _auth(context, name)).read()
+        return registry.context.engine.open("GET", path, None, _auth(registry.context, name)).read()
     except NotFound as error:
         raise Failure(f"no such manifest: {full_name(name)}", 1) from error
 

@@ -52,6 +52,11 @@ def test_mirrors_and_plain_http_are_configured(
     with UnrulyRegistry(OWN_ADDRESS) as open_one:
         complaint = machine.fails(1, "pull", f"{open_one.address}/x:1")
         assert f'Get "http://{open_one.address}' not in complaint and open_one.requests == []
+        assert "no such manifest" not in machine.fails(1, "manifest", "inspect", f"{open_one.address}/x:1")
+        assert json.loads(machine("manifest", "inspect", "--insecure", f"{open_one.address}/x:1"))["layers"]
+        created = machine("manifest", "create", "--insecure", f"{open_one.address}/list:1", f"{open_one.address}/x:1")
+        assert created == f"Created manifest list {open_one.address}/list:1"
+        machine("manifest", "rm", f"{open_one.address}/list:1")
         machine.stop()
         mirrors = f'"docker.io" = ["http://{registry.address}"]\n"gone.test" = ["http://{open_one.address}"]'
         machine.configure(f'[registries]\ninsecure = ["{open_one.address}"]\n[registries.mirrors]\n{mirrors}\n')

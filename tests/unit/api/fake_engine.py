@@ -455,13 +455,17 @@ class FakeImages:
     async def search(self, term: str, limit: int) -> tuple[dict[str, object], ...]:
         return {"name": term, "star_count": 5, "is_official": True}, {"name": f"ann/{term}", "star_count": 1}
 
-    async def distribution(self, name: str, credentials: Credentials | None) -> Distribution:
+    async def distribution(self, name: str, credentials: Credentials | None, insecure: bool = False) -> Distribution:
         return Distribution("application/json", Digest(BUSYBOX), 7, (("linux", "arm", "v7"),))
 
-    async def read_manifest(self, name: str, credentials: Credentials | None) -> tuple[bytes, str]:
-        return f"manifest of {name}".encode(), "application/vnd.test"
+    async def read_manifest(
+        self, name: str, credentials: Credentials | None, insecure: bool = False
+    ) -> tuple[bytes, str]:
+        return f"manifest of {name}{' by HTTP' if insecure else ''}".encode(), "application/vnd.test"
 
-    async def push_list(self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None) -> str:
+    async def push_list(
+        self, name: str, entries: Sequence[ListEntry], credentials: Credentials | None, insecure: bool = False
+    ) -> str:
         return f"{name}: {', '.join(entry.platform[1] for entry in entries)}"
 
     async def authenticate(self, server: str, credentials: Credentials) -> str:

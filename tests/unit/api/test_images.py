@@ -122,6 +122,7 @@ def test_disk_usage(api: Api) -> None:
 
 
 def test_manifest_lists(api: Api) -> None:
+    assert api.ask("GET", "/hostvm/manifests?name=r.test/a&insecure=1").read() == b"manifest of r.test/a by HTTP"
     answer = api.ask("GET", "/hostvm/manifests?name=localhost:5000/a")
     assert (answer.read(), answer.headers["content-type"]) == (b"manifest of localhost:5000/a", "application/vnd.test")
     entry = {
