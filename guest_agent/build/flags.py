@@ -64,7 +64,7 @@ def parse_mount(line: Line, text: str) -> RunMount:
         kind=kind,
         target=values.pop("target", ""),
         source=values.pop("source", ""),
-        origin=values.pop("from", ""),
+        origin=_origin(line, values.pop("from", "")),
         id=values.pop("id", ""),
         read_only=_access(line, values),
         sharing=_sharing(line, values.pop("sharing", "shared")),
@@ -113,6 +113,12 @@ def _sharing(line: Line, value: str) -> str:
     if value.lower() not in ("shared", "private", "locked"):
         raise line.fail(f'unsupported sharing value "{value}"', "known: shared, private, locked")
     return value.lower()
+
+
+def _origin(line: Line, name: str) -> str:
+    if "$" in name:
+        raise line.fail("'from' doesn't support variable expansion, define alias stage instead")
+    return name
 
 
 def _size(line: Line, value: str) -> int:

@@ -199,7 +199,7 @@ def _parse_copy(line: Line, escape: str) -> Copy:
         target=words[-1],
         heredocs=line.heredocs,
         adds=adds,
-        origin="" if adds else flags.text("from"),
+        origin="" if adds else _copy_origin(line, flags.text("from")),
         owner=flags.text("chown"),
         mode=flags.text("chmod"),
         checksum=flags.text("checksum") if adds else "",
@@ -217,6 +217,15 @@ def _heredoc_markers(line: Line) -> frozenset[str]:
     return frozenset(
         f"<<{dash}{quote}{one.name}{quote}" for one in line.heredocs for dash in ("", "-") for quote in quotes
     )
+
+
+def _copy_origin(line: Line, name: str) -> str:
+    if "$" in name:
+        raise line.fail(
+            "variable expansion is not supported for --from, "
+            "define a new stage with FROM using ARG from global scope as a workaround"
+        )
+    return name
 
 
 def _parse_run(line: Line, escape: str) -> Run:
