@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from guest_agent.wire.ignore_patterns import translate_glob
+from guest_agent.wire.globs import compile_glob
 
 #: POSIX's classes, which Python's `re` doesn't know.
 _CLASSES = {
@@ -28,6 +28,6 @@ def match_glob(text: str) -> Callable[[str], object]:
     """Whether the glob is the whole of a text; `*` ends at `/`. Raises ValueError for one that is none."""
     single = re.sub(r"(\\.)|\*+", lambda found: found[1] or "*", text)
     try:
-        return re.compile(translate_glob(single), re.DOTALL).fullmatch
+        return compile_glob(single)
     except re.error as error:
         raise ValueError(str(error)) from None

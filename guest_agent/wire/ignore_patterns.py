@@ -11,11 +11,13 @@ import posixpath
 import re
 from collections.abc import Iterable
 
+from guest_agent.wire.globs import compile_glob
+
 
 class IgnorePattern:
     """One line. `text` is cleaned, without the `!`. Raises ValueError for one that can't be understood."""
 
-    __slots__ = ("_expression", "brings_back", "text")
+    __slots__ = ("_fits", "brings_back", "text")
 
     def __init__(self, line: str) -> None:
         self.brings_back = line.startswith("!")
@@ -23,17 +25,17 @@ class IgnorePattern:
         if self.brings_back and not line[1:].strip():
             raise ValueError('illegal exclusion pattern: "!"')
         try:
-            self._expression = re.compile(translate_glob(self.text), re.DOTALL)
+            self._fits = compile_glob(self.text)
         except re.error as error:
             raise ValueError(f"error parsing pattern '{self.text}': {error}") from error
 
     def matches(self, path: str) -> bool:
         """The path itself, or a folder that it is in."""
-        if self._expression.fullmatch(path):
+        if self._fits(path):
             return True
         end = path.find("/")
         while end > 0:
-            if self._expression.fullmatch(path, 0, end):
+            if self._fits(path, 0, end):
                 return True
             end = path.find("/", end + 1)
         return False
@@ -84,46 +86,3 @@ def clean_pattern(text: str) -> str:
 
 def _clean_line(line: str) -> str:
     return "!" + clean_pattern(line[1:]) if line.startswith("!") else clean_pattern(line)
-
-
-def translate_glob(pattern: str) -> str:
-    """The pattern as a regular expression, as moby's patternmatcher translates it."""
-    parts: list[str] = []
-    position = 0
-    while position < len(pattern):
-        letter = pattern[position]
-        position += 1
-        if letter == "*" and pattern.startswith("*", position):
-            position += 1
-            if pattern.startswith("/", position):
-                position += 1
-                parts.append("(?:.*/)?")
-            else:
-                parts.append(".*")
-        elif letter == "*":
-            parts.append("[^/]*")
-        elif letter == "?":
-            parts.append("[^/]")
-        elif letter == "[":
-            words, position = _translate_class(pattern, position)
-            parts.append(words)
-        else:
-            if letter == "\\":
-                letter, position = pattern[position : position + 1], position + 1
-                if not letter:
-                    raise ValueError(f"error parsing pattern '{pattern}': syntax error in pattern")
-            parts.append(re.escape(letter))
-    return "".join(parts)
-
-
-def _translate_class(pattern: str, position: int) -> tuple[str, int]:
-    """`[a-z]`, `[^abc]`; `position` is behind the bracket. A class never matches a slash."""
-    end = position + pattern.startswith("^", position)
-    while end < len(pattern) and pattern[end] != "]":
-        end += 2 if pattern[end] == "\\" else 1
-    content = pattern[position:end]
-    if end >= len(pattern) or not content.removeprefix("^"):
-        raise ValueError(f"error parsing pattern '{pattern}': syntax error in pattern")
-    negated = content.startswith("^")
-    inner = re.sub(r"(?<!\\)(?:[\[&~|]|-(?=-))", lambda match: "\\" + match[0], content.removeprefix("^"))
-    return f"(?!/)[{'^' if negated else ''}{inner}]", end + 1
