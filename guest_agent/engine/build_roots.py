@@ -17,7 +17,8 @@ from guest_agent.engine.failpoints import failpoint
 from guest_agent.engine.naming import new_id
 from guest_agent.engine.parts import Parts
 from guest_agent.engine.starting import remove_remains
-from guest_agent.layers.store import Measured, Staging
+from guest_agent.layers.measured import Measured
+from guest_agent.layers.store import Staging
 from guest_agent.linux.mounts import mount_overlay, umount_if_mounted
 from guest_agent.store.threads import finish_in_thread, open_in_thread
 from guest_agent.wire.models import ContainerId, DiffId

@@ -24,11 +24,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
-from guest_agent.layers.helper import Measurement, Unpacked, UnpackProcess, compare, packed, repacked
+from guest_agent.layers.helper import Unpacked, UnpackProcess, compare, packed, repacked
+from guest_agent.layers.measured import OUTLINE, Measured, opened_outline, remove_unpacked
 from guest_agent.store import files
 from guest_agent.store.pieces import without_blocking
 from guest_agent.store.records import Records
-from guest_agent.wire.errors import DataDamaged, HostFailed, PeerMisbehaved
+from guest_agent.wire.errors import HostFailed, PeerMisbehaved
 from guest_agent.wire.models import DiffId
 
 _KIND = "layer"
@@ -36,7 +37,6 @@ _KIND = "layer"
 _NAME_DIGITS = 24
 #: overlayfs wants at least one lower folder.
 _EMPTY = "empty"
-_OUTLINE = ".outline"
 
 
 def layer_name(diff_id: DiffId) -> str:
@@ -93,7 +93,7 @@ class LayerStore:
         present = set(os.listdir(self.folder))
         warnings = self._forget_missing(present)
         names = {layer_name(diff_id) for diff_id in self._sizes}
-        orphans = present - names - {name + _OUTLINE for name in names} - {_EMPTY}
+        orphans = present - names - {name + OUTLINE for name in names} - {_EMPTY}
         warnings += self._bury(orphans, set_aside)
         self._leftovers = [os.path.join(self._temporary, name) for name in os.listdir(self._temporary)]
         return warnings
@@ -121,7 +121,7 @@ class LayerStore:
 
     def tar(self, diff_id: DiffId) -> Generator[bytes, None, None]:
         """The layer's tar, piece by piece; blocks. Raises DataDamaged, at the end at the latest, if it isn't that."""
-        with _opened_outline(self._outline(diff_id), diff_id) as outline:
+        with opened_outline(self._outline(diff_id), diff_id) as outline:
             yield from repacked(self.path(diff_id), outline, diff_id)
 
     def verify(self, diff_id: DiffId) -> None:
@@ -130,7 +130,7 @@ class LayerStore:
             pass
         skeleton = self._make_folder()
         try:
-            with _opened_outline(self._outline(diff_id), diff_id) as outline:
+            with opened_outline(self._outline(diff_id), diff_id) as outline:
                 compare(self.path(diff_id), skeleton, outline, diff_id, self._userxattr, self._rootless)
         finally:
             files.remove_tree(skeleton)
@@ -193,7 +193,7 @@ class LayerStore:
         """Make a layer of the tar that a damaged one gives. Blocks. Raises DataDamaged where that is damaged, too."""
         unpacker = staging.unpacker()
         try:
-            with _opened_outline(aside.outline, diff_id) as outline:
+            with opened_outline(aside.outline, diff_id) as outline:
                 for piece in repacked(aside.tree, outline, diff_id):
                     unpacker.write(piece)
             unpacker.finish()
@@ -204,7 +204,7 @@ class LayerStore:
         """Paths of what belongs to no layer, recorded or on its way."""
         with self._lock:
             names = {layer_name(diff_id) for diff_id in (*self._sizes, *self._unrecorded)}
-            known = {*names, *(name + _OUTLINE for name in names), _EMPTY}
+            known = {*names, *(name + OUTLINE for name in names), _EMPTY}
             return [os.path.join(self.folder, name) for name in sorted(set(os.listdir(self.folder)) - known)]
 
     def diff(self, upper: str) -> AsyncGenerator[bytes, None]:
@@ -244,7 +244,7 @@ class LayerStore:
             return _Sizes(files.tree_size(self.path(diff_id)), 0)
 
     def _outline(self, diff_id: DiffId) -> str:
-        return self.path(diff_id) + _OUTLINE
+        return self.path(diff_id) + OUTLINE
 
     def _places(self, diff_id: DiffId) -> list[str]:
         """What is on the disk of it."""
@@ -255,7 +255,7 @@ class LayerStore:
 
     def _open(self) -> tuple[str, UnpackProcess]:
         folder = self._make_folder()
-        outline = os.open(folder + _OUTLINE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        outline = os.open(folder + OUTLINE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             return folder, UnpackProcess(folder, outline, self._userxattr, self._rootless)
         finally:
@@ -292,9 +292,9 @@ class LayerStore:
             raise PeerMisbehaved(f"layer {layer.diff_id} has the same first digits as another one in the store")
         os.rename(folder, place)
         if layer.has_outline:
-            os.rename(folder + _OUTLINE, place + _OUTLINE)
+            os.rename(folder + OUTLINE, place + OUTLINE)
         else:
-            os.unlink(folder + _OUTLINE)
+            os.unlink(folder + OUTLINE)
 
     def _record(self, diff_id: DiffId, sizes: _Sizes) -> None:
         self._records.put(_KIND, diff_id, json.dumps({"size": sizes.content, "tar_size": sizes.tar}))
@@ -317,19 +317,6 @@ class LayerStore:
             graves = [files.move_to_grave(path, self._temporary) for path in places]
         for grave in graves:
             files.remove_tree(grave)
-
-
-@contextmanager
-def _opened_outline(path: str, diff_id: DiffId) -> Iterator[int]:
-    try:
-        outline = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        hint = "pull or load the image again: what unpacked it kept no outline"
-        raise DataDamaged(f"layer {diff_id} can't be packed as it came", hint) from None
-    try:
-        yield outline
-    finally:
-        os.close(outline)
 
 
 class Unpacker:
@@ -420,33 +407,3 @@ class Staging:
         with self._lock:
             self._claimed.append(diff_id)
             self._sizes[diff_id] = sizes
-
-
-class Measured:
-    """An overlay's upper folder on its way into a staging; everything blocks."""
-
-    def __init__(self, folder: str, place: str, userxattr: bool) -> None:
-        self.place = place
-        self._folder = folder
-        outline = os.open(place + _OUTLINE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            self._measurement = Measurement(folder, outline, userxattr)
-        finally:
-            os.close(outline)
-
-    def finish(self) -> Unpacked:
-        """Nobody writes any more: what it is. It lies at `place` now, its outline beside it."""
-        layer = self._measurement.finish()
-        os.rename(self._folder, self.place)
-        return layer
-
-    def abort(self) -> None:
-        """Drop it; without effect on what a staging has taken."""
-        self._measurement.abort()
-        remove_unpacked(self.place)
-
-
-def remove_unpacked(folder: str) -> None:
-    """What an unpacker made, while it isn't in its place."""
-    files.remove_tree(folder)
-    files.remove_tree(folder + _OUTLINE)

@@ -24,7 +24,8 @@ from guest_agent.engine.build_roots import BuildRoot, keep_changes
 from guest_agent.engine.build_session import BuildSession
 from guest_agent.engine.build_sources import Batch, Origins
 from guest_agent.engine.parts import Parts
-from guest_agent.layers.store import Measured, Staging
+from guest_agent.layers.measured import Measured
+from guest_agent.layers.store import Staging
 from guest_agent.wire.errors import InvalidArgument
 from guest_agent.wire.models import ContainerId
 from tests.unit.held_work import Held
