@@ -141,6 +141,7 @@ class Foreground:
 
     def _start(self) -> None:
         """Signals before this point end us, and with us the pull; from here on they are the container's."""
+        self._session.wake_on_signals()
         if self._proxy:
             self._proxy_signals()
         if self._tty:

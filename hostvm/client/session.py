@@ -5,9 +5,10 @@ so a container that doesn't read its input makes the user's pipe wait, and never
 call `send` at any point: whole frames are appended, and only one `_flush` runs at a time.
 """
 
+import _signal  # type: ignore[import-not-found]  # `signal` builds enums, for 4 ms
 from _socket import MSG_DONTWAIT
 from _socket import socket as Socket
-from posix import read
+from posix import pipe, read, set_blocking
 from select import select
 
 from guest_agent.wire import frames
@@ -30,6 +31,19 @@ class Session:
         self._outbox = bytearray()
         self._flushing = False
         self._input: int | None = None
+        self._woken = -1
+
+    def wake_on_signals(self) -> None:
+        """Their handlers run at once, for the rest of the process's life.
+
+        Python's handlers run between two instructions of its own: one whose signal comes between the last of these and
+        the system call of `select` would wait until the engine says something. The byte that the interpreter writes
+        into this pipe ends `select`.
+        """
+        self._woken, waking = pipe()
+        set_blocking(self._woken, False)
+        set_blocking(waking, False)
+        _signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
 
     def follow_input(self, descriptor: int) -> None:
         """From now on what is read there goes to the container; its end becomes a STDIN_EOF."""
@@ -68,7 +82,11 @@ class Session:
             reading = [self._stream.fileno()]
             if self._input is not None and not waiting:
                 reading.append(self._input)
+            if self._woken >= 0:
+                reading.append(self._woken)
             readable, writable, _ = select(reading, [self._stream.fileno()] if waiting else [], [])
+            if self._woken in readable:
+                read(self._woken, _CHUNK)
             if writable:
                 self._flush()
             if self._input in readable:

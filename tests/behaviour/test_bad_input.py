@@ -79,7 +79,7 @@ def test_words(machine: Machine, words: tuple[str, ...], code: int, message: str
         (("--stop-signal", "NONSENSE", "busybox"), "invalid signal"),
         (("--ulimit", "nofile=5:2", "busybox"), "ulimit soft limit must be less than or equal to hard limit"),
         (("--ulimit", "files=5", "busybox"), "invalid ulimit type: files"),
-        (("--platform", "linux/riscv99", "busybox"), "platform"),
+        (("--platform", "linux/risc v", "busybox"), "platform"),
         (("--env-file", "/does/not/exist", "busybox"), "no such file or directory"),
         (("--pull", "rarely", "busybox"), "invalid pull option"),
         (("--add-host", "nocolon", "busybox"), "bad format for add-host"),
