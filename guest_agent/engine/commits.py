@@ -34,10 +34,11 @@ async def commit_container(parts: Parts, container: Container, request: CommitRe
         author=request.author,
         comment=request.comment,
         created_ns=request.created_ns,
-        # Whoever says when wants the same image again, and a container's id is never the same.
         origin=None if request.created_ns else Origin(container.id, container.config),
     )
-    async with aclosing(parts.layers.diff(upper)) as layer:
+    # Whoever says when wants the same image again: a container's id, and the times of its making, are never the same.
+    latest = request.created_ns // 10**9 if request.created_ns else None
+    async with aclosing(parts.layers.diff(upper, latest)) as layer:
         identity = await make_image(parts.images, recipe, layer)
     _announce(parts, container, request, identity)
     return identity

@@ -115,9 +115,9 @@ class Measurement:
         self._process.communicate()
 
 
-def packed(root: str, whiteouts: bool, userxattr: bool) -> Generator[bytes, None, None]:
-    """The tar of a tree, piece by piece. Closing the iterator ends the helper."""
-    arguments = {"root": root, "whiteouts": whiteouts, "userxattr": userxattr}
+def packed(root: str, whiteouts: bool, userxattr: bool, latest: int | None = None) -> Generator[bytes, None, None]:
+    """The tar of a tree, piece by piece; no time in it is later than `latest`. Closing the iterator ends the helper."""
+    arguments = {"root": root, "whiteouts": whiteouts, "userxattr": userxattr, "latest": latest}
     yield from _output(spawn("pack", arguments, subprocess.DEVNULL), "failed to write the archive")
 
 

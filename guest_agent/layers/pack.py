@@ -71,8 +71,9 @@ class _Measure:
 class TreePacker:
     """Walks the working directory and writes it. Raises OSError; what vanishes meanwhile is left out."""
 
-    def __init__(self, output: Output, whiteouts: bool, userxattr: bool) -> None:
+    def __init__(self, output: Output, whiteouts: bool, userxattr: bool, latest: int | None = None) -> None:
         self._output = output
+        self._latest = latest
         self._whiteouts = whiteouts
         prefix = "user" if userxattr else "trusted"
         self._overlay_prefix = f"{prefix}.overlay."
@@ -114,6 +115,8 @@ class TreePacker:
             self._put_marker(_beside(name, ".wh." + os.path.basename(name)))
             return
         header = _header(name, self._shown(name), status, kind)
+        if self._latest is not None:
+            header.mtime = min(header.mtime, self._latest)
         xattrs = _xattrs(name)
         self._add_xattrs(header, xattrs)
         if kind == tarfile.REGTYPE:
@@ -208,7 +211,8 @@ def main() -> None:
     if measure and not os.read(0, 2):
         return
     child.enter(arguments["root"])
-    packer = TreePacker(measure or sys.stdout.buffer, arguments["whiteouts"], arguments["userxattr"])
+    output, latest = measure or sys.stdout.buffer, arguments.get("latest")
+    packer = TreePacker(output, arguments["whiteouts"], arguments["userxattr"], latest)
     report = _pack(packer)
     if measure and not report:
         os.write(1, json.dumps(measure.report()).encode())

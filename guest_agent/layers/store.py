@@ -207,9 +207,12 @@ class LayerStore:
             known = {*names, *(name + OUTLINE for name in names), _EMPTY}
             return [os.path.join(self.folder, name) for name in sorted(set(os.listdir(self.folder)) - known)]
 
-    def diff(self, upper: str) -> AsyncGenerator[bytes, None]:
-        """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper."""
-        return without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr))
+    def diff(self, upper: str, latest: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The tar of an overlay's upper folder as an OCI layer. Closing the iterator ends the helper.
+
+        Times after `latest` (seconds) become that: as with SOURCE_DATE_EPOCH, the same content is the same layer.
+        """
+        return without_blocking(packed(upper, whiteouts=True, userxattr=self._userxattr, latest=latest))
 
     def measure(self, folder: str) -> Measured:
         """Begin to find out which layer an overlay's upper folder is: ask by `finish` when nobody writes any more."""

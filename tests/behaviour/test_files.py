@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,10 +282,12 @@ def test_commit_completes_what_it_is_told(machine: Machine) -> None:
 
 
 def test_a_commit_of_a_given_time_is_the_same_image_again(machine: Machine, api: Api) -> None:
-    """Whichever container it is of; these haven't run, as the runtime's mount points would have times of their own."""
+    """Whichever container it is of, and whenever that ran: its times are later than that, and become that."""
     images = set()
     for _ in range(2):
-        name = machine("create", "busybox")
+        time.sleep(1)  # they have to have run in different seconds
+        name = machine("run", "-d", "busybox", "touch", "/file")
+        machine("wait", name)
         _, answer = api.call("POST", f"/commit?container={name}&repo=again&hostvm-created=7", {})
         assert isinstance(answer, dict)
         images.add(answer["Id"])

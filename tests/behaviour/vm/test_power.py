@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pymysql  # type: ignore[import-untyped]
@@ -75,10 +76,21 @@ def test_a_database_that_was_written_to(database: VmMachine) -> None:
         assert cursor.fetchone() == (committed, committed)
 
 
+def is_connected(pid: int) -> bool:
+    """Whether a process has a socket."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return any(os.readlink(f"{folder}/{name}").startswith("socket:") for name in os.listdir(folder))
+    except FileNotFoundError:
+        return False  # a file that was closed meanwhile
+
+
 def test_a_dead_qemu_is_noticed_and_said(vm: VmMachine) -> None:
     """A client that waits is told at once, with what happened; the next command finds the machine running again."""
     name = vm("run", "-d", "busybox", "sleep", "3600")
     with vm.start("wait", name) as client:
+        wait_for(lambda: is_connected(client.pid), "the client to wait")
+        vm("ps")  # a whole exchange: that of the client has begun before
         vm.cut_power()
         _, complaint = client.communicate(timeout=patience())
     assert client.returncode == 1
