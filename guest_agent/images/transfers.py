@@ -28,5 +28,6 @@ async def follow(transfer: Transfer) -> AsyncGenerator[Progress, None]:
         await task
     finally:
         transfer.transport.abort()
+        task.cancel()  # layers have connections of their own, which end with the last one that waits for them
         await asyncio.wait([task])
         task.cancelled() or task.exception()  # retrieved: the caller has it, or has gone

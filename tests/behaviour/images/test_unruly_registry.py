@@ -71,14 +71,17 @@ def test_tokens_and_redirects(server: UnrulyRegistry, stores: Stores) -> None:
 
 
 def test_cancelled(server: UnrulyRegistry, stores: Stores) -> None:
-    """A client that goes away in the middle leaves nothing."""
+    """A client that goes away in the middle of a layer leaves nothing, and nobody goes on for it."""
     from guest_agent.images.pull import pull
 
     from .stores import QUICK
 
+    server.behave = {"stall"}
+
     async def begin() -> None:
         stream = pull(stores.images, f"{server.address}/a/b", "linux/amd64", QUICK)
         async for _ in stream:
+            await asyncio.to_thread(server.stalled.wait)
             break
         await stream.aclose()
 
