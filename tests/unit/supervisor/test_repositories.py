@@ -18,6 +18,7 @@ from guest_agent.wire.errors import HostvmError, InvalidArgument, Unavailable, U
 from guest_agent.wire.host_repositories import Wanted, format_answer, format_piece, format_request
 from hostvm.supervisor.repositories import RepositoryService, plan_environment
 from tests.behaviour.images.git_server import GitServer
+from tests.unit.endless_git import started as started
 
 Serve = Callable[["SocketStream"], Awaitable[None]]
 
@@ -141,17 +142,6 @@ def test_a_host_that_ends_in_the_middle(tmp_path: Path, host_ends: Serve) -> Non
 def test_no_agent_at_all(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="can't be asked"):
         asyncio.run(Host(tmp_path).fetch("git://h/r"))
-
-
-@pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git that never ends, and writes its pid into this FIFO."""
-    fifo, program = tmp_path / "started", tmp_path / "git"
-    os.mkfifo(fifo)
-    program.write_text(f"#!/bin/sh\necho $$ >{fifo}\nexec sleep infinity\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return fifo
 
 
 def test_git_ends_when_the_guest_no_longer_waits(started: Path, tmp_path: Path) -> None:

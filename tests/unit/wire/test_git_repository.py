@@ -15,6 +15,7 @@ import pytest
 from guest_agent.wire import git_repository
 from guest_agent.wire.errors import InvalidArgument, Unavailable
 from guest_agent.wire.git_repository import fetch_repository
+from tests.unit.endless_git import started as started
 
 
 @pytest.fixture
@@ -83,17 +84,6 @@ def test_what_to_do_where_a_server_asks(
     with pytest.raises(InvalidArgument, match="failed to fetch the repository") as raised:
         asyncio.run(fetch("git@h:r", work))
     assert said in raised.value.message and hint in raised.value.hint and bool(hint) == bool(raised.value.hint)
-
-
-@pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git that never ends, and writes its pid into this FIFO."""
-    fifo, program = tmp_path / "started", tmp_path / "git"
-    os.mkfifo(fifo)
-    program.write_text(f"#!/bin/sh\necho $$ >{fifo}\nexec sleep infinity\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return fifo
 
 
 def test_a_cancelled_build_kills_git(started: Path, work: Path) -> None:
